@@ -1,0 +1,47 @@
+"""Package metadata: the four import packages, their dependencies and extras."""
+
+from setuptools import find_packages, setup
+
+FAISS = "1.15"
+
+setup(
+    name="keras-sare",
+    version="0.1.0",
+    description="Place recognition in Keras: train, whiten, export and serve image embeddings",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(
+        include=[
+            "keras_sare",
+            "keras_sare.*",
+            "trainers",
+            "trainers.*",
+            "export",
+            "export.*",
+            "serving",
+            "serving.*",
+        ]
+    ),
+    package_data={"keras_sare": ["py.typed"], "serving": ["tf_serving/*"]},
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "numpy>=2.0,<3",
+        "scipy>=1.14,<2",
+        "scikit-learn>=1.5,<2",
+        "absl-py>=2.1,<3",
+        "h5py>=3.11,<4",
+        "pillow>=11,<14",
+        "matplotlib>=3.9,<4",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        # faiss-cpu and faiss-gpu install the same folder: choose exactly one of these two.
+        "cpu": [f"faiss-cpu>={FAISS},<2"],
+        "gpu": [f"faiss-gpu>={FAISS},<2; sys_platform == 'linux'"],
+        "serving": ["tensorflow-serving-api>=2.21,<2.22", "grpcio>=1.80,<2"],
+        "dev": ["mypy>=2.4,<3", "pytest>=9,<10", "ruff>=0.17,<0.18"],
+    },
+)
