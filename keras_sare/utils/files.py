@@ -12,8 +12,8 @@ from pathlib import Path
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `target` that replaces it when the block ends without an error.
 
-    The block writes a file to the path, or creates a folder there. A crash leaves `target` as it was. An existing file is
-    replaced; an existing folder is not (rename over a non-empty folder is an error).
+    The block writes a file to the path, or creates a folder there. A crash leaves `target` as it was. An existing file
+    is replaced; an existing folder is not (rename over a non-empty folder is an error).
 
     Args:
         target: final path. Missing parent folders are created. The temporary name keeps its suffix.

@@ -1,0 +1,18 @@
+"""Place recognition in Keras: photos with positions in, a served embedding out.
+
+The packages stand in the order in which a photo meets them:
+
+    datasets    images with positions, their neighbours in space, the tf.data image pipeline
+    layers      NetVLAD, MAC, whitening and preprocessing as Keras layers
+    models      `build('vgg16_netvlad')`, ImageNet weights, NetVLAD initialisation
+    mining      potential positives, hard negatives and the tuples made of them
+    losses      SARE and contrastive loss on tuples
+    training    one training loop for every tf.distribute strategy
+    whitening   PCA whitening fitted on descriptors
+    retrieval   exact nearest-neighbour search in bounded memory
+    evaluation  recall@N, its table and its curves
+
+Programs are outside of the library: `trainers`, `export` and `serving`.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,27 @@
+"""L2 normalisation that survives low precision."""
+
+import keras
+from keras import ops
+
+EPSILON = 1e-12
+"""Added to the squared norm, as the reference implementations do (x / sqrt(1e-12 + |x|^2))."""
+
+
+def at_least_float32(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Casts float16, bfloat16 and integers to float32; float32 and float64 stay what they are."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return x if dtype in ("float32", "float64") else ops.cast(x, "float32")
+
+
+def l2_normalize(x: keras.KerasTensor, axis: int = -1) -> keras.KerasTensor:
+    """Divides by the L2 norm along `axis`: x / sqrt(1e-12 + |x|^2).
+
+    Args:
+        x: tensor of any shape. float16 and bfloat16 are computed and returned in float32, where 1e-12 does not vanish.
+        axis: axis of the vectors.
+
+    Returns:
+        Tensor of the same shape, float32 or float64. A zero vector stays zero, with a finite gradient.
+    """
+    x = at_least_float32(x)
+    return x * ops.rsqrt(ops.sum(ops.square(x), axis=axis, keepdims=True) + EPSILON)

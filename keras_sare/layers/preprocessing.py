@@ -1,0 +1,46 @@
+"""The preprocessing that a set of weights was trained with, as a layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_sare")
+class ImagePreprocessing(keras.layers.Layer):
+    """Turns RGB images in 0..255 into what the weights want: channel order, then minus mean, over std.
+
+    Preprocessing belongs to the weights: images that are prepared for other weights give plausible but bad descriptors.
+    So the model carries it, and everything outside the model deals in plain RGB.
+
+    Args:
+        mean: three values, in the unit 0..255 and in the output's channel order.
+        std: three values, likewise.
+        bgr: whether the weights want BGR.
+        **kwargs: of `keras.layers.Layer`.
+
+    Input shape: `[batch, height, width, 3]`, RGB in 0..255, uint8 or floating.
+
+    Output shape: the same, in the layer's compute dtype.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], bgr: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) != 3:
+                raise ValueError(f"`{name}` must have three values. Received: {name}={values}")
+        self.mean, self.std, self.bgr = tuple(mean), tuple(std), bgr
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        x = ops.cast(inputs, "float32")
+        if self.bgr:
+            x = ops.flip(x, axis=-1)
+        x = (x - ops.convert_to_tensor(self.mean, "float32")) / ops.convert_to_tensor(self.std, "float32")
+        return ops.cast(x, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mean": self.mean, "std": self.std, "bgr": self.bgr}

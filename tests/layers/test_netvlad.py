@@ -1,0 +1,129 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_sare.layers import NetVLAD, Whitening
+
+
+def features(batch=2, height=5, width=4, channels=6, dtype="float32"):
+    return np.random.default_rng(0).normal(size=(batch, height, width, channels)).astype(dtype)
+
+
+def initialised(clusters=3, channels=6, **kwargs):
+    layer = NetVLAD(clusters, **kwargs)
+    layer.build((None, None, None, channels))
+    layer.set_clusters(np.random.default_rng(1).normal(size=(clusters, channels)), alpha=3.0)
+    return layer
+
+
+def naive_netvlad(maps, assignment, centroids):
+    """The definition of the paper, one residual at a time, in float64."""
+    rows = []
+    for image in maps.astype("float64"):
+        vlad = np.zeros(centroids.shape)
+        for x in image.reshape(-1, image.shape[-1]):
+            x = x / np.linalg.norm(x)
+            scores = np.exp(x @ assignment)
+            for k, centre in enumerate(centroids):
+                vlad[k] += scores[k] / scores.sum() * (x - centre)
+        vlad /= np.linalg.norm(vlad, axis=1, keepdims=True)
+        rows.append(vlad.ravel() / np.linalg.norm(vlad))
+    return np.stack(rows)
+
+
+def test_equals_the_sum_of_residuals_computed_one_by_one():
+    layer = initialised()
+    expected = naive_netvlad(features(), *[w.astype("float64") for w in layer.get_weights()])
+    np.testing.assert_allclose(layer(features()), expected, atol=1e-6)
+
+
+def test_float64_policy_computes_in_float64():
+    layer = initialised(dtype="float64")
+    expected = naive_netvlad(features(), *layer.get_weights())
+    np.testing.assert_allclose(layer(features(dtype="float64")), expected, atol=1e-11)
+
+
+def test_descriptors_have_norm_one_and_each_cluster_an_equal_share():
+    descriptor = keras.ops.convert_to_numpy(initialised()(features()))
+    np.testing.assert_allclose(np.linalg.norm(descriptor.reshape(2, 3, 6), axis=-1), 1 / np.sqrt(3), rtol=1e-5)
+
+
+def test_model_round_trips_through_a_keras_file_at_any_image_size(tmp_path):
+    inputs = keras.Input((None, None, 6))
+    model = keras.Model(inputs, Whitening(4)(initialised()(inputs)))
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    for maps in (features(), features(3, 7, 2)):
+        np.testing.assert_array_equal(reloaded(maps), model(maps))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_returns_float32_close_to_full_precision(policy):
+    layer = initialised(dtype=policy)
+    half = keras.ops.cast(features(), policy.removeprefix("mixed_"))
+    output = layer(half)
+    assert keras.backend.standardize_dtype(output.dtype) == "float32"
+    assert layer.compute_output_spec(half).dtype == "float32"
+    expected = naive_netvlad(
+        keras.ops.convert_to_numpy(keras.ops.cast(half, "float32")), *[w.astype("float64") for w in layer.get_weights()]
+    )
+    np.testing.assert_allclose(output, expected, atol=1e-6)
+
+
+def test_tiny_float16_activations_do_not_vanish_in_the_normalisation():
+    layer = initialised(dtype="mixed_float16")
+    small = layer((features() * 1e-4).astype("float16"))
+    np.testing.assert_allclose(np.linalg.norm(small, axis=-1), 1, rtol=1e-4)
+
+
+def test_no_tensor_holds_the_residuals_of_every_position():
+    import tensorflow as tf
+
+    layer = initialised(clusters=5)
+    graph = tf.function(layer).get_concrete_function(tf.TensorSpec((2, 7, 9, 6))).graph
+    largest = max(
+        int(np.prod(t.shape)) for op in graph.get_operations() for t in op.outputs if t.shape.is_fully_defined()
+    )
+    assert largest < 2 * 63 * 5 * 6
+
+
+def test_starts_uninitialised_until_clusters_are_set():
+    layer = NetVLAD(3)
+    assert not layer.is_initialised
+    layer.build((None, 4, 4, 6))
+    assert not layer.is_initialised
+    assert initialised().is_initialised
+
+
+def test_assignment_is_alpha_times_the_unit_centres():
+    layer = initialised()
+    assignment, centroids = layer.get_weights()
+    np.testing.assert_allclose(
+        assignment.T, 3.0 * centroids / np.linalg.norm(centroids, axis=1, keepdims=True), rtol=1e-6
+    )
+
+
+def test_gradients_are_finite_for_a_zero_feature_map():
+    import tensorflow as tf
+
+    layer, maps = initialised(), tf.zeros((1, 3, 3, 6))
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        loss = tf.reduce_sum(layer(maps) ** 2)
+    gradients = tape.gradient(loss, [maps, *layer.trainable_variables])
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (lambda: NetVLAD(0), "`clusters` must be at least 1.*clusters=0"),
+        (lambda: NetVLAD(2).build((None, 6)), r"`NetVLAD` expects feature maps .* Received: input_shape=\(None, 6\)"),
+        (lambda: initialised().set_clusters(np.ones((2, 6)), 1.0), r"`centroids` must have shape \(3, 6\).*\(2, 6\)"),
+        (lambda: initialised().set_clusters(np.ones((3, 6)), 0.0), "`alpha` must be greater than 0"),
+        (lambda: NetVLAD(2).set_clusters(np.ones((2, 6)), 1.0), "needs a built layer"),
+    ],
+)
+def test_bad_arguments_are_named(action, message):
+    with pytest.raises(ValueError, match=message):
+        action()
