@@ -1,0 +1,100 @@
+"""Initialisation of NetVLAD's clusters by k-means on local descriptors."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterable
+from itertools import islice
+
+import keras
+import numpy as np
+from sklearn.cluster import KMeans
+
+from keras_sare.layers import NetVLAD, l2_normalize
+from keras_sare.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+MAX_IMAGES = 500
+DESCRIPTORS_PER_IMAGE = 100
+KMEANS_ITERATIONS = 100
+
+
+def netvlad_layer(model: keras.Model) -> NetVLAD | None:
+    """Returns the NetVLAD layer of `model`, or None where it has none."""
+    return next((layer for layer in model.layers if isinstance(layer, NetVLAD)), None)
+
+
+def initialise_netvlad(model: keras.Model, images: Iterable[np.ndarray], seed: int = 0) -> float:
+    """Gives the NetVLAD layer of `model` its clusters: k-means centres and the published alpha.
+
+    At most 500 images are used and 100 random positions of each. With unit centres c~ the assignment is alpha c~, where
+    alpha = -ln(0.01) / mean(best - second-best c~ . x), so that on average the second-best cluster gets a hundredth of
+    the best one's weight.
+
+    Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, appendix A; the constants are those of the published code.
+
+    Args:
+        model: model with a NetVLAD layer.
+        images: batches of what `model` takes, for example images [batch, height, width, 3]. Draw them at
+            random from the training database.
+        seed: of the choice of positions and of k-means.
+
+    Returns:
+        alpha.
+
+    Raises:
+        ValueError: the model has no NetVLAD layer, or the images give fewer descriptors than there are clusters.
+    """
+    layer = netvlad_layer(model)
+    if layer is None:
+        raise ValueError(f"`model` must have a NetVLAD layer. Received: model={model.name!r} without one")
+    sample = sample_local_descriptors(keras.Model(model.input, layer.input), images, seed)
+    if len(sample) < 2 * layer.clusters:
+        raise ValueError(
+            f"`images` must give at least {2 * layer.clusters} local descriptors for {layer.clusters} clusters. "
+            f"Received: {len(sample)} descriptors. Use more or larger images, or fewer clusters."
+        )
+    logger.info("NetVLAD: k-means with %d clusters on %d local descriptors", layer.clusters, len(sample))
+    kmeans = KMeans(layer.clusters, max_iter=KMEANS_ITERATIONS, n_init=1, random_state=seed).fit(sample)
+    alpha = assignment_sharpness(sample, kmeans.cluster_centers_)
+    layer.set_clusters(kmeans.cluster_centers_, alpha)
+    return alpha
+
+
+def sample_local_descriptors(features: keras.Model, images: Iterable[np.ndarray], seed: int) -> np.ndarray:
+    """Returns L2-normalised local descriptors [n, channels] at random positions of the feature maps, float32."""
+    rng = np.random.default_rng(seed)
+    samples, count = [], 0
+    for batch in progress(images, "local descriptors", unit="batch"):
+        for maps in islice(keras.ops.convert_to_numpy(features(batch, training=False)), MAX_IMAGES - count):
+            local = maps.reshape(-1, maps.shape[-1])
+            chosen = rng.permutation(len(local))[:DESCRIPTORS_PER_IMAGE]
+            samples.append(keras.ops.convert_to_numpy(l2_normalize(local[chosen])))
+            count += 1
+        if count == MAX_IMAGES:
+            break
+    return np.concatenate(samples) if samples else np.empty((0, features.output.shape[-1]), "float32")
+
+
+def assignment_sharpness(sample: np.ndarray, centroids: np.ndarray) -> float:
+    """alpha = -ln(0.01) / mean(best minus second-best dot product of a descriptor with the unit centres)."""
+    directions = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
+    dots = np.sort(sample @ directions.T, axis=1)
+    return float(-math.log(0.01) / np.mean(dots[:, -1] - dots[:, -2]))
+
+
+def warn_if_uninitialised(model: keras.Model, action: str) -> None:
+    """Warns where a NetVLAD layer of `model` has never been given clusters.
+
+    Args:
+        model: any model.
+        action: what is about to be done with it, for example "trained".
+    """
+    layer = netvlad_layer(model)
+    if layer is not None and not layer.is_initialised:
+        warnings.warn(
+            f"NetVLAD layer {layer.name!r} is being {action} without clusters: its descriptors are poor. "
+            "Call keras_sare.models.initialise_netvlad(model, images) first.",
+            stacklevel=3,
+        )

@@ -1,0 +1,78 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sare.layers import MAC, NetVLAD
+from keras_sare.models import initialise_netvlad, warn_if_uninitialised
+from keras_sare.models.initialise import DESCRIPTORS_PER_IMAGE, assignment_sharpness, sample_local_descriptors
+
+
+def small_model(pooling):
+    inputs = keras.Input((None, None, 3))
+    return keras.Model(inputs, pooling(keras.layers.Conv2D(8, 3, name="conv")(inputs)))
+
+
+def photos(batches=2):
+    rng = np.random.default_rng(0)
+    return [rng.random((3, 14, 16, 3)).astype("float32") for _ in range(batches)]
+
+
+def test_centres_lie_at_the_k_means_centres_of_normalised_descriptors():
+    """Feature maps made of four directions: the centres must be those directions."""
+    directions = np.eye(4, 6, dtype="float32")
+    maps = directions[np.random.default_rng(0).integers(0, 4, (5, 8, 8))] * 7
+    inputs = keras.Input((None, None, 6))
+    model = keras.Model(inputs, NetVLAD(4, name="netvlad")(inputs))
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(np.linalg.norm(model.layers[-1].get_weights()[1], axis=1), 1)
+    alpha = initialise_netvlad(model, [maps], seed=3)
+    assignment, centroids = model.get_layer("netvlad").get_weights()
+    np.testing.assert_allclose(sorted(centroids.tolist()), sorted(directions.tolist()), atol=1e-6)
+    assert alpha == pytest.approx(-math.log(0.01), rel=1e-5)  # best 1, second-best 0
+    np.testing.assert_allclose(assignment, alpha * centroids.T, rtol=1e-5)
+
+
+def test_alpha_makes_the_second_best_cluster_weigh_a_hundredth_on_average_margin():
+    sample = np.array([[1.0, 0.0], [0.6, 0.8]])
+    centroids = np.array([[2.0, 0.0], [0.0, 0.5]])
+    assert assignment_sharpness(sample, centroids) == pytest.approx(-math.log(0.01) / np.mean([1.0, 0.2]))
+
+
+def test_sample_takes_a_hundred_unit_descriptors_of_each_image():
+    model = small_model(NetVLAD(4, name="netvlad"))
+    sample = sample_local_descriptors(keras.Model(model.input, model.get_layer("conv").output), photos(), seed=0)
+    assert sample.shape == (6 * DESCRIPTORS_PER_IMAGE, 8)
+    np.testing.assert_allclose(np.linalg.norm(sample, axis=1), 1, rtol=1e-5)
+
+
+def test_same_seed_gives_the_same_clusters():
+    def clusters(seed):
+        keras.utils.set_random_seed(1)
+        model = small_model(NetVLAD(4, name="netvlad"))
+        initialise_netvlad(model, photos(), seed)
+        return model.get_layer("netvlad").get_weights()[1]
+
+    np.testing.assert_array_equal(clusters(0), clusters(0))
+    assert not np.array_equal(clusters(0), clusters(1))
+
+
+def test_model_without_netvlad_is_refused():
+    with pytest.raises(ValueError, match="`model` must have a NetVLAD layer"):
+        initialise_netvlad(small_model(MAC()), photos())
+
+
+def test_too_few_descriptors_are_counted():
+    with pytest.raises(ValueError, match="at least 128 local descriptors for 64 clusters. Received: 0 descriptors"):
+        initialise_netvlad(small_model(NetVLAD(64)), [])
+
+
+def test_uninitialised_netvlad_warns_and_initialised_does_not(recwarn):
+    model = small_model(NetVLAD(4))
+    with pytest.warns(UserWarning, match="is being exported without clusters.*initialise_netvlad"):
+        warn_if_uninitialised(model, "exported")
+    initialise_netvlad(model, photos())
+    recwarn.clear()
+    warn_if_uninitialised(model, "exported")
+    assert not recwarn.list
