@@ -75,9 +75,10 @@ def read_convolutions(path: str | os.PathLike[str], preprocessing: str | None = 
 
 def write_npz(path: str | os.PathLike[str], arrays: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """Writes convolutions so that `read_convolutions` reads them back."""
-    np.savez(
-        path, **{f"{i:03d}_{part}": a for i, pair in enumerate(arrays) for part, a in zip("kb", pair, strict=True)}
-    )
+    named: dict[str, Any] = {
+        f"{i:03d}_{part}": array for i, pair in enumerate(arrays) for part, array in zip("kb", pair, strict=True)
+    }
+    np.savez(path, **named)
 
 
 def set_convolutions(features: keras.Model, weights: ConvolutionWeights) -> None:
