@@ -1,0 +1,157 @@
+"""SARE against literal numbers, naive loops and closed-form gradients."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sare.losses import SARELoss, sare
+
+# k(d) of a squared distance d = |x - y|^2, and the factor f(d) with which the gradient of -log k by x is f(d) (x - y).
+KERNELS: dict[str, tuple[Callable, Callable]] = {
+    "gaussian": (lambda d: math.exp(-d), lambda d: 2.0),
+    "cauchy": (lambda d: 1 / (1 + d), lambda d: 2 / (1 + d)),
+    "exponential": (lambda d: math.exp(-math.sqrt(d)), lambda d: 1 / math.sqrt(d)),
+}
+VARIANTS = list(itertools.product(KERNELS, ["independent", "joint"]))
+
+# Value for the squared distances .5 (positive) and .6, .8, .4 (negatives); the independent ones summed over negatives.
+GOLDEN = {
+    ("gaussian", "independent"): 1.9431485647,
+    ("gaussian", "joint"): 1.3219762308,
+    ("cauchy", "independent"): 1.9957727862,
+    ("cauchy", "joint"): 1.3460612309,
+    ("exponential", "independent"): 1.9950074286,
+    ("exponential", "joint"): 1.3458429993,
+}
+
+
+def golden(kernel: str, mode: str) -> float:
+    return GOLDEN[kernel, mode] / (3 if mode == "independent" else 1)
+
+
+def unit_tuples(batch: int, negatives: int, dim: int = 6) -> np.ndarray:
+    x = np.random.default_rng(3).normal(size=(batch, 2 + negatives, dim))
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def value_and_gradient(loss: SARELoss, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    embeddings = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        values = loss.call(None, embeddings)
+    return values.numpy(), tape.gradient(values, embeddings).numpy()
+
+
+def naive_loss(positive: float, negatives: list[float], kernel: str, mode: str) -> float:
+    k = KERNELS[kernel][0]
+    if mode == "joint":
+        return -math.log(k(positive) / (k(positive) + sum(k(d) for d in negatives)))
+    return sum(-math.log(k(positive) / (k(positive) + k(d))) for d in negatives) / len(negatives)
+
+
+def closed_form_gradient(x: np.ndarray, kernel: str, mode: str) -> np.ndarray:
+    """Gradient of one tuple [2 + negatives, dim]."""
+    k, steepness = KERNELS[kernel]
+    query, others = x[0], x[1:]
+    d = [float(np.sum((query - other) ** 2)) for other in others]
+    if mode == "joint":
+        weights = [k(dn) / sum(k(every) for every in d) for dn in d[1:]]
+    else:
+        weights = [k(dn) / (k(d[0]) + k(dn)) / (len(d) - 1) for dn in d[1:]]
+    gradient = np.zeros_like(x)
+    gradient[1] = -sum(weights) * steepness(d[0]) * (query - others[0])
+    for i, weight in enumerate(weights, start=1):
+        gradient[1 + i] = weight * steepness(d[i]) * (query - others[i])
+    gradient[0] = -gradient[1:].sum(axis=0)
+    return gradient
+
+
+@pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
+def test_the_value_is_the_golden_one(kernel: str, mode: str) -> None:
+    value = sare(np.array([0.5]), np.array([[0.6, 0.8, 0.4]]), kernel, mode)
+    assert float(value[0]) == pytest.approx(golden(kernel, mode), abs=1e-9)
+
+
+@pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
+def test_embeddings_give_the_golden_value_too(kernel: str, mode: str) -> None:
+    x = np.concatenate([np.zeros((1, 4)), np.diag(np.sqrt([0.5, 0.6, 0.8, 0.4]))])[None]
+    value = SARELoss(kernel, mode, dtype="float64")(np.zeros(1), x)
+    assert float(value) == pytest.approx(golden(kernel, mode), abs=1e-9)
+
+
+@pytest.mark.parametrize("negatives", [1, 10])
+@pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
+def test_it_equals_a_naive_loop(kernel: str, mode: str, negatives: int) -> None:
+    x = unit_tuples(5, negatives)
+    d = [[float(np.sum((t[0] - other) ** 2)) for other in t[1:]] for t in x]
+    naive = [naive_loss(row[0], row[1:], kernel, mode) for row in d]
+    np.testing.assert_allclose(value_and_gradient(SARELoss(kernel, mode), x)[0], naive, rtol=1e-12)
+
+
+@pytest.mark.parametrize("negatives", [1, 3])
+@pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
+def test_the_gradient_is_the_closed_form(kernel: str, mode: str, negatives: int) -> None:
+    x = unit_tuples(4, negatives)
+    closed = [closed_form_gradient(t, kernel, mode) for t in x]
+    np.testing.assert_allclose(value_and_gradient(SARELoss(kernel, mode), x)[1], closed, rtol=1e-6, atol=1e-12)
+
+
+def test_the_joint_cauchy_gradient_is_the_published_formula() -> None:
+    query, positive, *negatives = unit_tuples(1, 3)[0]
+    dp, dn = np.sum((query - positive) ** 2), [np.sum((query - n) ** 2) for n in negatives]
+    factor = 2 / (1 + sum((1 + dp) / (1 + d) for d in dn))
+    at_positive = factor * sum((positive - query) / (1 + d) for d in dn)
+    at_negatives = [factor * (query - n) * (1 + dp) / (1 + d) ** 2 for n, d in zip(negatives, dn, strict=True)]
+
+    gradient = value_and_gradient(SARELoss("cauchy", "joint"), np.stack([query, positive, *negatives])[None])[1][0]
+    np.testing.assert_allclose(gradient[1:], [at_positive, *at_negatives], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_with_one_negative_both_modes_are_the_same(kernel: str) -> None:
+    d = np.random.default_rng(0).uniform(0, 4, size=(20, 2))
+    joint, independent = (sare(d[:, 0], d[:, 1:], kernel, mode).numpy() for mode in ("joint", "independent"))
+    np.testing.assert_allclose(joint, independent, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
+@pytest.mark.parametrize("same", [[0, 1], [0, 2], [1, 2], [0, 1, 2, 3]], ids=["q=p", "q=n", "p=n", "q=p=n=n"])
+def test_coinciding_images_have_a_finite_gradient(kernel: str, mode: str, same: list[int], dtype: str) -> None:
+    # One tuple for each gap: none, and gaps whose square is 0, denormal or far under 1 in float32.
+    x = unit_tuples(4, 2)
+    x[:, same] = np.multiply.outer([0.0, 1e-22, 1e-19, 1e-12], np.arange(len(same)))[..., None]
+    values, gradient = value_and_gradient(SARELoss(kernel, mode), x.astype(dtype))
+    assert np.isfinite(values).all()
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() < 10
+
+
+@pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
+def test_far_images_do_not_overflow(kernel: str, mode: str) -> None:
+    far, near = np.float32([1e8]), np.float32([[0.0, 0.0]])
+    lost, won = sare(far, near, kernel, mode), sare(near[:, 0], np.float32([[1e8, 1e8]]), kernel, mode)
+    expected = {"gaussian": 1e8, "cauchy": math.log1p(1e8), "exponential": 1e4}[kernel]
+    several = math.log(2) if mode == "joint" else 0
+    assert float(lost[0]) == pytest.approx(expected + several, rel=1e-6)
+    assert float(won[0]) == pytest.approx(0, abs=1e-7)
+
+
+def test_an_unknown_kernel_is_refused_with_the_known_ones() -> None:
+    message = r"`kernel` must be one of \('gaussian', 'cauchy', 'exponential'\). Received: kernel='gauss'"
+    with pytest.raises(ValueError, match=message):
+        SARELoss(kernel="gauss")
+    with pytest.raises(ValueError, match=message):
+        sare(np.zeros(1), np.zeros((1, 1)), kernel="gauss")
+
+
+def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:
+    message = r"`mode` must be one of \('independent', 'joint'\). Received: mode='both'"
+    with pytest.raises(ValueError, match=message):
+        SARELoss(mode="both")
+    with pytest.raises(ValueError, match=message):
+        sare(np.zeros(1), np.zeros((1, 1)), mode="both")
