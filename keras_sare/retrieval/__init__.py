@@ -1,0 +1,5 @@
+"""Exact nearest-neighbour search over descriptors."""
+
+from keras_sare.retrieval.search import nearest
+
+__all__ = ["nearest"]

@@ -1,0 +1,141 @@
+"""Recall@N, the measure of place recognition."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_sare.evaluation.report import RecallReport
+from keras_sare.retrieval import nearest
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_NS = (1, 2, 3, 4, 5, *range(10, 101, 5))
+"""The N at which NetVLAD's test reports recall."""
+
+
+def evaluate(
+    query_descriptors: np.ndarray,
+    database_descriptors: np.ndarray,
+    positives: Sequence[np.ndarray],
+    *,
+    protocol: str,
+    dataset: str,
+    ns: Sequence[int] = DEFAULT_NS,
+    exclude: Sequence[np.ndarray] | None = None,
+) -> tuple[RecallReport, np.ndarray]:
+    """Searches the database for every query and measures recall@N (NetVLAD, section 5.1, "Evaluation metric").
+
+    Args:
+        query_descriptors: `[Q, D]`, L2-normalised.
+        database_descriptors: `[N, D]`, L2-normalised, array or memory map.
+        positives: for each query the database indices that count as found, for example all within 25 m.
+        protocol: name of the rule behind `positives` and `exclude`, for the report.
+        dataset: name of the dataset and split, for the report.
+        ns: the N of recall@N; those above the database size are left out.
+        exclude: for each query the database indices that must not be retrieved, for example its own walk. They are no
+            positives either. The search goes deeper by the longest of these lists.
+
+    Returns:
+        The report and the predictions, int64 `[Q, max(ns)]`: database indices, nearest first, -1 where `exclude` leaves
+        a query with fewer candidates.
+
+    Raises:
+        ValueError: shapes, lengths or indices do not agree, or no query has a positive.
+    """
+    size = len(database_descriptors)
+    _check_indices("positives", positives, len(query_descriptors), size)
+    kept_ns = sorted({int(n) for n in ns if n <= size})
+    if not kept_ns or kept_ns[0] < 1:
+        raise ValueError(f"`ns` must hold numbers from 1 to the database size, {size}. Received: ns={tuple(ns)}")
+    depth = kept_ns[-1]
+    if exclude is None:
+        predictions = nearest(query_descriptors, database_descriptors, depth)[1]
+    else:
+        _check_indices("exclude", exclude, len(query_descriptors), size)
+        deeper = min(size, depth + max(map(len, exclude), default=0))
+        found = nearest(query_descriptors, database_descriptors, deeper)[1]
+        predictions = _without(found, exclude, depth)
+        positives = [np.setdiff1d(mine, barred) for mine, barred in zip(positives, exclude, strict=True)]
+    recalls = recall_at(predictions, positives, kept_ns)
+    report = RecallReport(
+        protocol=protocol,
+        dataset=dataset,
+        queries=len(query_descriptors),
+        queries_without_positive=_count_empty(positives),
+        database=size,
+        ns=tuple(kept_ns),
+        recalls=tuple(recalls.tolist()),
+    )
+    return report, predictions
+
+
+def recall_at(predictions: np.ndarray, positives: Sequence[np.ndarray], ns: Sequence[int]) -> np.ndarray:
+    """Measures the share of queries with at least one positive among their first N predictions.
+
+    A query without any positive counts as a miss at every N, as in NetVLAD's `recallAtN`, so the recall of such a
+    dataset cannot reach 1; their number is logged as a warning.
+
+    Args:
+        predictions: integers `[Q, k]`, database indices, nearest first; -1 is never a hit.
+        positives: `Q` arrays of database indices.
+        ns: numbers between 1 and k.
+
+    Returns:
+        Recalls, float64 `[len(ns)]`, between 0 and 1.
+
+    Raises:
+        ValueError: lengths or ranges do not agree, or no query has a positive.
+    """
+    if predictions.ndim != 2 or len(predictions) != len(positives):
+        raise ValueError(
+            "`predictions` must be [Q, k] with one row for each of the Q `positives`. "
+            f"Received: predictions.shape={predictions.shape}, len(positives)={len(positives)}"
+        )
+    depth = predictions.shape[1]
+    if not len(ns) or min(ns) < 1 or max(ns) > depth:
+        raise ValueError(
+            f"`ns` must hold numbers between 1 and the {depth} predictions of a query; search deeper or ask for less. "
+            f"Received: ns={tuple(ns)}"
+        )
+    _warn_about_empty(positives)
+    hits = np.stack([np.isin(row, mine) & (row >= 0) for row, mine in zip(predictions, positives, strict=True)])
+    rank = np.where(hits.any(axis=1), hits.argmax(axis=1), depth)
+    return (rank[:, None] < np.asarray(ns)).mean(axis=0)
+
+
+def _warn_about_empty(positives: Sequence[np.ndarray]) -> None:
+    empty = _count_empty(positives)
+    if empty == len(positives):
+        raise ValueError(
+            "`positives` must give at least one query a database image; check that both sides use the same "
+            f"coordinates. Received: {empty} of {len(positives)} queries without a positive"
+        )
+    if empty:
+        share = empty / len(positives)
+        logger.warning("%d queries (%.1f %%) have no positive and count as misses", empty, 100 * share)
+
+
+def _count_empty(positives: Sequence[np.ndarray]) -> int:
+    return sum(len(mine) == 0 for mine in positives)
+
+
+def _without(predictions: np.ndarray, exclude: Sequence[np.ndarray], depth: int) -> np.ndarray:
+    kept = np.full((len(predictions), depth), -1, np.int64)
+    for row, found, barred in zip(kept, predictions, exclude, strict=True):
+        allowed = found[~np.isin(found, barred)][:depth]
+        row[: len(allowed)] = allowed
+    return kept
+
+
+def _check_indices(name: str, lists: Sequence[np.ndarray], queries: int, database: int) -> None:
+    if len(lists) != queries:
+        raise ValueError(
+            f"`{name}` must hold one array for each query. Received: {len(lists)} arrays, {queries} queries"
+        )
+    for query, indices in enumerate(lists):
+        if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < database:
+            raise ValueError(
+                f"`{name}` must hold indices of database images, 0 to {database - 1}. "
+                f"Received: {name}[{query}] from {np.min(indices)} to {np.max(indices)}"
+            )

@@ -1,0 +1,129 @@
+"""What an evaluation measured: to keep, to compare, to print."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class RecallReport:
+    """Recall of one model on one dataset under one protocol.
+
+    Attributes:
+        protocol: what counts as found, for example `"recall@N, 25 m"`.
+        dataset: name of the dataset and split.
+        queries: number of query images.
+        queries_without_positive: how many of them have no positive in the database and so can never be found.
+        database: number of database images.
+        ns: the N of recall@N, rising.
+        recalls: share of the queries found among the first N, 0 to 1, one per N.
+
+    Raises:
+        ValueError: `ns` and `recalls` have different lengths, `ns` does not rise, or a recall is outside 0..1.
+    """
+
+    protocol: str
+    dataset: str
+    queries: int
+    queries_without_positive: int
+    database: int
+    ns: tuple[int, ...]
+    recalls: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.ns or len(self.ns) != len(self.recalls):
+            raise ValueError(
+                "`ns` and `recalls` must have the same length, at least 1. "
+                f"Received: ns={self.ns}, recalls={self.recalls}"
+            )
+        if list(self.ns) != sorted(set(self.ns)):
+            raise ValueError(f"`ns` must rise. Received: ns={self.ns}")
+        if not all(0 <= recall <= 1 for recall in self.recalls):
+            raise ValueError(f"`recalls` must be shares between 0 and 1. Received: recalls={self.recalls}")
+
+    def at(self, n: int) -> float:
+        """Returns recall@`n`, between 0 and 1.
+
+        Raises:
+            ValueError: recall@`n` was not measured.
+        """
+        if n not in self.ns:
+            raise ValueError(f"`n` must be one of the measured N, {self.ns}. Received: n={n}")
+        return self.recalls[self.ns.index(n)]
+
+    def to_json(self) -> str:
+        """Returns the report as JSON text that `from_json` reads back without loss."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RecallReport":
+        """Reads a report from the text that `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no JSON object with exactly the fields of a report.
+        """
+        fields = json.loads(text)
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(fields, dict) or set(fields) != expected:
+            received = sorted(fields) if isinstance(fields, dict) else type(fields).__name__
+            raise ValueError(f"`text` must hold a JSON object with the fields {sorted(expected)}. Received: {received}")
+        return cls(**{**fields, "ns": tuple(fields["ns"]), "recalls": tuple(fields["recalls"])})
+
+
+def better(report_a: RecallReport, report_b: RecallReport) -> bool:
+    """Says whether `report_a` is strictly better: the rule that chooses the best epoch.
+
+    The higher recall@5 wins; ties go by N = 4, 3, 2, 1, then by larger N, as in NetVLAD's training code.
+
+    Raises:
+        ValueError: the reports do not measure the same thing.
+    """
+    check_comparable({"report_a": report_a, "report_b": report_b})
+    order = sorted(report_a.ns, key=lambda n: (n > 5, -n if n <= 5 else n))
+    return [report_a.at(n) for n in order] > [report_b.at(n) for n in order]
+
+
+def format_table(reports: Mapping[str, RecallReport], ns: Sequence[int] = (1, 5, 10, 20)) -> str:
+    """Lays reports side by side in a Markdown table, with the ratio of the last to the first.
+
+    Args:
+        reports: name of each row, for example `"off the shelf"` and `"trained"`, and its report.
+        ns: columns, recall@N for each; an N that was not measured (a small database) is left out.
+
+    Returns:
+        The table, without a trailing line break.
+
+    Raises:
+        ValueError: there is no report, or the reports do not measure the same thing.
+    """
+    check_comparable(reports)
+    rows = list(reports.values())
+    ns = [n for n in ns if n in rows[0].ns]
+    title = f"{rows[0].dataset}, {rows[0].protocol} ({rows[0].queries} queries, {rows[0].database} images)"
+    lines = [[title, *(f"recall@{n}" for n in ns)], ["---", *("---:" for _ in ns)]]
+    lines += [[name, *(f"{report.at(n):.3f}" for n in ns)] for name, report in reports.items()]
+    if len(rows) > 1:
+        lines.append(["ratio", *(_ratio(rows[-1].at(n), rows[0].at(n)) for n in ns)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def check_comparable(reports: Mapping[str, RecallReport]) -> None:
+    """Checks that reports differ in nothing but their recalls.
+
+    Raises:
+        ValueError: there is no report, or two differ in dataset, protocol, sizes or N.
+    """
+    if not reports:
+        raise ValueError("`reports` must hold at least one report. Received: none")
+    conditions = {name: dataclasses.replace(one, recalls=(0.0,) * len(one.ns)) for name, one in reports.items()}
+    (first, expected), *others = conditions.items()
+    for name, condition in others:
+        if condition != expected:
+            raise ValueError(
+                "`reports` must come from the same dataset and protocol; evaluate them again in the same way. "
+                f"Received: {first}={expected}, {name}={condition}"
+            )
+
+
+def _ratio(numerator: float, denominator: float) -> str:
+    return f"{numerator / denominator:.2f}" if denominator else "–"

@@ -1,0 +1,214 @@
+"""PCA whitening of descriptors, fitted without ever forming a D x D matrix when there are few samples."""
+
+import dataclasses
+import logging
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.linalg.blas import dsyrk
+
+from keras_sare.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+MAX_SAMPLES = 10_000
+EPSILON = 1e-9
+# A direction counts while its variance is above this share of the largest one and above what rounding to float32 adds.
+RELATIVE_THRESHOLD = 1e-10
+ROUNDING_THRESHOLD = 1e-14
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PCAWhitening:
+    """A fitted whitening y = P^T (x - m), then L2 (NetVLAD, section 5.2, "Dimensionality reduction").
+
+    Attributes:
+        mean: m, float64 `[D]`.
+        projection: P, float32 `[D, d]`: principal directions by falling variance, each divided by its standard
+            deviation. The element of largest magnitude of each direction is positive.
+        eigenvalues: variances of the d directions, float64 `[d]`, falling.
+    """
+
+    mean: np.ndarray
+    projection: np.ndarray
+    eigenvalues: np.ndarray
+
+    @property
+    def bias(self) -> np.ndarray:
+        """The `b` of y = x P + b, float32 `[d]`: -m P."""
+        return (-self.mean @ self.projection).astype(np.float32)
+
+    def truncated(self, dim: int) -> "PCAWhitening":
+        """Keeps the first `dim` directions: the same as a fit at that dimension.
+
+        Raises:
+            ValueError: `dim` is not between 1 and the fitted dimension.
+        """
+        fitted = len(self.eigenvalues)
+        if not 1 <= dim <= fitted:
+            raise ValueError(f"`dim` must be between 1 and the fitted dimension, {fitted}. Received: dim={dim}")
+        return PCAWhitening(self.mean, self.projection[:, :dim].copy(), self.eigenvalues[:dim].copy())
+
+    def apply(self, descriptors: np.ndarray, block_rows: int = 1024) -> np.ndarray:
+        """Whitens and L2-normalises descriptors: the reference for the layer that does it inside a model.
+
+        Args:
+            descriptors: `[n, D]` numbers, array or memory map.
+            block_rows: rows centred at a time, which bounds the memory beside the result.
+
+        Returns:
+            Unit vectors, float32 `[n, d]`.
+
+        Raises:
+            ValueError: `descriptors` has another width than the fitted ones.
+        """
+        if descriptors.ndim != 2 or descriptors.shape[1] != len(self.mean):
+            raise ValueError(
+                f"`descriptors` must be [n, {len(self.mean)}] like those of the fit. "
+                f"Received: descriptors.shape={descriptors.shape}"
+            )
+        whitened = np.empty((len(descriptors), len(self.eigenvalues)), np.float32)
+        mean = self.mean.astype(np.float32)
+        for rows in _blocks(len(descriptors), block_rows):
+            # Centring first keeps digits that x P + b would lose.
+            projected = (descriptors[rows] - mean).astype(np.float32) @ self.projection
+            whitened[rows] = projected / np.sqrt(1e-12 + np.square(projected).sum(axis=1, keepdims=True))
+        return whitened
+
+
+def largest_dimension(samples: int, features: int, max_samples: int = MAX_SAMPLES) -> int:
+    """Returns the largest whitening dimension that so many samples can give: a check before training.
+
+    Centring takes one degree of freedom, so n samples span at most n - 1 directions. Fewer if samples repeat.
+
+    Args:
+        samples: number of descriptors at hand.
+        features: their width D.
+        max_samples: as in `fit_pca_whitening`.
+    """
+    return max(0, min(samples - 1, max_samples - 1, features))
+
+
+def fit_pca_whitening(
+    descriptors: np.ndarray, dim: int, max_samples: int = MAX_SAMPLES, seed: int = 0, block: int = 1024
+) -> PCAWhitening:
+    """Fits PCA whitening to descriptors of training database images (NetVLAD, section 5.2; Jegou and Chum, ECCV 2012).
+
+    Covariance over n - 1, in double precision; each direction is divided by sqrt(variance + 1e-9). With fewer samples
+    than features the eigenvectors come from the n x n Gram matrix of the centred samples instead (the dual problem).
+
+    Args:
+        descriptors: `[n, D]` finite numbers, array or memory map; only one block of it is held in double.
+        dim: dimension d after whitening.
+        max_samples: at most so many rows, drawn at random, are used.
+        seed: of that draw.
+        block: columns (rows, when n >= D) centred at a time: 8 `block` n bytes (8 `block` D).
+
+    Returns:
+        The fitted transform. Equal inputs give equal results.
+
+    Raises:
+        ValueError: `dim` is more than the samples give, with the largest possible one; or another argument is
+            out of range; or a descriptor is not finite.
+    """
+    _check_arguments(descriptors, dim, max_samples, block)
+    samples = _draw(len(descriptors), max_samples, seed)
+    mean = _mean(descriptors, samples, block)
+    fit = _fit_dual if len(samples) < len(mean) else _fit_primal
+    projection, eigenvalues = fit(descriptors, samples, mean, dim, block)
+    # An eigenvector's sign is arbitrary: fix it, so that every machine gives the same descriptor.
+    projection *= np.where(projection.max(axis=0) >= -projection.min(axis=0), 1, -1).astype(np.float32)
+    return PCAWhitening(mean, projection, eigenvalues)
+
+
+def _fit_dual(
+    descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvectors u of X X^T give those of X^T X: v = X^T u / sqrt((n - 1) lambda), X centred, `[n, D]`."""
+    count, features = len(samples), len(mean)
+    gram = np.zeros((count, count), order="F")
+    for columns in progress(_blocks(features, block), "whitening: Gram matrix", unit="block"):
+        gram = _add_product(gram, (descriptors[samples, columns] - mean[columns]).T)
+    eigenvalues, vectors = _leading(gram, count, dim, mean)
+    vectors /= np.sqrt((count - 1) * eigenvalues * (eigenvalues + EPSILON))
+    projection = np.empty((features, dim), np.float32)
+    for columns in progress(_blocks(features, block), "whitening: projection", unit="block"):
+        projection[columns] = (descriptors[samples, columns] - mean[columns]).T @ vectors
+    return projection, eigenvalues
+
+
+def _fit_primal(
+    descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int
+) -> tuple[np.ndarray, np.ndarray]:
+    scatter = np.zeros((len(mean), len(mean)), order="F")
+    for rows in progress(_blocks(len(samples), block), "whitening: covariance", unit="block"):
+        scatter = _add_product(scatter, descriptors[samples[rows]] - mean)
+    eigenvalues, vectors = _leading(scatter, len(samples), dim, mean)
+    projection = np.ascontiguousarray(vectors / np.sqrt(eigenvalues + EPSILON), dtype=np.float32)
+    return projection, eigenvalues
+
+
+def _leading(scatter: np.ndarray, count: int, dim: int, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the `dim` largest eigenvalues of scatter/(count - 1), falling, and eigenvectors. Overwrites `scatter`."""
+    total = np.trace(scatter) / (count - 1)
+    size = len(scatter)
+    eigenvalues, vectors = eigh(scatter, lower=True, overwrite_a=True, subset_by_index=(size - dim, size - 1))
+    eigenvalues, vectors = eigenvalues[::-1] / (count - 1), vectors[:, ::-1]
+    threshold = max(RELATIVE_THRESHOLD * eigenvalues[0], ROUNDING_THRESHOLD * (mean @ mean))
+    rank = int((eigenvalues > threshold).sum())
+    if rank < dim:
+        raise ValueError(
+            f"`dim` must be at most {rank}, the number of directions in which the {count} samples differ; "
+            f"lower it or fit on more images. Received: dim={dim}"
+        )
+    logger.info("PCA whitening: %d directions hold %.1f %% of the variance", dim, 100 * eigenvalues.sum() / total)
+    return eigenvalues, vectors
+
+
+def _add_product(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    # In place and one triangle only: half the multiplications of `matrix += rows.T @ rows`, and no second matrix.
+    return dsyrk(1.0, rows, beta=1.0, c=matrix, trans=True, lower=True, overwrite_c=True)
+
+
+def _draw(rows: int, max_samples: int, seed: int) -> np.ndarray:
+    if rows <= max_samples:
+        return np.arange(rows)
+    # Rising, so that a memory map is read from front to back.
+    return np.sort(np.random.default_rng(seed).choice(rows, max_samples, replace=False))
+
+
+def _mean(descriptors: np.ndarray, samples: np.ndarray, block: int) -> np.ndarray:
+    mean = np.empty(descriptors.shape[1])
+    for columns in progress(_blocks(len(mean), block), "whitening: mean", unit="block"):
+        with np.errstate(invalid="ignore"):
+            mean[columns] = descriptors[samples, columns].mean(axis=0, dtype=np.float64)
+    broken = len(mean) - int(np.isfinite(mean).sum())
+    if broken:
+        raise ValueError(
+            "`descriptors` must hold finite numbers only; look for NaN in the model that made them. "
+            f"Received: {broken} of {len(mean)} columns with others"
+        )
+    return mean
+
+
+def _blocks(length: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def _check_arguments(descriptors: np.ndarray, dim: int, max_samples: int, block: int) -> None:
+    if descriptors.ndim != 2 or descriptors.shape[0] < 2:
+        raise ValueError(
+            f"`descriptors` must be [n, D] with n of at least 2. Received: descriptors.shape={descriptors.shape}"
+        )
+    if max_samples < 2 or block < 1:
+        raise ValueError(
+            "`max_samples` must be at least 2 and `block` at least 1. "
+            f"Received: max_samples={max_samples}, block={block}"
+        )
+    count, features = descriptors.shape
+    largest = largest_dimension(count, features, max_samples)
+    if not 1 <= dim <= largest:
+        raise ValueError(
+            f"`dim` must be between 1 and {largest}, because n samples span at most n - 1 directions; lower it or fit "
+            f"on more images. Received: dim={dim} with {min(count, max_samples)} samples of width {features}"
+        )
