@@ -1,0 +1,82 @@
+"""One version of a SavedModel, loaded and ready to run."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.errors import RequestError
+from serving.signature import Signature
+
+DEFAULT_SIGNATURE = "serving_default"
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class ServedModel:
+    """Loads one version of a SavedModel and runs its signatures. Safe to call from several threads.
+
+    The graph runs in a session, as in TensorFlow Serving, rather than as a function of `tf.saved_model.load`: a fetch
+    computes only the outputs asked for, and an error of the graph has the same text as there.
+
+    Args:
+        folder: folder with `saved_model.pb` and `variables/`.
+        version: number the version is known by.
+
+    Raises:
+        FileNotFoundError: `folder` holds no SavedModel.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], version: int) -> None:
+        if not (Path(folder) / "saved_model.pb").is_file():
+            raise FileNotFoundError(
+                f"`folder` must hold a SavedModel, and there is no saved_model.pb in it; "
+                f"export the model again. Received: folder={folder}"
+            )
+        self.version = version
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        with self._session.graph.as_default():
+            bundle = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], os.fspath(folder))
+        self._session.graph.finalize()
+        self.signature_defs: dict[str, meta_graph_pb2.SignatureDef] = dict(bundle.signature_def)
+        self._signatures = {name: Signature(definition) for name, definition in self.signature_defs.items()}
+
+    def predict(
+        self, signature_name: str, inputs: Mapping[str, tensor_pb2.TensorProto], output_filter: Iterable[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Runs one signature.
+
+        Args:
+            signature_name: key of the signature, as in `serving_default`.
+            inputs: input name to tensor.
+            output_filter: names of the wanted outputs; empty for all of them.
+
+        Returns:
+            Output name to values.
+
+        Raises:
+            RequestError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or output names that
+                do not match it, or the code of the graph's own error, such as INVALID_ARGUMENT for a broken image.
+        """
+        signature = self._signatures.get(signature_name)
+        if signature is None:
+            raise RequestError(
+                grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.'
+            )
+        feeds = signature.feeds(inputs)
+        fetches = signature.fetches(output_filter)
+        signature.check_feeds(feeds)
+        try:
+            return self._session.run(fetches, feeds)
+        except tf.errors.OpError as error:
+            raise RequestError(_STATUS_CODES[error.error_code], _graph_text(error)) from error
+
+
+def _graph_text(error: tf.errors.OpError) -> str:
+    """The text of the graph's error before the Python session wrapped it into a report of its own."""
+    original = error.__context__
+    return original.message if isinstance(original, tf.errors.OpError) else error.message

@@ -1,0 +1,83 @@
+"""The gRPC server around the services."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from serving.manager import ModelManager
+from serving.services import ModelService, PredictionService
+
+logger = logging.getLogger(__name__)
+
+_OPTIONS = [
+    # Images and descriptors outgrow gRPC's 4 MiB at once; TensorFlow Serving lifts the limit too.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Otherwise a second server on the same port would start and silently take half of the requests.
+    ("grpc.so_reuseport", 0),
+]
+
+
+class ModelServer:
+    """Serves a model through TensorFlow Serving's gRPC interface, without encryption.
+
+    Args:
+        manager: the loaded model.
+        host: address to listen on; `0.0.0.0` for every network, an IPv6 address in brackets.
+        port: port to listen on; 0 takes a free one.
+        max_workers: requests computed at the same time. Each needs the memory of one forward pass.
+        max_queue: requests that may wait beyond those. Any more are refused with RESOURCE_EXHAUSTED at once.
+
+    Raises:
+        ValueError: `max_workers` or `max_queue` is out of range.
+        OSError: the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        manager: ModelManager,
+        host: str = "127.0.0.1",
+        port: int = 8500,
+        max_workers: int = 4,
+        max_queue: int = 64,
+    ) -> None:
+        if max_workers < 1:
+            raise ValueError(f"`max_workers` must be at least 1. Received: {max_workers=}")
+        if max_queue < 0:
+            raise ValueError(
+                f"`max_queue` must not be negative; 0 refuses what cannot run at once. Received: {max_queue=}"
+            )
+        self._manager = manager
+        self._server = grpc.server(
+            ThreadPoolExecutor(max_workers, thread_name_prefix="serving"),
+            options=_OPTIONS,
+            # The only bound there is: without it gRPC queues without end.
+            maximum_concurrent_rpcs=max_workers + max_queue,
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(manager), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(manager), self._server)
+        try:
+            self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise OSError(
+                f"`host` and `port` must be an address that this machine has and no program listens on; "
+                f"port 0 takes a free one. Received: {host=}, {port=}"
+            ) from error
+        self.address = f"{host}:{self.port}"
+
+    def start(self) -> None:
+        """Begins to answer requests and logs the address."""
+        self._server.start()
+        logger.info("serving %s version %d at %s", self._manager.name, self._manager.latest, self.address)
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Refuses new requests, waits for those under way, then stops.
+
+        Args:
+            grace: seconds to wait. Requests still under way after that are cancelled.
+        """
+        logger.info("stopping: waiting up to %g s for the requests under way", grace)
+        self._server.stop(grace).wait()
+        logger.info("stopped")

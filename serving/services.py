@@ -1,0 +1,123 @@
+"""The gRPC services of TensorFlow Serving, as far as they are offered: Predict, GetModelMetadata, GetModelStatus."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.errors import RequestError, invalid_argument
+from serving.manager import ModelManager
+from serving.model import DEFAULT_SIGNATURE
+from serving.tensors import to_proto
+
+logger = logging.getLogger(__name__)
+SIGNATURE_FIELD = "signature_def"
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Runs signatures and describes them.
+
+    Args:
+        manager: where the model versions come from.
+    """
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+
+    def Predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        """Runs one signature on the tensors of the request."""
+        with _answering("Predict", context):
+            _check_spec(request)
+            _check_waiting(context)
+            model = self._manager.find(request.model_spec)
+            signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+            outputs = model.predict(signature_name, request.inputs, request.output_filter)
+            response = predict_pb2.PredictResponse()
+            response.model_spec.name = request.model_spec.name
+            response.model_spec.version.value = model.version
+            response.model_spec.signature_name = signature_name
+            for name, array in outputs.items():
+                response.outputs[name].CopyFrom(to_proto(array))
+            return response
+
+    def GetModelMetadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Returns the signatures as they stand in the SavedModel."""
+        with _answering("GetModelMetadata", context):
+            _check_spec(request)
+            _check_fields(request.metadata_field)
+            model = self._manager.find(request.model_spec)
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            for name, definition in model.signature_defs.items():
+                signatures.signature_def[name].CopyFrom(definition)
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
+            response.model_spec.name = request.model_spec.name
+            response.model_spec.version.value = model.version
+            response.metadata[SIGNATURE_FIELD].Pack(signatures)
+            return response
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """Tells which versions can be asked for.
+
+    Args:
+        manager: where the model versions come from.
+    """
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+
+    def GetModelStatus(
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """Returns the state of each version asked for."""
+        with _answering("GetModelStatus", context):
+            _check_spec(request)
+            response = get_model_status_pb2.GetModelStatusResponse()
+            for version in self._manager.available(request.model_spec):
+                status = response.model_version_status.add(
+                    version=version, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE
+                )
+                # A healthy version carries an empty status, which is not the same as none.
+                status.status.SetInParent()
+            return response
+
+
+@contextmanager
+def _answering(method: str, context: grpc.ServicerContext) -> Iterator[None]:
+    try:
+        yield
+    except RequestError as error:
+        logger.info("%s failed: %s: %s", method, error.code.name, error.details)
+        context.abort(error.code, error.details)
+
+
+def _check_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+
+
+def _check_fields(fields: Any) -> None:
+    if not fields:
+        raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
+    for field in fields:
+        if field != SIGNATURE_FIELD:
+            raise invalid_argument(f"Metadata field {field} is not supported")
+
+
+def _check_waiting(context: grpc.ServicerContext) -> None:
+    # A request may outlive its client in the queue; computing it would only delay those still waited for.
+    if not context.is_active():
+        raise RequestError(grpc.StatusCode.CANCELLED, "The client no longer waits for this request")

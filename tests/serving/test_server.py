@@ -1,0 +1,127 @@
+"""The server: address, bounds, stopping."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving.manager import ModelManager
+from serving.server import ModelServer
+
+REQUEST = predict_pb2.PredictRequest(model_spec={"name": "slow"})
+
+
+class SlowModel:
+    """A model whose requests end when the test says so."""
+
+    version = 1
+
+    def __init__(self) -> None:
+        self.started = threading.Semaphore(0)
+        self.finish = threading.Event()
+        self.calls = 0
+
+    def predict(self, *_: Any) -> dict[str, np.ndarray]:
+        self.calls += 1
+        self.started.release()
+        self.finish.wait(20)
+        return {"embedding": np.zeros((1, 1), np.float32)}
+
+
+@pytest.fixture
+def slow() -> Iterator[SimpleNamespace]:
+    """A server with one worker and one place in the queue, its slow model, and a stub."""
+    model = SlowModel()
+    server = ModelServer(ModelManager("slow", [model]), port=0, max_workers=1, max_queue=1)
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        yield SimpleNamespace(model=model, server=server, predict=stub.Predict)
+        model.finish.set()
+        server.stop(grace=5)
+
+
+def code_of(call: Any) -> str:
+    return call.exception(timeout=20).code().name
+
+
+def test_port_0_takes_a_free_port(manager: ModelManager) -> None:
+    first, second = ModelServer(manager, port=0), ModelServer(manager, port=0)
+    assert 0 < first.port != second.port > 0
+    assert first.address == f"127.0.0.1:{first.port}"
+
+
+def test_the_ready_line_names_model_version_and_address(
+    manager: ModelManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = ModelServer(manager, port=0)
+    with caplog.at_level(logging.INFO, "serving"):
+        server.start()
+    server.stop(grace=0)
+    assert caplog.messages[0] == f"serving keras_sare version 7 at 127.0.0.1:{server.port}"
+
+
+def test_a_taken_port_is_refused_instead_of_shared(manager: ModelManager) -> None:
+    first = ModelServer(manager, port=0)
+    with pytest.raises(OSError, match=rf"`host` and `port` must be an address.*port={first.port}"):
+        ModelServer(manager, port=first.port)
+
+
+def test_requests_beyond_workers_and_queue_are_refused_at_once(slow: SimpleNamespace) -> None:
+    computed, waiting = slow.predict.future(REQUEST, timeout=20), slow.predict.future(REQUEST, timeout=20)
+    assert slow.model.started.acquire(timeout=20)
+    refused = [slow.predict.future(REQUEST, timeout=20) for _ in range(3)]
+    codes = [code_of(call) for call in refused]
+    slow.model.finish.set()
+    assert codes == ["RESOURCE_EXHAUSTED"] * 3
+    assert len(computed.result(20).outputs) == len(waiting.result(20).outputs) == 1
+
+
+def test_a_request_whose_client_left_the_queue_is_not_computed(slow: SimpleNamespace) -> None:
+    computed = slow.predict.future(REQUEST, timeout=20)
+    assert slow.model.started.acquire(timeout=20)
+    assert code_of(slow.predict.future(REQUEST, timeout=0.3)) == "DEADLINE_EXCEEDED"
+    slow.model.finish.set()
+    computed.result(20)
+    slow.predict(REQUEST, timeout=20)
+    assert slow.model.calls == 2
+
+
+def test_stopping_lets_the_request_under_way_finish_and_refuses_new_ones(slow: SimpleNamespace) -> None:
+    under_way = slow.predict.future(REQUEST, timeout=20)
+    assert slow.model.started.acquire(timeout=20)
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(slow.server.stop, 20)
+        # The first ones may still slip in before the stop; nobody waits for them, so they are not computed either.
+        assert any(code_of(slow.predict.future(REQUEST, timeout=0.3)) == "UNAVAILABLE" for _ in range(20))
+        assert not stopping.done()
+        slow.model.finish.set()
+        stopping.result(20)
+    assert len(under_way.result(20).outputs) == 1
+    assert slow.model.calls == 1
+
+
+def test_stopping_waits_no_longer_than_its_grace(slow: SimpleNamespace) -> None:
+    under_way = slow.predict.future(REQUEST, timeout=20)
+    assert slow.model.started.acquire(timeout=20)
+    slow.server.stop(grace=0.1)
+    assert code_of(under_way) in ("CANCELLED", "UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"max_workers": 0}, "`max_workers` must be at least 1. Received: max_workers=0"),
+        ({"max_queue": -1}, "`max_queue` must not be negative.* Received: max_queue=-1"),
+    ],
+)
+def test_bounds_out_of_range_are_refused(manager: ModelManager, arguments: dict[str, int], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        ModelServer(manager, port=0, **arguments)
