@@ -1,0 +1,33 @@
+"""Photos with positions: reading their lists, finding who is near whom, and decoding the files.
+
+* `open_splits(root)`: the train, val and test datasets of a folder, whichever way they are listed there.
+* `read_csv(path, root)`: places listed in a CSV file, one's own photos.
+* `read_dbstruct(path, root)`: NetVLAD's dbStruct files (Pittsburgh, Tokyo 24/7, TokyoTM).
+* `PlaceDataset`, `ImageSet`: what the readers return.
+* `neighbours_within(queries, database, radius)`, `Neighbours`: the database images near each query.
+* `earth_centred(latitude, longitude)`: degrees to metres, anywhere on the globe.
+* `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
+* `find_corrupt(paths)`: the files that cannot be read, with the reason.
+"""
+
+from keras_sare.datasets.csv_places import read_csv
+from keras_sare.datasets.dbstruct import read_dbstruct
+from keras_sare.datasets.images import decode_image, find_corrupt, image_batches, load_image
+from keras_sare.datasets.open_splits import open_splits
+from keras_sare.datasets.place_dataset import ImageSet, PlaceDataset
+from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
+
+__all__ = [
+    "ImageSet",
+    "Neighbours",
+    "PlaceDataset",
+    "decode_image",
+    "earth_centred",
+    "find_corrupt",
+    "image_batches",
+    "load_image",
+    "neighbours_within",
+    "open_splits",
+    "read_csv",
+    "read_dbstruct",
+]

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from keras_sare.datasets import read_dbstruct
+
+
+def cells(*texts):
+    array = np.empty((len(texts), 1), object)
+    array[:, 0] = texts
+    return array
+
+
+def fields(**changes):
+    return {
+        "qImageFns": cells("000/q0.jpg"),
+        "utmQ": np.array([[3.0], [4.0]]),
+        "numQueries": 1,
+        "whichSet": "test",
+        "dbImageFns": cells("./000/a.jpg", "001/b.jpg"),
+        "utmDb": np.array([[0.0, 100.0], [0.0, 200.0]]),
+        "numImages": 2,
+        "posDistThr": 25,
+    } | changes
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**changes):
+        path = tmp_path / "city_test.mat"
+        savemat(path, {"dbStruct": {name: value for name, value in fields(**changes).items() if value is not None}})
+        return path
+
+    return write
+
+
+def test_fields_are_found_by_name(write):
+    dataset = read_dbstruct(write(), "/data")
+    assert dataset.name == "city_test"
+    assert dataset.database.paths.tolist() == ["/data/000/a.jpg", "/data/001/b.jpg"]
+    assert dataset.database.positions.tolist() == [[0, 0], [100, 200]]
+    assert dataset.queries.paths.tolist() == ["/data/000/q0.jpg"]
+    assert dataset.queries.positions.tolist() == [[3, 4]]
+    assert dataset.database.timestamps is None
+
+
+def test_images_and_queries_lie_in_their_folders(write, tmp_path):
+    for name in ("images", "queries_real"):
+        (tmp_path / name).mkdir()
+    dataset = read_dbstruct(write(), tmp_path)
+    assert dataset.database.paths[0] == f"{tmp_path}/images/000/a.jpg"
+    assert dataset.queries.paths[0] == f"{tmp_path}/queries_real/000/q0.jpg"
+
+
+def test_timestamps_are_read_where_they_are(write):
+    dataset = read_dbstruct(
+        write(dbTimeStamp=np.array([[200901.0, 201507.0]]), qTimeStamp=np.array([[201301.0]])), "/data"
+    )
+    assert dataset.database.timestamps.tolist() == [200901, 201507]
+    assert dataset.queries.timestamps.tolist() == [201301]
+
+
+def test_timestamps_may_be_text(write):
+    dataset = read_dbstruct(write(dbTimeStamp=cells("2009-01", "2015-07"), qTimeStamp=cells("2013-01")), "/data")
+    assert dataset.database.timestamps.tolist() == ["2009-01", "2015-07"]
+
+
+def test_names_may_be_a_character_matrix(write):
+    dataset = read_dbstruct(write(dbImageFns=np.array(["a.jpg", "bb.jpg"])), "/data")
+    assert dataset.database.paths.tolist() == ["/data/a.jpg", "/data/bb.jpg"]
+
+
+def test_pitts30k_test_has_its_published_counts(real_data):
+    dataset = read_dbstruct(real_data / "positions/pitts30k_test.mat", "/nowhere")
+    counts = dataset.positives(25).counts
+    assert (len(dataset.queries), len(dataset.database)) == (6816, 10000)
+    assert counts.min() > 0
+    assert counts.mean() == pytest.approx(142.08, abs=0.005)
+    assert dataset.queries.paths[0] == "/nowhere/Pittsburgh250k/queries_real/000/000546_pitch1_yaw1.jpg"
+
+
+def test_tokyo247_has_its_published_counts(real_data):
+    dataset = read_dbstruct(real_data / "positions/tokyo247.mat", "/nowhere")
+    assert (len(dataset.queries), len(dataset.database)) == (315, 75984)
+    assert dataset.positives(25).counts.min() > 0
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.mat"):
+        read_dbstruct(tmp_path / "none.mat", tmp_path)
+
+
+@pytest.mark.parametrize("contents", [b"", b"not a MATLAB file, but long enough to hold a header" * 10])
+def test_a_file_that_is_no_mat_file_is_refused(tmp_path, contents):
+    path = tmp_path / "bad.mat"
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"`path` must be a MATLAB file of version 5 to 7 .*Received: path=.*bad.mat"):
+        read_dbstruct(path, tmp_path)
+
+
+def test_a_truncated_file_is_refused(write, tmp_path):
+    path = write()
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(ValueError, match="it cannot be read as one"):
+        read_dbstruct(path, tmp_path)
+
+
+def test_version_7_3_is_refused_with_the_way_out(tmp_path):
+    path = tmp_path / "new.mat"
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(512))
+    with pytest.raises(ValueError, match=r"version 7.3 \(HDF5\). Save it again in MATLAB with save\(..., '-v7'\)"):
+        read_dbstruct(path, tmp_path)
+
+
+@pytest.mark.parametrize("contents", [{"descriptors": np.zeros((2, 3))}, {"dbStruct": np.zeros((2, 3))}])
+def test_a_file_without_the_struct_tells_what_it_holds(tmp_path, contents):
+    path = tmp_path / "other.mat"
+    savemat(path, contents)
+    with pytest.raises(ValueError, match=rf"one struct named dbStruct. Received: .*'{next(iter(contents))}: \(2, 3\)'"):
+        read_dbstruct(path, tmp_path)
+
+
+def test_a_missing_field_is_named(write, tmp_path):
+    with pytest.raises(ValueError, match=r"must have the fields \['utmQ'\], it has \['qImageFns'"):
+        read_dbstruct(write(utmQ=None), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"utmDb": np.zeros((2, 3))}, r"`utmDb` must be 2 x 2, .* utmDb of shape \(2, 3\)"),
+        ({"utmDb": np.zeros((3, 2))}, r"`utmDb` must be 2 x 2, .* utmDb of shape \(3, 2\)"),
+        ({"numImages": 3}, r"`numImages` must be the number of `dbImageFns`, 2: .*numImages=\[3\]"),
+        ({"numQueries": 7}, r"`numQueries` must be the number of `qImageFns`, 1: .*numQueries=\[7\]"),
+        ({"dbTimeStamp": np.zeros((1, 3))}, r"`timestamps` must hold one entry for each of the 2 `paths`"),
+    ],
+)
+def test_a_struct_that_contradicts_itself_is_refused(write, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        read_dbstruct(write(**changes), tmp_path)
+
+
+def test_no_queries_are_refused(write, tmp_path):
+    with pytest.raises(ValueError, match="`queries` must hold at least one image: dataset 'city_test'"):
+        read_dbstruct(write(qImageFns=np.empty((0, 0), object), utmQ=np.zeros((2, 0)), numQueries=0), tmp_path)

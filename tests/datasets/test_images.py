@@ -1,0 +1,217 @@
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_sare.datasets import decode_image, find_corrupt, image_batches, images, load_image
+
+SIZE = (12, 16)
+
+
+def smooth_pixels(height, width, seed=0):
+    rows, columns = np.mgrid[:height, :width]
+    waves = [128 + 100 * np.sin(seed + rows / (5 + channel) + columns / 7) for channel in range(3)]
+    return np.stack(waves, axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, pixels, **options):
+        path = str(tmp_path / name)
+        Image.fromarray(pixels).save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def photos(write):
+    """Ten photos, the odd ones upright."""
+    return [write(f"{i}.jpg", smooth_pixels(*((32, 24) if i % 2 else (24, 32)), seed=i)) for i in range(10)]
+
+
+def truncate(path):
+    Path(path).write_bytes(Path(path).read_bytes()[: os.path.getsize(path) // 2])
+
+
+def test_a_jpeg_decodes_to_the_pixels_of_pillow(write):
+    path = write("a.jpg", smooth_pixels(48, 64))
+    image = decode_image(tf.io.read_file(path))
+    assert image.dtype == tf.float32
+    np.testing.assert_array_equal(image, np.asarray(Image.open(path)))
+
+
+def test_real_photos_decode_to_the_pixels_of_pillow(real_data):
+    paths = sorted(real_data.glob("kitay_gorod/images/*.jpg"))[:3]
+    assert len(paths) == 3
+    for path in paths:
+        np.testing.assert_array_equal(load_image(path), np.asarray(Image.open(path)))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_a_png_of_any_kind_decodes_to_rgb(tmp_path, mode):
+    path = str(tmp_path / "a.png")
+    picture = Image.fromarray(smooth_pixels(10, 14)).convert(mode)
+    picture.save(path)
+    np.testing.assert_array_equal(decode_image(tf.io.read_file(path)), np.asarray(picture.convert("RGB")))
+
+
+def test_a_grey_jpeg_decodes_to_rgb(write):
+    path = write("grey.jpg", smooth_pixels(16, 16)[..., 0])
+    np.testing.assert_array_equal(load_image(path), np.asarray(Image.open(path).convert("RGB")))
+
+
+def test_shrinking_is_antialiased_like_pillow(write):
+    path = write("a.png", np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    expected = np.asarray(Image.open(path).resize((20, 15), Image.Resampling.BILINEAR), np.float32)
+    # Pillow rounds after each of its two passes.
+    np.testing.assert_allclose(load_image(path, (15, 20)), expected, atol=1.01)
+
+
+def test_decoding_runs_in_an_exported_graph(write, tmp_path):
+    path = write("a.jpg", smooth_pixels(24, 32))
+    module = tf.Module()
+    module.decode = tf.function(lambda contents: decode_image(contents, SIZE), [tf.TensorSpec([], tf.string)])
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    reloaded = tf.saved_model.load(str(tmp_path / "saved"))
+    np.testing.assert_array_equal(reloaded.decode(tf.io.read_file(path)), load_image(path, SIZE))
+
+
+def test_loading_one_image_returns_an_array(write):
+    path = write("a.jpg", smooth_pixels(24, 32))
+    image = load_image(path, SIZE)
+    assert isinstance(image, np.ndarray)
+    assert (image.shape, image.dtype) == ((*SIZE, 3), np.float32)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_resized_batches_keep_the_order(photos, as_array):
+    paths = np.array(photos, np.dtypes.StringDType()) if as_array else photos
+    batches = list(image_batches(paths, SIZE, batch_size=4))
+    assert [indices.numpy().tolist() for indices, _ in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert {pixels.dtype for _, pixels in batches} == {tf.float32}
+    pixels = np.concatenate([pixels for _, pixels in batches])
+    np.testing.assert_array_equal(pixels, [load_image(path, SIZE) for path in photos])
+
+
+def test_the_shape_of_resized_batches_is_known_beforehand(photos):
+    indices, pixels = image_batches(photos, SIZE, batch_size=4).element_spec
+    assert indices == tf.TensorSpec([None], tf.int64)
+    assert pixels == tf.TensorSpec([None, *SIZE, 3], tf.float32)
+
+
+def test_without_a_size_images_of_one_shape_share_a_batch(photos):
+    batches = list(image_batches(photos, None, batch_size=4))
+    groups = [indices.numpy().tolist() for indices, _ in batches]
+    assert sorted(groups) == [[0, 2, 4, 6], [1, 3, 5, 7], [8], [9]]
+    for indices, pixels in batches:
+        assert pixels.dtype == tf.float32
+        np.testing.assert_array_equal(pixels, [load_image(photos[i]) for i in indices.numpy()])
+
+
+def test_images_wait_for_a_batch_of_their_shape_within_a_stretch_only(photos, monkeypatch):
+    monkeypatch.setattr(images, "_BATCHES_PER_STRETCH", 1)
+    groups = [indices.numpy().tolist() for indices, _ in image_batches(photos, None, batch_size=4)]
+    assert [sorted(sum(groups[i : i + 2], [])) for i in (0, 2, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+def test_every_run_gives_the_same_batches(photos, size):
+    dataset = image_batches(photos, size, batch_size=3)
+    runs = [[indices.numpy().tolist() for indices, _ in dataset] for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_paths_come_in_blocks(photos, monkeypatch):
+    monkeypatch.setattr(images, "_PATHS_PER_BLOCK", 3)
+    indices = np.concatenate([indices for indices, _ in image_batches(photos, SIZE, batch_size=4)])
+    np.testing.assert_array_equal(indices, np.arange(10))
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+def test_no_paths_give_no_batches(size):
+    assert list(image_batches([], size, batch_size=4)) == []
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+@pytest.mark.parametrize("position", [0, 5, 9])
+def test_an_image_that_cannot_be_decoded_stops_the_iteration_by_name(photos, size, position):
+    truncate(photos[position])
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=f"Cannot read image .*/{position}.jpg: truncated or damaged"
+    ):
+        list(image_batches(photos, size, batch_size=4))
+
+
+def test_of_several_broken_images_the_first_is_named(photos):
+    truncate(photos[3])
+    Path(photos[2]).unlink()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Cannot read image .*/2.jpg: missing"):
+        list(image_batches(photos, SIZE, batch_size=4))
+
+
+def test_whole_images_are_not_corrupt(photos):
+    assert find_corrupt(photos) == {}
+    assert find_corrupt([]) == {}
+
+
+def test_corrupt_files_are_found_with_their_reason(photos, tmp_path):
+    truncate(photos[1])
+    Path(photos[3]).unlink()
+    Path(photos[4]).write_bytes(b"")
+    Path(photos[6]).write_text("an HTML page of a download that failed")
+    Path(photos[7]).unlink()
+    Path(photos[7]).mkdir()
+    Image.open(photos[0]).save(tmp_path / "a.webp")
+    assert find_corrupt([*photos, str(tmp_path / "a.webp")]) == {
+        1: "truncated or damaged",
+        3: "missing",
+        4: "empty file",
+        6: "not a JPEG, PNG or GIF image",
+        7: "Is a directory",
+        10: "not a JPEG, PNG or GIF image",
+    }
+
+
+def test_a_jpeg_that_misses_only_its_last_bytes_is_corrupt(photos):
+    whole = Path(photos[0]).read_bytes()
+    Path(photos[0]).write_bytes(whole[:-2])
+    assert find_corrupt(photos[:2]) == {0: "truncated or damaged"}
+
+
+def test_a_truncated_png_is_corrupt(write):
+    path = write("a.png", smooth_pixels(40, 40))
+    truncate(path)
+    assert find_corrupt([path]) == {0: "truncated or damaged"}
+
+
+def test_the_check_shows_a_bar_to_those_who_ask_for_messages(photos, capsys, caplog):
+    with caplog.at_level(logging.INFO, logger="keras_sare"):
+        find_corrupt(photos)
+    assert "Checking images" in capsys.readouterr().err
+
+
+def test_loading_a_missing_image_names_it(tmp_path):
+    with pytest.raises(ValueError, match=r"Cannot read image .*/none.jpg: missing"):
+        load_image(tmp_path / "none.jpg")
+
+
+def test_loading_a_truncated_image_names_it(photos):
+    truncate(photos[0])
+    with pytest.raises(ValueError, match=r"Cannot read image .*/0.jpg: truncated or damaged"):
+        load_image(photos[0])
+
+
+def test_a_batch_size_below_one_is_refused(photos):
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1. Received: batch_size=0"):
+        image_batches(photos, SIZE, batch_size=0)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5,), (5, 5, 3)])
+def test_a_size_that_is_no_height_and_width_is_refused(photos, size):
+    with pytest.raises(ValueError, match=r"`size` must be \(height, width\) in pixels, or None. Received: size="):
+        image_batches(photos, size, batch_size=2)

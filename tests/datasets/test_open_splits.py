@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from keras_sare.datasets import open_splits
+
+
+def write_mat(path):
+    path.parent.mkdir(exist_ok=True)
+    names = np.array([["a.jpg"]], object)
+    savemat(
+        path,
+        {"dbStruct": {"dbImageFns": names, "utmDb": np.zeros((2, 1)), "qImageFns": names, "utmQ": np.zeros((2, 1))}},
+    )
+
+
+@pytest.mark.parametrize("folder", ["datasets", "."])
+def test_mat_files_are_opened_by_split(tmp_path, folder):
+    for split in ("test", "train"):
+        write_mat(tmp_path / folder / f"city_{split}.mat")
+    datasets = open_splits(tmp_path)
+    assert {split: dataset.name for split, dataset in datasets.items()} == {"train": "city_train", "test": "city_test"}
+
+
+def test_the_csv_file_comes_first(tmp_path):
+    write_mat(tmp_path / "datasets/city_train.mat")
+    (tmp_path / "places.csv").write_text("image,role,split,easting,northing\na,database,val,0,0\nb,query,val,0,0\n")
+    assert list(open_splits(tmp_path)) == ["val"]
+
+
+def test_a_prefix_chooses_between_datasets_in_one_folder(tmp_path):
+    for name in ("pitts30k_train", "pitts250k_train", "pitts250k_val"):
+        write_mat(tmp_path / "datasets" / f"{name}.mat")
+    datasets = open_splits(tmp_path, prefix="pitts30k")
+    assert {split: dataset.name for split, dataset in datasets.items()} == {"train": "pitts30k_train"}
+
+
+def test_two_files_for_a_split_are_refused(tmp_path):
+    for name in ("pitts30k_val", "pitts250k_val"):
+        write_mat(tmp_path / "datasets" / f"{name}.mat")
+    with pytest.raises(
+        ValueError, match=r"fit the split 'val'; choose a dataset by `prefix`.*\['pitts250k_val.mat', 'pitts30k"
+    ):
+        open_splits(tmp_path)
+
+
+def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"places.csv, datasets/\*_\{train,val,test\}.mat or .*Received: root="):
+        open_splits(tmp_path)
+
+
+def test_a_folder_that_does_not_exist_is_called_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere, which is not a folder"):
+        open_splits(tmp_path / "nowhere")
