@@ -35,6 +35,7 @@ setup(
         "h5py>=3.11,<4",
         "pillow>=11,<14",
         "matplotlib>=3.9,<4",
+        "tensorboard>=2.20,<3",
         "tqdm>=4.66,<5",
     ],
     extras_require={

@@ -1,0 +1,1 @@
+"""Training recipes, one program each: `python -m trainers.pitts`."""

@@ -5,12 +5,14 @@ import math
 import warnings
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 import keras
 import numpy as np
 from sklearn.cluster import KMeans
 
 from keras_sare.layers import NetVLAD, l2_normalize
+from keras_sare.models.surgery import split
 from keras_sare.utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ def netvlad_layer(model: keras.Model) -> NetVLAD | None:
     return next((layer for layer in model.layers if isinstance(layer, NetVLAD)), None)
 
 
-def initialise_netvlad(model: keras.Model, images: Iterable[np.ndarray], seed: int = 0) -> float:
+def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0, fed_to: str | None = None) -> float:
     """Gives the NetVLAD layer of `model` its clusters: k-means centres and the published alpha.
 
     At most 500 images are used and 100 random positions of each. With unit centres c~ the assignment is alpha c~, where
@@ -36,9 +38,10 @@ def initialise_netvlad(model: keras.Model, images: Iterable[np.ndarray], seed: i
 
     Args:
         model: model with a NetVLAD layer.
-        images: batches of what `model` takes, for example images [batch, height, width, 3]. Draw them at
-            random from the training database.
+        images: batches of images [batch, height, width, 3]. Draw them at random from the training database.
         seed: of the choice of positions and of k-means.
+        fed_to: name of the layer that `images` are fed to, where they are not images but the output of all layers
+            before it.
 
     Returns:
         alpha.
@@ -49,7 +52,10 @@ def initialise_netvlad(model: keras.Model, images: Iterable[np.ndarray], seed: i
     layer = netvlad_layer(model)
     if layer is None:
         raise ValueError(f"`model` must have a NetVLAD layer. Received: model={model.name!r} without one")
-    sample = sample_local_descriptors(keras.Model(model.input, layer.input), images, seed)
+    features, _ = split(model, layer.name)
+    if fed_to is not None:
+        _, features = split(features, fed_to)
+    sample = sample_local_descriptors(features, images, seed)
     if len(sample) < 2 * layer.clusters:
         raise ValueError(
             f"`images` must give at least {2 * layer.clusters} local descriptors for {layer.clusters} clusters. "
@@ -62,7 +68,7 @@ def initialise_netvlad(model: keras.Model, images: Iterable[np.ndarray], seed: i
     return alpha
 
 
-def sample_local_descriptors(features: keras.Model, images: Iterable[np.ndarray], seed: int) -> np.ndarray:
+def sample_local_descriptors(features: keras.Model, images: Iterable[Any], seed: int) -> np.ndarray:
     """Returns L2-normalised local descriptors [n, channels] at random positions of the feature maps, float32."""
     rng = np.random.default_rng(seed)
     samples, count = [], 0

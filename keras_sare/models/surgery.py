@@ -45,3 +45,14 @@ def with_whitening(model: keras.Model, projection: np.ndarray, bias: np.ndarray,
     whitened = keras.Model(model.input, layer(model.output), name=model.name)
     layer.set_projection(projection, bias)
     return whitened
+
+
+def freeze_before(model: keras.Model, layer_name: str) -> None:
+    """Makes every layer before `layer_name` untrainable and the others trainable.
+
+    Raises:
+        ValueError: no such layer.
+    """
+    trained = set(split(model, layer_name)[1].layers)
+    for layer in model.layers:
+        layer.trainable = layer in trained

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -11,25 +11,37 @@ logger = logging.getLogger("keras_sare")
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+def progress(
+    items: Iterable[Item],
+    description: str,
+    total: int | None = None,
+    unit: str = "it",
+    size: Callable[[Item], int] = lambda _: 1,
+) -> Iterator[Item]:
     """Iterates over `items` and shows a bar when the `keras_sare` logger is enabled for INFO.
 
     The library itself never prints: a program that asks for INFO messages sees bars, any other sees nothing. On
-    a standard error that is not a terminal the bar is refreshed every ten seconds, which keeps log files short.
+    a standard error that is not a terminal the bar is refreshed every ten seconds, which keeps log files short. A
+    single item gets no bar.
 
     Args:
         items: what to iterate over.
         description: text at the left of the bar.
-        total: number of items, where `items` has no length.
-        unit: name of one item.
+        total: sum of the sizes, where `items` has no length.
+        unit: name of what is counted.
+        size: how much an item counts.
     """
     interactive = sys.stderr.isatty()
-    yield from tqdm(
-        items,
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with tqdm(
         desc=description,
         total=total,
         unit=unit,
-        disable=not logger.isEnabledFor(logging.INFO),
+        disable=total == 1 or not logger.isEnabledFor(logging.INFO),
         mininterval=0.1 if interactive else 10.0,
         dynamic_ncols=interactive,
-    )
+    ) as bar:
+        for item in items:
+            yield item
+            bar.update(size(item))

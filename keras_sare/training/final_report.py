@@ -1,0 +1,96 @@
+"""Evaluation of a finished run: recall tables, curves and a picture of matches."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sare.datasets import Neighbours
+from keras_sare.evaluation import RecallReport, evaluate, same_group
+from keras_sare.evaluation.plots import GalleryRow, Match, match_gallery
+from keras_sare.evaluation.report_files import write_reports
+from keras_sare.models import Extractor
+from keras_sare.training.places import Places
+
+logger = logging.getLogger(__name__)
+
+GALLERY_ROWS = 8
+
+
+def report_places(models: Mapping[str, keras.Model], places: Places, folder: Path, radius: float) -> str:
+    """Evaluates models side by side on the same places and writes what came out.
+
+    Writes `recall.{json,md,png}`, `matches.png`, and where the dataset names the pass (walk or drive) of its images
+    also `recall_other_passes.{json,md,png}`, for which a query's own pass is left out of the database.
+
+    Args:
+        models: by name; each takes what the inputs of `places` give. The first is the baseline.
+        places: usually the test split.
+        folder: where the files go.
+        radius: metres within which a database image is right.
+
+    Returns:
+        The tables, Markdown.
+    """
+    dataset = places.dataset
+    positives = dataset.positives(radius)
+    own_pass = _own_pass(places)
+    protocol = f"recall@N within {radius:g} m"
+    reports: dict[str, RecallReport] = {}
+    across: dict[str, RecallReport] = {}
+    first: dict[str, np.ndarray] = {}
+    for name, model in models.items():
+        logger.info("Evaluating %s on %s", name, dataset.name)
+        queries, database = places.describe_all(Extractor(model))
+        reports[name], predictions = evaluate(queries, database, positives, protocol=protocol, dataset=dataset.name)
+        first[name] = predictions[:, 0]
+        if own_pass is not None:
+            across[name], _ = evaluate(
+                queries,
+                database,
+                positives,
+                protocol=f"{protocol}, own pass left out",
+                dataset=dataset.name,
+                exclude=own_pass,
+            )
+    tables = [write_reports(folder, reports)]
+    if across:
+        tables.append(write_reports(folder, across, stem="recall_other_passes"))
+    names = list(models)
+    _draw_matches(folder / "matches.png", places, positives, (names[0], names[-1]), (first[names[0]], first[names[-1]]))
+    return "\n\n".join(tables)
+
+
+def _own_pass(places: Places) -> list[np.ndarray] | None:
+    """Database images of each query's own pass; None where that would leave no query anything to find."""
+    queries, database = places.dataset.queries.passes, places.dataset.database.passes
+    if queries is None or database is None or not np.isin(queries, database).any():
+        return None
+    return same_group(queries, database)
+
+
+def _draw_matches(
+    path: Path,
+    places: Places,
+    positives: Neighbours,
+    names: tuple[str, str],
+    found: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Draws queries that training changed first: half of the rows gained or lost, the rest a fair sample."""
+    queries, database = places.dataset.queries, places.dataset.database
+
+    def match(query: int, image: int) -> Match:
+        distance = float(np.linalg.norm(queries.positions[query] - database.positions[image]))
+        return Match(str(database.paths[image]), bool(np.isin(image, positives[query])), distance)
+
+    right = [np.array([match(q, int(image)).correct for q, image in enumerate(images)]) for images in found]
+    order = np.random.default_rng(0).permutation(len(queries))
+    changed = order[right[0][order] != right[1][order]][: GALLERY_ROWS // 2]
+    chosen = np.concatenate([changed, order[~np.isin(order, changed)][: GALLERY_ROWS - len(changed)]])
+    rows = []
+    for query in chosen.tolist():
+        before, after = (match(query, int(images[query])) for images in found)
+        rows.append(GalleryRow(str(queries.paths[query]), before, after, caption=f"query {query}"))
+    match_gallery(path, rows, titles=("query", *names))

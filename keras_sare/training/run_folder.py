@@ -1,0 +1,101 @@
+"""The folder of a training run: what lies where, and whether it may be started or resumed."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_sare.utils.files import atomic_path
+
+CHANGEABLE = frozenset({"epochs", "patience"})
+"""Settings that a resumed run may have otherwise than the run that it continues."""
+
+
+class RunFolder:
+    """Paths inside the folder of a run.
+
+    | file | what |
+    |---|---|
+    | `run.json` | the settings |
+    | `off_the_shelf.keras` | the model before training, NetVLAD initialised |
+    | `checkpoints/` | the last and the best epoch |
+    | `log.csv`, `tensorboard/` | figures of each epoch |
+    | `model.keras` | the best epoch's model with whitening: the result |
+    | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation on the test split |
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.off_the_shelf = self.path / "off_the_shelf.keras"
+        self.model = self.path / "model.keras"
+        self._settings = self.path / "run.json"
+
+    def check(self, settings: dict[str, Any], resume: bool) -> None:
+        """Checks that a run may start here, or be resumed here. Writes nothing.
+
+        Args:
+            settings: what the run is to be made with.
+            resume: whether a run in the folder is to be continued; where there is none, one may start.
+
+        Raises:
+            FileExistsError: the folder is not empty and `resume` is off, or it holds something else than a run.
+            ValueError: the run to be resumed has other settings.
+        """
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not resume or not self._settings.is_file():
+            raise FileExistsError(
+                "`output` must be a new or empty folder, so that nothing is lost, or with --resume the folder of a "
+                f"run. Received: {str(self.path)!r}, which holds files. Add --resume or name another folder."
+            )
+        _check_same(self.settings, settings)
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Makes the folder and writes `run.json`."""
+        with atomic_path(self._settings) as file:
+            file.write_text(json.dumps(settings, indent=2) + "\n")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the run.
+
+        Raises:
+            FileNotFoundError: the folder holds no run.
+        """
+        if not self._settings.is_file():
+            raise FileNotFoundError(
+                f"There is no run in {str(self.path)!r}: it has no run.json. Name a training run's --output folder."
+            )
+        return json.loads(self._settings.read_text())
+
+    def save_model(self, model: keras.Model, target: Path) -> None:
+        """Writes a model to one of this folder's `.keras` files, whole or not at all."""
+        with atomic_path(target) as path:
+            model.save(path)
+
+    def load_model(self) -> keras.Model:
+        """Loads the finished model.
+
+        Raises:
+            FileNotFoundError: the run has not finished.
+        """
+        if not self.model.is_file():
+            raise FileNotFoundError(
+                f"The run in {str(self.path)!r} has no model.keras: it has not finished. Continue it with --resume."
+            )
+        return keras.saving.load_model(self.model)
+
+
+def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    differing = [k for k in {**before, **now} if k not in CHANGEABLE and before.get(k) != now.get(k)]
+    if differing:
+        changes = ", ".join(f"{k}: {before.get(k)!r} before, {now.get(k)!r} now" for k in differing)
+        raise ValueError(
+            f"A run is resumed with the settings that it was started with; only {', '.join(sorted(CHANGEABLE))} may "
+            f"change. Received: {changes}"
+        )
