@@ -1,0 +1,1 @@
+"""Exports of a trained model: `python -m export.saved_model`."""
