@@ -1,0 +1,40 @@
+# make test   environment, lint, types, tests
+# make demo   the whole line on a rendered town; DATA=folder WEIGHTS=file for your own photographs
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUTPUT ?= demo
+SEED ?= 0
+SHELL := /bin/bash
+
+.PHONY: env test lint types demo lock clean
+
+env: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/pytest
+
+demo: env
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m trainers.demo --output=$(OUTPUT) --seed=$(SEED) \
+		$(if $(DATA),--data=$(DATA)) $(if $(WEIGHTS),--weights=$(WEIGHTS))
+
+# Resolves setup.py's bounds anew, for all supported Pythons. Needs `pip install uv`.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 setup.py \
+		--extra cpu --extra serving --extra dev --no-header -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info

@@ -1,0 +1,29 @@
+"""The README's Python code runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def paths(tmp_path):
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    return [str(tmp_path / f"{i}.png") for i in range(3)]
+
+
+def test_python_of_the_readme_runs(paths):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    names = {"paths": paths}
+    for block in blocks:
+        exec(block, names)
+    assert names["descriptors"].shape == (3, 512)
+    np.testing.assert_allclose(np.linalg.norm(names["descriptors"], axis=1), 1, rtol=1e-5)
+    assert names["loss"].mode == "independent"
