@@ -10,6 +10,7 @@ conv5_1. Published on Pitts250k-test: recall@1 0.86 for NetVLAD, 0.89 for SARE. 
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -51,6 +52,7 @@ flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs.", lower
 flags.DEFINE_integer("patience", DEFAULTS.patience, "Epochs without better validation recall@5.", lower_bound=1)
 flags.DEFINE_float("learning_rate", DEFAULTS.learning_rate, "At the start; halves every 5 epochs.")
 flags.DEFINE_integer("dim", 4096, "Dimension after PCA whitening.", lower_bound=1)
+flags.DEFINE_string("store", None, "Folder for the frozen layers' output, shared by runs; by default inside --output.")
 flags.DEFINE_float("store_gb", 100.0, "Disk for the frozen layers' output; 0 computes it again at every step.")
 flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at which the run stops.")
 flags.DEFINE_integer("logical_cpus", 0, "Train on so many logical CPU devices, to try MirroredStrategy without GPUs.")
@@ -59,8 +61,16 @@ flags.DEFINE_bool("resume", False, "Continue the run in --output.")
 
 
 def main(_: list[str]) -> None:
-    """Runs the recipe: dataset, model, training, whitening, evaluation."""
+    """Runs the recipe, and tells how to go on where it is interrupted."""
     logging.set_verbosity(logging.INFO)
+    try:
+        train()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command with --resume goes on after the last complete epoch.")
+
+
+def train() -> None:
+    """Dataset, model, training, whitening, evaluation."""
     chosen = _chosen_settings()
     settings = TrainingSettings(**{f.name: chosen[f.name] for f in fields(TrainingSettings) if f.name in chosen})
     keras.utils.set_random_seed(settings.seed)
@@ -74,7 +84,8 @@ def main(_: list[str]) -> None:
     trunk, _ = models.split(model, FLAGS.train_from)
     run.write_settings(chosen)
     size = (int(FLAGS.image_size[0]), int(FLAGS.image_size[1]))
-    places, stored = open_places(datasets, trunk, size, settings, run.path, FLAGS.store_gb * 1e9)
+    store = Path(FLAGS.store or run.path / "trunk")
+    places, stored = open_places(datasets, trunk, size, settings, store, FLAGS.store_gb * 1e9)
 
     def fed(whole: keras.Model) -> keras.Model:
         """The part of a model that takes what `places` give."""
@@ -105,7 +116,7 @@ def main(_: list[str]) -> None:
 def _chosen_settings() -> dict[str, Any]:
     """Every flag of this recipe but those that say where and whether to resume."""
     defined = FLAGS.flags_by_module_dict()[__name__ if __name__ in FLAGS.flags_by_module_dict() else sys.argv[0]]
-    return {flag.name: flag.value for flag in defined if flag.name not in ("output", "resume")}
+    return {flag.name: flag.value for flag in defined if flag.name not in ("output", "resume", "store")}
 
 
 def _open_datasets() -> dict[str, PlaceDataset]:

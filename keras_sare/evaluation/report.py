@@ -84,7 +84,7 @@ def better(report_a: RecallReport, report_b: RecallReport) -> bool:
 
 
 def format_table(reports: Mapping[str, RecallReport], ns: Sequence[int] = (1, 5, 10, 20)) -> str:
-    """Lays reports side by side in a Markdown table, with the ratio of the last to the first.
+    """Lays reports side by side in a Markdown table, with the ratio of each to the first.
 
     Args:
         reports: name of each row, for example `"off the shelf"` and `"trained"`, and its report.
@@ -97,13 +97,14 @@ def format_table(reports: Mapping[str, RecallReport], ns: Sequence[int] = (1, 5,
         ValueError: there is no report, or the reports do not measure the same thing.
     """
     check_comparable(reports)
-    rows = list(reports.values())
-    ns = [n for n in ns if n in rows[0].ns]
-    title = f"{rows[0].dataset}, {rows[0].protocol} ({rows[0].queries} queries, {rows[0].database} images)"
+    (baseline, first), *others = reports.items()
+    ns = [n for n in ns if n in first.ns]
+    hopeless = f" ({first.queries_without_positive} without a positive)" if first.queries_without_positive else ""
+    title = f"{first.dataset}, {first.protocol}; {first.queries} queries{hopeless}, {first.database} images"
     lines = [[title, *(f"recall@{n}" for n in ns)], ["---", *("---:" for _ in ns)]]
     lines += [[name, *(f"{report.at(n):.3f}" for n in ns)] for name, report in reports.items()]
-    if len(rows) > 1:
-        lines.append(["ratio", *(_ratio(rows[-1].at(n), rows[0].at(n)) for n in ns)])
+    for name, report in others:
+        lines.append([f"{name} / {baseline}", *(_ratio(report.at(n), first.at(n)) for n in ns)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

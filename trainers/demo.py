@@ -1,0 +1,109 @@
+"""The whole line on one command: train with SARE, whiten, evaluate, export, serve, and find the place of a photo.
+
+    python -m trainers.demo --output=demo
+
+Without --data it renders a small town; with --data=FOLDER it takes your own photographs (places.csv or dbStruct files
+as the README describes). Each stage is a command that you can run yourself; it is printed before it runs. Started
+again, the demo goes on where it was stopped.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+
+from keras_sare.datasets import PlaceDataset, load_image, open_splits
+from keras_sare.retrieval import nearest
+from keras_sare.testing import render_town
+from keras_sare.training import RunFolder
+from keras_sare.whitening import largest_dimension
+from serving.client import EmbeddingClient
+
+TOWN = {"image_size": "120,160", "epochs": 6, "learning_rate": 0.01, "negatives": 5, "clusters": 32}
+PHOTOS = {"image_size": "216,384", "epochs": 3, "learning_rate": 0.005, "negatives": 5}
+
+FLAGS = flags.FLAGS
+
+
+def main(_: list[str]) -> None:
+    """Runs every stage."""
+    logging.set_verbosity(logging.INFO)
+    folder = Path(FLAGS.output)
+    root = Path(FLAGS.data) if FLAGS.data else _town(folder)
+    splits = open_splits(root)
+    settings = {**(PHOTOS if FLAGS.data else TOWN), "weights": FLAGS.weights, "seed": FLAGS.seed}
+    settings["dim"] = min(256, largest_dimension(len(splits["train"].database), features=256))
+    if FLAGS.preprocessing:
+        settings["preprocessing"] = FLAGS.preprocessing
+
+    run, export = folder / "run", folder / "export" / "keras_sare"
+    chosen = [f"--{name}={value}" for name, value in settings.items()]
+    _command("trainers.pitts", f"--root={root}", f"--output={run}", *chosen, "--resume")
+    if not export.exists():
+        _command("export.saved_model", f"--run={run}", f"--output={export}")
+    with _served(export, folder / "server.log") as address:
+        _find_place(splits["test"], RunFolder(run), address)
+    print(f"\nLook at: {run / 'recall.png'}  {run / 'recall.md'}  {run / 'matches.png'}")
+
+
+def _town(folder: Path) -> Path:
+    town = folder / "town"
+    if not town.exists():
+        print(f"Rendering a town in {town}")
+        render_town(town, seed=FLAGS.seed)
+    return town
+
+
+def _command(module: str, *arguments: str) -> None:
+    print(f"\n$ python -m {module} {' '.join(arguments)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    if done.returncode:
+        raise SystemExit(f"The stage {module} failed; its message stands above. Started again, the demo goes on here.")
+
+
+@contextmanager
+def _served(export: Path, log: Path) -> Iterator[str]:
+    """Starts the server on a free port, yields its address, and stops it."""
+    command = ["-m", "serving", f"--model={export}", "--port=0"]
+    print(f"\n$ python {' '.join(command)} &", flush=True)
+    with open(log, "w") as file:
+        server = subprocess.Popen([sys.executable, *command], stderr=file)
+    try:
+        while not (ready := [line for line in log.read_text().splitlines() if " at " in line and "serving" in line]):
+            if server.poll() is not None:
+                raise SystemExit(f"The server did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield ready[0].rsplit(" at ", 1)[1]
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _find_place(test: PlaceDataset, run: RunFolder, address: str) -> None:
+    """Embeds the database and one query over gRPC, and prints where the query was taken."""
+    photo = str(test.queries.paths[0])
+    with EmbeddingClient(address) as client:
+        print(f"\nEmbedding {len(test.database)} database photos over gRPC at {address}", flush=True)
+        database = client.embed_files([str(path) for path in test.database.paths], batch_size=16)
+        descriptor = client.embed_files([photo])
+    [[best]] = nearest(descriptor, database, 1)[1]
+    place = test.database.places[best] if test.database.places is not None else test.database.paths[best]
+    distance = np.linalg.norm(test.database.positions[best] - test.queries.positions[0])
+    size = tuple(map(int, run.settings["image_size"]))
+    keras_descriptor = run.load_model()(load_image(photo, (size[0], size[1]))[None]).numpy()
+    print(f"Photo {photo}\n  place found: {place}, {distance:.1f} m from where the photo was taken")
+    print(f"  cosine of the served descriptor to the Keras model's: {float(descriptor[0] @ keras_descriptor[0]):.6f}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("output", "demo", "Folder for everything that the demo makes.")
+    flags.DEFINE_string("data", None, "Your own photographs; by default a rendered town.")
+    flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
+    flags.DEFINE_enum("preprocessing", None, ["caffe", "torch"], "What the weights want, where that is not known.")
+    flags.DEFINE_integer("seed", 0, "Of the town and of the training.")
+    app.run(main)
