@@ -1,5 +1,7 @@
 """Package metadata: the four import packages, their dependencies and extras."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 FAISS = "1.15"
@@ -8,7 +10,7 @@ setup(
     name="keras-sare",
     version="0.1.0",
     description="Place recognition in Keras: train, whiten, export and serve image embeddings",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",

@@ -19,12 +19,12 @@ from absl import app, flags, logging
 
 from keras_sare.datasets import PlaceDataset, load_image, open_splits
 from keras_sare.retrieval import nearest
-from keras_sare.testing import render_town
+from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
 from keras_sare.whitening import largest_dimension
 from serving.client import EmbeddingClient
 
-TOWN = {"image_size": "120,160", "epochs": 6, "learning_rate": 0.01, "negatives": 5, "clusters": 32}
+TOWN = {"image_size": "120,160", "epochs": 5, "learning_rate": 0.01, "negatives": 5, "clusters": 32}
 PHOTOS = {"image_size": "216,384", "epochs": 3, "learning_rate": 0.005, "negatives": 5}
 
 FLAGS = flags.FLAGS

@@ -73,7 +73,7 @@ def open_places(
         trunk: the layers that are not trained.
         size: (height, width) that images are resized to.
         settings: of the run.
-        folder: of the run.
+        folder: where the output goes, and descriptors larger than memory.
         store_limit: bytes of disk for the output. Where it does not fit, the inputs are pixels.
 
     Returns:
@@ -91,6 +91,6 @@ def open_places(
     inputs: dict[str, Inputs] = dict(images)
     if stored:
         batch = settings.extraction_batch
-        inputs = {name: store_trunk(folder / "trunk", trunk, one, batch) for name, one in images.items()}
+        inputs = {name: store_trunk(folder, trunk, one, batch) for name, one in images.items()}
     places = {name: Places(datasets[name], inputs[name], settings, folder / "spill") for name in datasets}
     return places, stored

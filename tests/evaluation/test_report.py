@@ -116,7 +116,8 @@ def test_the_table_shows_rows_and_the_ratio_of_each_to_the_first(report):
     trained = _report(0.25, 0.25, 0.25, 0.5, 0.75, 0.75, 0.875)
 
     assert format_table({"off the shelf": report, "trained": trained}).splitlines() == [
-        "| toy, recall@N, 25 m; 8 queries (1 without a positive), 40 images | recall@1 | recall@5 | recall@10 | recall@20 |",
+        "| toy, recall@N, 25 m; 8 queries (1 without a positive), 40 images "
+        "| recall@1 | recall@5 | recall@10 | recall@20 |",
         "| --- | ---: | ---: | ---: | ---: |",
         "| off the shelf | 0.125 | 0.500 | 0.750 | 0.875 |",
         "| trained | 0.250 | 0.750 | 0.750 | 0.875 |",

@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 
 from keras_sare.models import build
 from keras_sare.models.weight_files import write_npz
-from keras_sare.testing import render_town
+from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
 from trainers import pitts
 
