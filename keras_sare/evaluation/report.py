@@ -70,16 +70,22 @@ class RecallReport:
         return cls(**{**fields, "ns": tuple(fields["ns"]), "recalls": tuple(fields["recalls"])})
 
 
-def better(report_a: RecallReport, report_b: RecallReport) -> bool:
+def better(report_a: RecallReport, report_b: RecallReport, first: int = 5) -> bool:
     """Says whether `report_a` is strictly better: the rule that chooses the best epoch.
 
-    The higher recall@5 wins; ties go by N = 4, 3, 2, 1, then by larger N, as in NetVLAD's training code.
+    The higher recall@`first` wins; ties go by falling N down to 1, then by rising N above `first`: for 5 by N = 4, 3,
+    2, 1, 10, 15, ... as in NetVLAD's training code.
+
+    Args:
+        report_a: one report.
+        report_b: another of the same dataset and protocol.
+        first: the N that decides; where a small database leaves it out, the largest N below it.
 
     Raises:
         ValueError: the reports do not measure the same thing.
     """
     check_comparable({"report_a": report_a, "report_b": report_b})
-    order = sorted(report_a.ns, key=lambda n: (n > 5, -n if n <= 5 else n))
+    order = sorted(report_a.ns, key=lambda n: (n > first, -n if n <= first else n))
     return [report_a.at(n) for n in order] > [report_b.at(n) for n in order]
 
 

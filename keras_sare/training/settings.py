@@ -19,7 +19,9 @@ class TrainingSettings:
         momentum: of SGD.
         weight_decay: added to the gradient as weight_decay * weight, before the momentum.
         refresh_every: queries after which cached descriptors are recomputed; doubles when the learning rate halves.
-        patience: epochs without a better validation recall@5 after which training stops.
+        select_by: the N of the validation recall@N that chooses the best epoch (`keras_sare.evaluation.better`). The
+            published rule is 5; where that is near 1 before training, it cannot tell epochs apart, and 1 can.
+        patience: epochs without a better validation recall after which training stops.
         min_positive: metres; potential positives are farther than this (nearer ones are the same panorama).
         positive_radius: metres; potential positives are within this.
         negative_radius: metres; definite negatives are farther than this. Also the radius of the evaluation.
@@ -37,6 +39,7 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 1e-3
     refresh_every: int = 1000
+    select_by: int = 5
     patience: int = 10
     min_positive: float = 1.0
     positive_radius: float = 10.0
@@ -46,7 +49,15 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "tuples_per_step", "negatives", "halve_every", "refresh_every", "extraction_batch"):
+        for name in (
+            "epochs",
+            "tuples_per_step",
+            "negatives",
+            "halve_every",
+            "refresh_every",
+            "select_by",
+            "extraction_batch",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")
         if not self.learning_rate > 0:

@@ -123,7 +123,7 @@ class Trainer:
 
     def _finish_epoch(self, state: Progress, loss: float | None, started: float) -> None:
         report = self.validate()
-        if state.epoch == 0 or better(report, RecallReport.from_json(state.best)):
+        if state.epoch == 0 or better(report, RecallReport.from_json(state.best), self.settings.select_by):
             state.best_epoch, state.best = state.epoch, report.to_json()
         row: dict[str, Any] = {"epoch": state.epoch, "loss": "" if loss is None else loss}
         row["learning_rate"] = self.settings.learning_rate_at(max(state.epoch, 1))

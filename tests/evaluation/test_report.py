@@ -94,6 +94,13 @@ def test_a_tie_goes_to_the_first_difference_at_4_3_2_1_10_20(index):
     assert not better(_report(*loser), _report(*winner))
 
 
+def test_another_n_may_decide_first():
+    high, low = _report(0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6), _report(0.5, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)
+
+    assert better(high, low, first=1)
+    assert not better(high, low)
+
+
 def test_a_report_is_not_better_than_itself(report):
     assert not better(report, report)
 

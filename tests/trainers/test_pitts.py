@@ -6,36 +6,16 @@ import subprocess
 import sys
 import time
 
-import keras
 import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from keras_sare.models import build
 from keras_sare.models.weight_files import write_npz
-from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
 from trainers import pitts
 
 EPOCHS = 3
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("town") / "town"
-    render_town(folder, seed=1, image_size=(32, 48), train_places=10, val_places=5, test_places=5)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Random VGG16 weights: what is tested here does not depend on them."""
-    keras.utils.set_random_seed(5)
-    path = tmp_path_factory.mktemp("weights") / "vgg16.npz"
-    layers = [layer for layer in build("vgg16_mac", weights=None).layers if "conv" in layer.name]
-    write_npz(path, [(layer.get_weights()[0], layer.get_weights()[1]) for layer in layers])
-    return path
 
 
 @pytest.fixture
@@ -84,6 +64,13 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(start, tmp_
     assert list(report) == ["off the shelf", "trained, whitened to 8-D", "trained"]
     for name in ("recall.md", "recall.png", "matches.png", "off_the_shelf.keras"):
         assert (runs[0].path / name).stat().st_size > 100
+
+
+def test_two_logical_processors_train_under_mirrored_strategy(start, tmp_path):
+    finished(start("mirrored", "--logical_cpus=2", "--epochs=1"), tmp_path / "mirrored.log")
+    history = list(csv.DictReader((tmp_path / "mirrored" / "log.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in history] == ["0", "1"]
+    assert RunFolder(tmp_path / "mirrored").load_model().output.shape == (None, 8)
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ def test_learning_rate_halves_and_refreshes_become_rarer():
     assert [settings.refresh_every_at(e) for e in (1, 5, 6, 11)] == [1000, 1000, 2000, 4000]
 
 
-@pytest.mark.parametrize("name", ["epochs", "tuples_per_step", "negatives", "halve_every", "refresh_every"])
+@pytest.mark.parametrize(
+    "name", ["epochs", "tuples_per_step", "negatives", "halve_every", "refresh_every", "select_by"]
+)
 def test_counts_must_be_positive(name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: {name}=0"):
         TrainingSettings(**{name: 0})

@@ -1,0 +1,23 @@
+import keras
+import pytest
+
+from keras_sare.models import build
+from keras_sare.models.weight_files import write_npz
+from keras_sare.testing.town import render_town
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("town") / "town"
+    render_town(folder, seed=1, image_size=(32, 48), train_places=10, val_places=5, test_places=5)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Random VGG16 weights: what is tested here does not depend on them."""
+    keras.utils.set_random_seed(5)
+    path = tmp_path_factory.mktemp("weights") / "vgg16.npz"
+    layers = [layer for layer in build("vgg16_mac", weights=None).layers if "conv" in layer.name]
+    write_npz(path, [(layer.get_weights()[0], layer.get_weights()[1]) for layer in layers])
+    return path

@@ -1,0 +1,22 @@
+import re
+import subprocess
+import sys
+
+
+def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights, tmp_path):
+    command = [sys.executable, "-m", "trainers.demo", f"--output={tmp_path / 'demo'}", f"--data={town}"]
+    command += [f"--weights={weights}", "--preprocessing=torch", "--image_size=48,64", "--epochs=1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+
+    for stage in ("trainers.pitts", "export.saved_model", "serving"):
+        assert f"$ python -m {stage} " in done.stdout
+    assert "| off the shelf |" in done.stdout
+    assert re.search(r"place found: .*, [0-9.]+ m from where the photo was taken", done.stdout)
+    assert float(re.search(r"served descriptor to the Keras model's: ([0-9.]+)", done.stdout)[1]) >= 0.9999
+    for name in ("run/recall.md", "run/recall.png", "run/matches.png", "export/keras_sare/1/saved_model.pb"):
+        assert (tmp_path / "demo" / name).stat().st_size > 100
+
+    again = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr[-3000:]
+    assert "Resuming after epoch 1" in again.stderr
