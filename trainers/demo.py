@@ -23,7 +23,8 @@ from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
 from serving.client import EmbeddingClient
 
-# Small data sets: fewer clusters, larger steps than the papers', recall@1 chooses the epoch (recall@5 is near 1 anyway).
+# For small data sets: fewer clusters and larger steps than the papers'; recall@5 is near 1 from the start, so recall@1
+# chooses the epoch.
 SETTINGS = {"clusters": 32, "negatives": 5, "learning_rate": 0.01, "select_by": 1}
 TOWN = {**SETTINGS, "image_size": "120,160", "epochs": 5}
 PHOTOS = {**SETTINGS, "image_size": "216,384", "epochs": 5}
