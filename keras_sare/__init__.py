@@ -15,4 +15,18 @@ The packages stand in the order in which a photo meets them:
 Programs are outside of the library: `trainers`, `export` and `serving`.
 """
 
+import importlib
+from types import ModuleType
+
 __version__ = "0.1.0"
+
+_PACKAGES = frozenset(
+    {"datasets", "evaluation", "layers", "losses", "mining", "models", "retrieval", "training", "whitening"}
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Imports a package at its first use, so that `import keras_sare` is quick and `keras_sare.models` still works."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"keras_sare.{name}")
+    raise AttributeError(f"module 'keras_sare' has no attribute {name!r}")
