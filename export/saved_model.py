@@ -19,13 +19,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import app, flags
 from PIL import Image
 
 from keras_sare.datasets import decode_image
 from keras_sare.models import warn_if_uninitialised
 from keras_sare.training import RunFolder
 from keras_sare.utils.files import atomic_path
+from keras_sare.utils.progress import show_information
 
 MIN_COSINE = 0.9999
 
@@ -117,11 +118,11 @@ def _sample_file(seed: int, size: tuple[int, int], file_format: str) -> bytes:
 
 def main(_: list[str]) -> None:
     """Exports the model of a run."""
-    logging.set_verbosity(logging.INFO)
+    logger = show_information()
     run = RunFolder(FLAGS.run)
     height, width = map(int, run.settings["image_size"])
     target, cosine = export_saved_model(run.load_model(), (height, width), Path(FLAGS.output), FLAGS.version)
-    logging.info("Exported %s; smallest cosine to the Keras model %.6f", target, cosine)
+    logger.info("Exported %s; smallest cosine to the Keras model %.6f", target, cosine)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
 from keras_sare.datasets import PlaceDataset, load_image, open_splits
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
+from keras_sare.utils.progress import show_information
 from serving.client import EmbeddingClient
 
 # For small data sets: fewer clusters and larger steps than the papers'; recall@5 is near 1 from the start, so recall@1
@@ -34,7 +35,7 @@ FLAGS = flags.FLAGS
 
 def main(_: list[str]) -> None:
     """Runs every stage."""
-    logging.set_verbosity(logging.INFO)
+    show_information()
     folder = Path(FLAGS.output)
     root = Path(FLAGS.data) if FLAGS.data else _town(folder)
     splits = open_splits(root)

@@ -7,6 +7,7 @@ conv5_1. Published on Pitts250k-test: recall@1 0.86 for NetVLAD, 0.89 for SARE. 
 `--epochs=1 --image_size=96,128` makes a quick trial.
 """
 
+import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -15,7 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
 from keras_sare import models
 from keras_sare.datasets import PlaceDataset, open_splits
@@ -29,7 +30,10 @@ from keras_sare.training import (
     open_places,
     report_places,
 )
+from keras_sare.utils.progress import show_information
 from keras_sare.whitening import fit_pca_whitening, largest_dimension
+
+logger = logging.getLogger("keras_sare.pitts")
 
 LOSSES = {
     "sare_independent": lambda: SARELoss(mode="independent"),
@@ -63,7 +67,7 @@ flags.DEFINE_bool("resume", False, "Continue the run in --output.")
 
 def main(_: list[str]) -> None:
     """Runs the recipe, and tells how to go on where it is interrupted."""
-    logging.set_verbosity(logging.INFO)
+    show_information()
     try:
         train()
     except KeyboardInterrupt:
@@ -111,7 +115,7 @@ def train() -> None:
     compared = {"off the shelf": before, f"trained, whitened to {FLAGS.dim}-D": whitened, "trained": model}
     compared = {name: fed(one) for name, one in compared.items()}
     print(report_places(compared, places["test"], run.path, settings.negative_radius))
-    logging.info("Model, table, curves and matches: %s", run.path)
+    logger.info("Model, table, curves and matches: %s", run.path)
 
 
 def _chosen_settings() -> dict[str, Any]:

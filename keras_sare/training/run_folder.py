@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_sare.utils.files import atomic_path
+from keras_sare.utils.files import atomic_path, remove_partials
 
 CHANGEABLE = frozenset({"epochs", "patience"})
 """Settings that a resumed run may have otherwise than the run that it continues."""
@@ -56,7 +56,8 @@ class RunFolder:
         _check_same(self.settings, settings)
 
     def write_settings(self, settings: dict[str, Any]) -> None:
-        """Makes the folder and writes `run.json`."""
+        """Makes the folder, or clears it of what a kill left half-written, and writes `run.json`."""
+        remove_partials(self.path)
         with atomic_path(self._settings) as file:
             file.write_text(json.dumps(settings, indent=2) + "\n")
 

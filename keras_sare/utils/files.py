@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PARTIAL = "partial"
+
 
 @contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
@@ -23,12 +25,26 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.partial.{target.name}")
+    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{_PARTIAL}.{target.name}")
     try:
         yield temporary
         os.replace(temporary, target)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def remove_partials(folder: str | os.PathLike[str]) -> None:
+    """Deletes what blocks of `atomic_path` left anywhere in `folder` when they were killed.
+
+    Args:
+        folder: one that no other process writes to. It need not exist.
+    """
+    for path in sorted(Path(folder).rglob(f".????????.{_PARTIAL}.*")):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

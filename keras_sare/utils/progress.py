@@ -11,6 +11,16 @@ logger = logging.getLogger("keras_sare")
 Item = TypeVar("Item")
 
 
+def show_information() -> logging.Logger:
+    """For programs: shows this project's messages and progress bars; other libraries stay at warnings.
+
+    Returns:
+        The logger for the program's own messages.
+    """
+    logger.setLevel(logging.INFO)
+    return logger
+
+
 def progress(
     items: Iterable[Item],
     description: str,

@@ -22,6 +22,13 @@ def test_check_writes_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_resuming_clears_what_a_kill_left_half_written(run):
+    (run.path / "trunk").mkdir()
+    (run.path / "trunk" / ".0a1b2c3d.partial.trunk.npy").write_text("half")
+    run.write_settings(SETTINGS)
+    assert list((run.path / "trunk").iterdir()) == []
+
+
 def test_folder_with_files_is_not_overwritten(run):
     with pytest.raises(FileExistsError, match="`output` must be a new or empty folder.*Add --resume or name another"):
         run.check(SETTINGS, resume=False)

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_sare.utils.files import atomic_path
+from keras_sare.utils.files import atomic_path, remove_partials
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -39,3 +39,16 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == []
     make(fail=False)
     assert (tmp_path / "folder" / "part").exists()
+
+
+def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "deep").mkdir()
+    with atomic_path(tmp_path / "deep" / "kept.txt") as path:
+        path.write_text("whole")
+        left = path.with_name(path.name.replace("kept", "left"))
+        left.write_text("half")
+        (tmp_path / left.name).mkdir()
+        (tmp_path / left.name / "part").write_text("half")
+    remove_partials(tmp_path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["deep", "kept.txt"]
+    remove_partials(tmp_path / "missing")
