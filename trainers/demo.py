@@ -20,7 +20,7 @@ from absl import app, flags
 from keras_sare.datasets import PlaceDataset, load_image, open_splits
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
-from keras_sare.training import RunFolder
+from keras_sare.training import RunFolder, TrainingSettings
 from keras_sare.utils.progress import show_information
 from serving.client import EmbeddingClient
 
@@ -29,6 +29,8 @@ from serving.client import EmbeddingClient
 SETTINGS = {"clusters": 32, "negatives": 5, "learning_rate": 0.01, "select_by": 1}
 TOWN = {**SETTINGS, "image_size": "120,160", "epochs": 5}
 PHOTOS = {**SETTINGS, "image_size": "216,384", "epochs": 5}
+
+PHOTOS_FOUND = 5
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +52,7 @@ def main(_: list[str]) -> None:
     if not export.exists():
         _command("export.saved_model", f"--run={run}", f"--output={export}")
     with _served(export, folder / "server.log") as address:
-        _find_place(splits["test"], RunFolder(run), address)
+        _find_places(splits["test"], RunFolder(run), address)
     print(f"\nLook at: {run / 'recall.png'}  {run / 'recall.md'}  {run / 'matches.png'}")
 
 
@@ -87,20 +89,25 @@ def _served(export: Path, log: Path) -> Iterator[str]:
         server.wait(30)
 
 
-def _find_place(test: PlaceDataset, run: RunFolder, address: str) -> None:
-    """Embeds the database and one query over gRPC, and prints where the query was taken."""
-    photo = str(test.queries.paths[0])
+def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
+    """Embeds the database and a few queries over gRPC, and prints where each query was taken."""
+    chosen = np.unique(np.linspace(0, len(test.queries) - 1, PHOTOS_FOUND).astype(int))
+    photos = [str(path) for path in test.queries.paths[chosen]]
     with EmbeddingClient(address) as client:
-        print(f"\nEmbedding {len(test.database)} database photos over gRPC at {address}", flush=True)
+        print(
+            f"\nEmbedding {len(test.database)} database photos and {len(photos)} queries over gRPC at {address}",
+            flush=True,
+        )
         database = client.embed_files([str(path) for path in test.database.paths], batch_size=16)
-        descriptor = client.embed_files([photo])
-    [[best]] = nearest(descriptor, database, 1)[1]
-    place = test.database.places[best] if test.database.places is not None else test.database.paths[best]
-    distance = np.linalg.norm(test.database.positions[best] - test.queries.positions[0])
-    size = tuple(map(int, run.settings["image_size"]))
-    keras_descriptor = run.load_model()(load_image(photo, (size[0], size[1]))[None]).numpy()
-    print(f"Photo {photo}\n  place found: {place}, {distance:.1f} m from where the photo was taken")
-    print(f"  cosine of the served descriptor to the Keras model's: {float(descriptor[0] @ keras_descriptor[0]):.6f}")
+        descriptors = client.embed_files(photos)
+    names = test.database.paths if test.database.places is None else test.database.places
+    for query, photo, [best] in zip(chosen, photos, nearest(descriptors, database, 1)[1], strict=True):
+        distance = np.linalg.norm(test.database.positions[best] - test.queries.positions[query])
+        sign = "\N{CHECK MARK}" if distance <= TrainingSettings().negative_radius else "\N{BALLOT X}"
+        print(f"{sign} {photo}\n  place found: {names[best]}, {distance:.1f} m from where the photo was taken")
+    height, width = map(int, run.settings["image_size"])
+    expected = run.load_model()(np.stack([load_image(photo, (height, width)) for photo in photos])).numpy()
+    print(f"Cosine of the served descriptors to the Keras model's: {np.sum(descriptors * expected, 1).min():.6f}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights,
         assert f"$ python -m {stage} " in done.stdout
     assert "| off the shelf |" in done.stdout
     assert re.search(r"place found: .*, [0-9.]+ m from where the photo was taken", done.stdout)
-    assert float(re.search(r"served descriptor to the Keras model's: ([0-9.]+)", done.stdout)[1]) >= 0.9999
+    assert float(re.search(r"served descriptors to the Keras model's: ([0-9.]+)", done.stdout)[1]) >= 0.9999
     for name in ("run/recall.md", "run/recall.png", "run/matches.png", "export/keras_sare/1/saved_model.pb"):
         assert (tmp_path / "demo" / name).stat().st_size > 100
 
