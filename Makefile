@@ -1,5 +1,5 @@
 # make test   environment, lint, types, tests
-# make demo   the whole line on a rendered town; DATA=folder WEIGHTS=file for your own photographs
+# make demo   the whole line on a rendered town; DATA=folder WEIGHTS=file PREPROCESSING=caffe|torch for your own
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -29,7 +29,8 @@ test: lint types
 
 demo: env
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m trainers.demo --output=$(OUTPUT) --seed=$(SEED) \
-		$(if $(DATA),--data=$(DATA)) $(if $(WEIGHTS),--weights=$(WEIGHTS))
+		$(if $(DATA),--data=$(DATA)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) \
+		$(if $(PREPROCESSING),--preprocessing=$(PREPROCESSING))
 
 # Resolves setup.py's bounds anew, for all supported Pythons. Needs `pip install uv`.
 lock:

