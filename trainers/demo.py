@@ -49,10 +49,10 @@ def main(_: list[str]) -> None:
     run, export = folder / "run", folder / "export" / "keras_sare"
     chosen = [f"--{name}={value}" for name, value in settings.items()]
     _command("trainers.pitts", f"--root={root}", f"--output={run}", *chosen, "--resume")
-    if not export.exists():
+    if not (export / "1").exists():
         _command("export.saved_model", f"--run={run}", f"--output={export}")
     with _served(export, folder / "server.log") as address:
-        _find_places(splits["test"], RunFolder(run), address)
+        _find_places(splits["test"].check_images(), RunFolder(run), address)
     print(f"\nLook at: {run / 'recall.png'}  {run / 'recall.md'}  {run / 'matches.png'}")
 
 

@@ -43,11 +43,12 @@ LOSSES = {
 
 FLAGS, DEFAULTS = flags.FLAGS, TrainingSettings()
 flags.DEFINE_string("root", None, "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
+flags.DEFINE_string("prefix", "", "Start of the .mat files' names, where --root holds several datasets.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
 flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
 flags.DEFINE_enum("preprocessing", None, ["caffe", "torch"], "What the weights want, where that is not known.")
 flags.DEFINE_enum("model", "vgg16_netvlad", sorted(models.PRESETS), "Preset to build.")
-flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=1)
+flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=2)
 flags.DEFINE_string("train_from", "conv5_1", "First layer that is trained.")
 flags.DEFINE_list("image_size", ["480", "640"], "height,width that images are resized to.")
 flags.DEFINE_enum("loss", "sare_independent", sorted(LOSSES), "Loss over tuples.")
@@ -78,6 +79,7 @@ def train() -> None:
     """Dataset, model, training, whitening, evaluation."""
     chosen = _chosen_settings()
     settings = TrainingSettings(**{f.name: chosen[f.name] for f in fields(TrainingSettings) if f.name in chosen})
+    height, width = map(int, FLAGS.image_size)
     keras.utils.set_random_seed(settings.seed)
     strategy, run = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
     run.check(chosen, FLAGS.resume)
@@ -85,12 +87,13 @@ def train() -> None:
     datasets = _open_datasets()
     with strategy.scope():
         model = _untrained_model(run)
+    if FLAGS.dim > (width_of := model.output.shape[-1]):
+        raise ValueError(f"`dim` must be at most {width_of}, what {FLAGS.model} gives. Received: dim={FLAGS.dim}")
     models.freeze_before(model, FLAGS.train_from)
     trunk, _ = models.split(model, FLAGS.train_from)
     run.write_settings(chosen)
-    size = (int(FLAGS.image_size[0]), int(FLAGS.image_size[1]))
     store = Path(FLAGS.store or run.path / "trunk")
-    places, stored = open_places(datasets, trunk, size, settings, store, FLAGS.store_gb * 1e9)
+    places, stored = open_places(datasets, trunk, (height, width), settings, store, FLAGS.store_gb * 1e9)
 
     def fed(whole: keras.Model) -> keras.Model:
         """The part of a model that takes what `places` give."""
@@ -125,16 +128,17 @@ def _chosen_settings() -> dict[str, Any]:
 
 
 def _open_datasets() -> dict[str, PlaceDataset]:
-    datasets = open_splits(FLAGS.root)
+    datasets = open_splits(FLAGS.root, FLAGS.prefix)
     if missing := {"train", "val", "test"} - datasets.keys():
         raise ValueError(f"`root` must hold the splits train, val and test. Received: {FLAGS.root!r} without {missing}")
+    datasets = {name: data.check_images(FLAGS.max_corrupt_share) for name, data in datasets.items()}
     largest = largest_dimension(len(datasets["train"].database), features=FLAGS.dim)
     if FLAGS.dim > largest:
         raise ValueError(
             f"`dim` must be at most {largest} for {len(datasets['train'].database)} training database images: "
             f"whitening needs more images than dimensions. Received: dim={FLAGS.dim}"
         )
-    return {name: data.check_images(FLAGS.max_corrupt_share) for name, data in datasets.items()}
+    return datasets
 
 
 def _untrained_model(run: RunFolder) -> keras.Model:

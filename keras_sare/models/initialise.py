@@ -53,7 +53,9 @@ def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0,
     if layer is None:
         raise ValueError(f"`model` must have a NetVLAD layer. Received: model={model.name!r} without one")
     features, _ = split(model, layer.name)
-    if fed_to is not None:
+    if fed_to == layer.name:
+        features = keras.Sequential([keras.Input(layer.input.shape[1:]), keras.layers.Identity()])
+    elif fed_to is not None:
         _, features = split(features, fed_to)
     sample = sample_local_descriptors(features, images, seed)
     if len(sample) < 2 * layer.clusters:

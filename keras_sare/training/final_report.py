@@ -36,7 +36,7 @@ def report_places(models: Mapping[str, keras.Model], places: Places, folder: Pat
     """
     dataset = places.dataset
     positives = dataset.positives(radius)
-    own_pass = _own_pass(places)
+    own_pass = _own_pass(places, positives)
     protocol = f"recall@N within {radius:g} m"
     reports: dict[str, RecallReport] = {}
     across: dict[str, RecallReport] = {}
@@ -63,12 +63,13 @@ def report_places(models: Mapping[str, keras.Model], places: Places, folder: Pat
     return "\n\n".join(tables)
 
 
-def _own_pass(places: Places) -> list[np.ndarray] | None:
-    """Database images of each query's own pass; None where that would leave no query anything to find."""
+def _own_pass(places: Places, positives: Neighbours) -> list[np.ndarray] | None:
+    """Database images of each query's own pass; None where there are none, or where no query would keep a positive."""
     queries, database = places.dataset.queries.passes, places.dataset.database.passes
     if queries is None or database is None or not np.isin(queries, database).any():
         return None
-    return same_group(queries, database)
+    own = same_group(queries, database)
+    return own if any(np.setdiff1d(p, o).size for p, o in zip(positives, own, strict=True)) else None
 
 
 def _draw_matches(

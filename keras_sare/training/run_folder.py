@@ -9,7 +9,7 @@ import keras
 
 from keras_sare.utils.files import atomic_path, remove_partials
 
-CHANGEABLE = frozenset({"epochs", "patience"})
+CHANGEABLE = frozenset({"dim", "epochs", "learning_rate", "max_corrupt_share", "patience", "store_gb"})
 """Settings that a resumed run may have otherwise than the run that it continues."""
 
 

@@ -76,3 +76,10 @@ def test_uninitialised_netvlad_warns_and_initialised_does_not(recwarn):
     recwarn.clear()
     warn_if_uninitialised(model, "exported")
     assert not recwarn.list
+
+
+def test_maps_that_are_fed_to_the_layer_itself_are_sampled_as_they_are():
+    model = small_model(NetVLAD(4, name="netvlad"))
+    maps = np.random.default_rng(0).random((3, 6, 7, 8)).astype("float32")
+    initialise_netvlad(model, [maps], fed_to="netvlad")
+    assert model.get_layer("netvlad").is_initialised

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 from absl import flags
@@ -87,9 +88,27 @@ def test_dimension_that_the_images_cannot_give_is_refused_before_training(flag_v
     assert not (tmp_path / "run").exists()
 
 
+def test_dimension_that_the_model_does_not_have_is_refused_before_training(flag_values, tmp_path, weights):
+    flag_values.model, flag_values.dim, flag_values.clusters = "vgg16_netvlad", 12, 2
+    flag_values.weights, flag_values.preprocessing = str(weights), "torch"
+    narrow = keras.Input((4,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pitts.models, "build", lambda *_, **__: keras.Model(narrow, keras.layers.Identity()(narrow)))
+        with pytest.raises(ValueError, match="`dim` must be at most 4, what vgg16_netvlad gives. Received: dim=12"):
+            pitts.main([])
+    assert not (tmp_path / "run").exists()
+
+
+def test_image_size_needs_both_numbers(flag_values, tmp_path):
+    flag_values.image_size = ["480"]
+    with pytest.raises(ValueError, match="not enough values"):
+        pitts.main([])
+    assert not (tmp_path / "run").exists()
+
+
 def test_dataset_without_a_split_is_refused(flag_values, tmp_path, monkeypatch):
     splits = pitts.open_splits(flag_values.root)
-    monkeypatch.setattr(pitts, "open_splits", lambda _: {"train": splits["train"]})
+    monkeypatch.setattr(pitts, "open_splits", lambda *_: {"train": splits["train"]})
     with pytest.raises(ValueError, match="`root` must hold the splits train, val and test.*without"):
         pitts.main([])
 

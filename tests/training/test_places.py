@@ -81,3 +81,15 @@ def test_report_across_passes_leaves_the_querys_own_pass_out(opened, make_model,
     table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "own pass left out; 6 queries (3 without a positive)" in table
     assert (tmp_path / "out" / "recall_other_passes.png").exists()
+
+
+def test_single_pass_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(opened, make_model, tmp_path):
+    places, _, _ = opened(0)
+    passes = np.array([""] * 6)
+    sides = {
+        side: dataclasses.replace(getattr(places.dataset, side), passes=passes) for side in ("database", "queries")
+    }
+    places = dataclasses.replace(places, dataset=dataclasses.replace(places.dataset, **sides))
+    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
+    assert "own pass" not in table
+    assert (tmp_path / "out" / "recall.md").exists()
