@@ -1,4 +1,5 @@
 # make test   environment, lint, types, tests
+# make backends   tests on Keras' JAX and PyTorch backends and with DINOv2, in an environment of their own (large)
 # make demo   the whole line on a rendered town; DATA=folder WEIGHTS=file PREPROCESSING=caffe|torch for your own
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ OUTPUT ?= demo
 SEED ?= 0
 SHELL := /bin/bash
 
-.PHONY: env test lint types demo lock clean
+.PHONY: env test backends lint types demo lock clean
 
 env: $(VENV)/.installed
 
@@ -27,6 +28,15 @@ types: env
 test: lint types
 	$(BIN)/pytest
 
+$(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)-backends
+	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check -c requirements.lock \
+		--editable '.[cpu,serving,dev,dinov2,backends]'
+	touch $@
+
+backends: $(VENV)-backends/.installed
+	$(VENV)-backends/bin/pytest -m backends
+
 demo: env
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m trainers.demo --output=$(OUTPUT) --seed=$(SEED) \
 		$(if $(DATA),--data=$(DATA)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) \
@@ -38,4 +48,4 @@ lock:
 		--extra cpu --extra serving --extra dev --no-header -o requirements.lock
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-backends demo build dist *.egg-info

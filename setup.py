@@ -45,6 +45,10 @@ setup(
         "cpu": [f"faiss-cpu>={FAISS},<2"],
         "gpu": [f"faiss-gpu>={FAISS},<2; sys_platform == 'linux'"],
         "serving": ["tensorflow-serving-api>=2.21,<2.22", "grpcio>=1.80,<2"],
+        # DINOv2 backbones.
+        "dinov2": ["keras-hub>=0.32,<0.33"],
+        # What `make backends` runs the layers, losses and readers of foreign weights against.
+        "backends": ["jax>=0.10,<0.11", "torch>=2.13,<2.14"],
         "dev": ["mypy>=2.4,<3", "pytest>=9,<10", "ruff>=0.17,<0.18"],
     },
 )

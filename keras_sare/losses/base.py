@@ -1,9 +1,16 @@
-"""What every loss over tuples shares: the order inside a tuple, its distances and their precision."""
+"""What every loss over tuples shares: the order inside a tuple, its distances, which negatives count, the scale."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
+
+SCALES = ("tuple", "deepibl")
+
+FAR = 1e30
+"""A distance, finite in float32, at which a negative costs exactly nothing."""
 
 # Keeps the gradient of sqrt finite: below it the square root is flat. It lies far under any real squared distance.
 _SMALLEST_SQUARED_DISTANCE = 1e-30
@@ -16,8 +23,31 @@ class TupleLoss(keras.losses.Loss):
     dividing by the number of replicas too, so the same loss is right under every `tf.distribute` strategy.
 
     Shapes:
-        y_true: [batch, ...], ignored; `model.fit` needs an array there.
+        y_true: [batch, negatives], nonzero where a negative counts, so that tuples may have fewer of them; or [batch],
+            ignored (`model.fit` needs an array there). Beware that dummy labels of zeros [batch, 1] are a mask.
         y_pred: [batch, 2 + negatives, dim], embeddings in the order query, positive, negatives; usually L2-normalised.
+
+    A negative that does not count adds nothing to the value, and its own gradient is 0 whatever it holds, even NaN.
+
+    Scale. With N the negatives of a tuple and the default reduction, the loss of a batch is
+
+        "tuple":    the mean over tuples of the loss of a tuple, which the subclass documents. A tuple of which some
+                    negatives do not count has the loss of the shorter tuple.
+        "deepibl":  the sum over negatives and tuples / (batch x N), as in the authors' code of SARE. A loss that is
+                    already a mean over negatives stays as it is; every other becomes N times smaller, and so do the
+                    steps at the same learning rate. N is the width of the tuple: negatives that do not count are
+                    counted here, so that tuples stay independent and two replicas add up to one exactly.
+
+    What the originals do, as said here:
+
+        deepIBL, SARE                               "deepibl"
+        OpenIBL, SARE                               "tuple"
+        OpenIBL, triplet                            "deepibl"
+        VG benchmark, SARE and triplet              "deepibl"
+        pytorch-NetVlad, triplet                    "deepibl", but / the negatives of the batch that count
+        netvlad of Relja, triplet                   "deepibl", but / the negatives of the batch that violate the margin
+        cnnimageretrieval-pytorch (both losses)     "tuple" with reduction="sum"
+        cnnimageretrieval (both losses)             "deepibl", but / (batch x (1 + N))
 
     Args:
         name: name of the loss; the default is made from the class name.
@@ -25,38 +55,59 @@ class TupleLoss(keras.losses.Loss):
         dtype: dtype of the computation, to which Keras casts `y_pred`; the default is `keras.config.floatx()`. The
             difference of two close distances vanishes in half precision, so a float16 or bfloat16 dtype is raised to
             float32. float64 embeddings keep their precision with `dtype="float64"`.
+        scale: "tuple" or "deepibl".
+
+    Raises:
+        ValueError: `scale` is unknown.
     """
 
+    averages_negatives = False
+    """Whether `from_distances` is a mean over the negatives that count."""
+
     def __init__(
-        self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+        scale: str = "tuple",
     ) -> None:
         asked = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
         super().__init__(name=name, reduction=reduction, dtype=keras.backend.result_type(asked, "float32"))
+        check_name("scale", scale, SCALES)
+        self.scale = scale
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each tuple.
 
         Args:
-            y_true: ignored.
+            y_true: [batch, negatives], nonzero where a negative counts; all count where it is None or [batch].
             y_pred: embeddings, [batch, 2 + negatives, dim].
 
         Returns:
             [batch], at least float32.
 
         Raises:
-            ValueError: `y_pred` has another rank, or no negative.
+            ValueError: `y_pred` has another rank, or no negative; `y_true` is neither [batch] nor [batch, negatives].
         """
         _check_tuples(y_pred.shape)
+        mask = _mask(y_true, y_pred.shape)
         embeddings = ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32"))
-        distances = ops.sum(ops.square(embeddings[:, :1] - embeddings[:, 1:]), axis=-1)
-        return self.from_distances(distances[:, 0], distances[:, 1:])
+        queries, positives, negatives = embeddings[:, :1], embeddings[:, 1:2], embeddings[:, 2:]
+        if mask is not None:
+            # Before the distances: one that is NaN would give the query the gradient 0 * NaN.
+            negatives = masked(negatives, ops.expand_dims(mask, -1), 0.0)
+        to_positive = ops.sum(ops.square(queries - positives), axis=-1)[:, 0]
+        to_negatives = ops.sum(ops.square(queries - negatives), axis=-1)
+        values = self.from_distances(to_positive, to_negatives, mask)
+        return values if self.scale == "tuple" else values * self._share(to_negatives, mask)
 
-    def from_distances(self, positive_distances: Any, negative_distances: Any) -> Any:
+    def from_distances(self, positive_distances: Any, negative_distances: Any, mask: Any = None) -> Any:
         """Loss of each tuple from its squared distances; a subclass overrides it.
 
         Args:
             positive_distances: squared distances from the query to its positive, [batch].
             negative_distances: squared distances from the query to its negatives, [batch, negatives].
+            mask: bool [batch, negatives], whether a negative counts; None where all do.
 
         Returns:
             [batch].
@@ -65,12 +116,52 @@ class TupleLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor; Keras leaves `dtype` out."""
-        return {**super().get_config(), "dtype": self.dtype}
+        return {**super().get_config(), "dtype": self.dtype, "scale": self.scale}
+
+    def _share(self, negative_distances: Any, mask: Any) -> Any:
+        summed = count_negatives(negative_distances, mask) if self.averages_negatives else 1.0
+        return summed / count_negatives(negative_distances, None)
 
 
 def unsquared(squared_distances: Any) -> Any:
     """Square root of squared distances whose gradient is 0, not infinite, at distance 0."""
     return ops.sqrt(ops.maximum(squared_distances, _SMALLEST_SQUARED_DISTANCE))
+
+
+def masked(values: Any, mask: Any, instead: float) -> Any:
+    """`values` where `mask` is nonzero or None, `instead` elsewhere; what was there has no gradient, even if NaN."""
+    return values if mask is None else ops.where(ops.cast(mask, "bool"), values, instead)
+
+
+def count_negatives(negative_distances: Any, mask: Any) -> Any:
+    """Number of negatives that count, in the dtype of the distances: [batch], or a scalar where `mask` is None."""
+    if mask is None:
+        return ops.cast(ops.shape(negative_distances)[-1], negative_distances.dtype)
+    return ops.sum(ops.cast(ops.cast(mask, "bool"), negative_distances.dtype), axis=-1)
+
+
+def check_name(argument: str, name: str, known: Iterable[str]) -> None:
+    """Raises ValueError where `name` is not one of `known`."""
+    if name not in known:
+        raise ValueError(f"Argument `{argument}` must be one of {tuple(known)}. Received: {argument}={name!r}.")
+
+
+def check_positive(argument: str, value: float) -> None:
+    """Raises ValueError where `value` is not a positive, finite number."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"Argument `{argument}` must be a positive, finite number. Received: {argument}={value}.")
+
+
+def _mask(y_true: Any, tuples: tuple[int | None, ...]) -> Any:
+    if y_true is None or len(y_true.shape) < 2:
+        return None
+    width = None if tuples[1] is None else tuples[1] - 2
+    if len(y_true.shape) == 2 and (None in (width, y_true.shape[1]) or y_true.shape[1] == width):
+        return ops.cast(y_true, "bool")
+    raise ValueError(
+        "Argument `y_true` must be a mask of the negatives that count, of shape [batch, negatives], or have the shape "
+        f"[batch], where all count. Received: y_true.shape={tuple(y_true.shape)} with {width} negatives in `y_pred`."
+    )
 
 
 def _check_tuples(shape: tuple[int | None, ...]) -> None:

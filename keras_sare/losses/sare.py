@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sare.losses.base import TupleLoss, unsquared
+from keras_sare.losses.base import FAR, TupleLoss, check_name, check_positive, count_negatives, masked, unsquared
 
 # log k(d) of a squared distance d. Everything stays in logarithms, where no far negative overflows or underflows.
 _LOG_KERNELS: dict[str, Callable[[Any], Any]] = {
@@ -14,15 +14,17 @@ _LOG_KERNELS: dict[str, Callable[[Any], Any]] = {
     "cauchy": lambda d: -ops.log1p(d),
     "exponential": lambda d: -unsquared(d),
 }
-
-# log_ratios[:, i] = log(k(negative i) / k(positive)).
-_MODES: dict[str, Callable[[Any], Any]] = {
-    "independent": lambda log_ratios: ops.mean(ops.softplus(log_ratios), axis=-1),
-    "joint": lambda log_ratios: ops.softplus(ops.logsumexp(log_ratios, axis=-1)),
-}
+_MODES = ("independent", "joint")
 
 
-def sare(positive_distances: Any, negative_distances: Any, kernel: str = "gaussian", mode: str = "independent") -> Any:
+def sare(
+    positive_distances: Any,
+    negative_distances: Any,
+    kernel: str = "gaussian",
+    mode: str = "independent",
+    temperature: float | None = None,
+    mask: Any = None,
+) -> Any:
     """SARE loss of each tuple from its squared distances; `SARELoss` documents the formulas.
 
     Args:
@@ -31,17 +33,28 @@ def sare(positive_distances: Any, negative_distances: Any, kernel: str = "gaussi
         negative_distances: squared distances from the query to its negatives, [batch, negatives], same dtype.
         kernel: "gaussian", "cauchy" or "exponential".
         mode: "independent" or "joint".
+        temperature: positive; divides the log-ratios. None, as in the paper, is 1.
+        mask: [batch, negatives], nonzero where a negative counts; None where all do.
 
     Returns:
         [batch].
 
     Raises:
-        ValueError: `kernel` or `mode` is unknown.
+        ValueError: `kernel` or `mode` is unknown, or `temperature` is no positive number.
     """
-    log_kernel = _named("kernel", kernel, _LOG_KERNELS)
-    combine = _named("mode", mode, _MODES)
-    positives = ops.expand_dims(positive_distances, -1)
-    return combine(log_kernel(negative_distances) - log_kernel(positives))
+    _check_arguments(kernel, mode, temperature)
+    log_kernel = _LOG_KERNELS[kernel]
+    positives, negatives = ops.expand_dims(positive_distances, -1), masked(negative_distances, mask, FAR)
+    # log_ratios[:, i] = log(k(negative i) / k(positive)).
+    log_ratios = log_kernel(negatives) - log_kernel(positives)
+    if temperature is not None:
+        log_ratios = log_ratios / temperature
+    # FAR is not far enough for the Cauchy kernel, which falls slowly.
+    log_ratios = masked(log_ratios, mask, -FAR)
+    if mode == "joint":
+        return ops.softplus(ops.logsumexp(log_ratios, axis=-1))
+    total = ops.sum(ops.softplus(log_ratios), axis=-1)
+    return total / ops.maximum(count_negatives(negative_distances, mask), 1)
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -56,25 +69,32 @@ class SARELoss(TupleLoss):
 
         gaussian: k(d) = exp(-d)    cauchy: k(d) = 1 / (1 + d)    exponential: k(d) = exp(-sqrt(d))
 
-    There is no margin and no temperature. The exponential kernel has no gradient where query and image coincide; here
-    it is 0.
+    A tuple without negatives costs 0. The exponential kernel has no gradient where query and image coincide; here it
+    is 0.
 
-    Scale of the gradient. The default is the mean over tuples, for both modes. The authors' code (deepIBL, MatConvNet)
-    divides the gradient by batch x negatives in both modes. For the independent mode that is the same as here; for the
-    joint mode its gradient is smaller by the number of negatives (10 there), so at the same learning rate its steps
-    are too.
+    The paper has no margin and no temperature. With one, k becomes k^(1 / temperature). Between unit vectors the joint
+    Gaussian form is a softmax over dot products at half the temperature (0.5 in the paper), as in `InfoNCELoss`.
+    OpenIBL trains its self-supervised model (SFRS) on dot products at 0.07: here `temperature=0.14`, in both modes.
+
+    Scale of the gradient. The default is the mean over tuples, for both modes, as in OpenIBL. The authors' code
+    (deepIBL, MatConvNet) divides the gradient by batch x negatives in both modes: `scale="deepibl"`. For the
+    independent mode that is the same; for the joint mode the gradient is smaller by the number of negatives (10
+    there), so at the same learning rate its steps are too.
 
     Liu, Li and Dai, "Stochastic Attraction-Repulsion Embedding for Large Scale Image Localization", ICCV 2019.
 
     Args:
         kernel: "gaussian", "cauchy" or "exponential".
         mode: "independent" or "joint".
+        temperature: positive; divides the log-ratios log(k(d_n) / k(d_p)). None, as in the paper, is 1.
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
+        scale: "tuple" or "deepibl"; see `TupleLoss`.
 
     Raises:
-        ValueError: `kernel` or `mode` is unknown; in `call`, `y_pred` is no batch of tuples.
+        ValueError: `kernel`, `mode` or `scale` is unknown, or `temperature` is no positive number; in `call`, `y_pred`
+            is no batch of tuples.
 
     Example:
         >>> loss = SARELoss(kernel="gaussian", mode="joint")
@@ -85,26 +105,31 @@ class SARELoss(TupleLoss):
         self,
         kernel: str = "gaussian",
         mode: str = "independent",
+        temperature: float | None = None,
         name: str | None = "sare",
         reduction: str | None = "sum_over_batch_size",
         dtype: Any = None,
+        scale: str = "tuple",
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        _named("kernel", kernel, _LOG_KERNELS)
-        _named("mode", mode, _MODES)
+        super().__init__(name=name, reduction=reduction, dtype=dtype, scale=scale)
+        _check_arguments(kernel, mode, temperature)
         self.kernel = kernel
         self.mode = mode
+        self.temperature = temperature
+        self.averages_negatives = mode == "independent"
 
-    def from_distances(self, positive_distances: Any, negative_distances: Any) -> Any:
+    def from_distances(self, positive_distances: Any, negative_distances: Any, mask: Any = None) -> Any:
         """SARE of each tuple from its squared distances, [batch]."""
-        return sare(positive_distances, negative_distances, self.kernel, self.mode)
+        return sare(positive_distances, negative_distances, self.kernel, self.mode, self.temperature, mask)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return {**super().get_config(), "kernel": self.kernel, "mode": self.mode}
+        own = {"kernel": self.kernel, "mode": self.mode, "temperature": self.temperature}
+        return {**super().get_config(), **own}
 
 
-def _named(argument: str, name: str, known: dict[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    if name not in known:
-        raise ValueError(f"Argument `{argument}` must be one of {tuple(known)}. Received: {argument}={name!r}.")
-    return known[name]
+def _check_arguments(kernel: str, mode: str, temperature: float | None) -> None:
+    check_name("kernel", kernel, _LOG_KERNELS)
+    check_name("mode", mode, _MODES)
+    if temperature is not None:
+        check_positive("temperature", temperature)

@@ -80,3 +80,5 @@ def test_a_negative_that_coincides_with_its_query_costs_the_whole_margin() -> No
 def test_a_margin_that_is_no_positive_number_is_refused(margin: float) -> None:
     with pytest.raises(ValueError, match=rf"`margin` must be a positive, finite number. Received: margin={margin}"):
         ContrastiveLoss(margin=margin)
+    with pytest.raises(ValueError, match="`margin` must be a positive"):
+        contrastive(np.zeros(1), np.zeros((1, 1)), margin=margin)

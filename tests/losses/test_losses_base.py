@@ -10,20 +10,30 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_sare.losses import ContrastiveLoss, SARELoss, TupleLoss
+from keras_sare.losses import (
+    ContrastiveLoss,
+    InfoNCELoss,
+    MultiSimilarityLoss,
+    SARELoss,
+    TripletLoss,
+    TupleLoss,
+)
 
 LOSSES = [
     SARELoss(),
-    SARELoss(kernel="cauchy", mode="joint", dtype="float64"),
-    SARELoss(kernel="exponential", reduction="sum", name="mine"),
+    SARELoss(kernel="cauchy", mode="joint", dtype="float64", scale="deepibl"),
+    SARELoss(kernel="exponential", temperature=0.5, reduction="sum", name="mine"),
     ContrastiveLoss(margin=1.2),
+    TripletLoss(margin=1.5, squared=False, scale="deepibl"),
+    MultiSimilarityLoss(alpha=1.5, beta=40.0, base=0.4),
+    InfoNCELoss(temperature=0.2),
 ]
 
 
 class Distances(TupleLoss):
     """Squared distances from the query to everything else, [batch, 1 + negatives]."""
 
-    def from_distances(self, positive_distances: Any, negative_distances: Any) -> Any:
+    def from_distances(self, positive_distances: Any, negative_distances: Any, mask: Any = None) -> Any:
         return ops.concatenate([positive_distances[:, None], negative_distances], axis=1)
 
 
@@ -66,9 +76,18 @@ def test_tuples_can_be_weighted() -> None:
     assert float(weighted) == pytest.approx((values * weights).mean(), rel=1e-6)
 
 
-def test_the_labels_are_ignored(loss: TupleLoss) -> None:
-    x = tuples()
-    assert float(loss(np.zeros((4, 1)), x)) == float(loss(np.full((4, 2, 2), 7), x))
+@pytest.mark.parametrize(("scale", "n"), [("tuple", 1), ("deepibl", 3)])
+def test_the_scale_deepibl_divides_by_the_negatives_what_is_no_mean_over_them(scale: str, n: int) -> None:
+    x = np.concatenate([np.zeros((1, 4)), np.diag(np.sqrt([0.5, 0.6, 0.8, 0.4]))])[None]
+    golden = [
+        (SARELoss(scale=scale, dtype="float64"), 1.9431485647 / 3),
+        (SARELoss(mode="joint", scale=scale, dtype="float64"), 1.3219762308 / n),
+        (TripletLoss(scale=scale, dtype="float64"), 0.2 / n),
+        (TripletLoss(0.1**0.5, squared=False, scale=scale, dtype="float64"), 0.2561747498 * 3 / n),
+        (ContrastiveLoss(scale=scale, dtype="float64"), 0.2522811276 / n),
+    ]
+    for loss, value in golden:
+        assert float(loss(np.zeros(1), x)) == pytest.approx(value, abs=1e-9)
 
 
 def test_a_loss_is_the_same_after_a_round_trip(loss: TupleLoss) -> None:
@@ -98,26 +117,13 @@ def test_a_model_of_mixed_precision_learns(layer_dtype: str) -> None:
     assert history[-1] < history[0]
 
 
-def test_the_mean_is_over_the_global_batch_under_mirrored_strategy(loss: TupleLoss) -> None:
-    x, start = tuples(batch=8), np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
-
-    def gradient(weights: tf.Variable, batch: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            value = loss(tf.zeros(tf.shape(batch)[0]), batch @ weights)
-        return tape.gradient(value, weights)
-
-    alone = gradient(tf.Variable(start), tf.constant(x))
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
-        weights = tf.Variable(start)
-    halves = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(np.split(x, 2)[context.replica_id_in_sync_group])
-    )
-    per_replica = tf.function(lambda: strategy.run(gradient, (weights, halves)))()
-    together = strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-
-    assert strategy.num_replicas_in_sync == 2
-    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("same", [[0, 1], [0, 2], [0, 1, 2, 3]], ids=["q=p", "q=n", "q=p=n=n"])
+def test_coinciding_images_have_a_finite_gradient(loss: TupleLoss, same: list[int], value_and_gradient: Any) -> None:
+    x = tuples()
+    x[:, same] = x[:, :1]
+    values, gradient = value_and_gradient(loss, x)
+    assert np.isfinite(values).all()
+    assert np.isfinite(gradient).all()
 
 
 def test_distances_are_squared_and_measured_from_the_query() -> None:
@@ -171,6 +177,11 @@ def test_what_is_no_batch_of_tuples_is_refused(loss: TupleLoss, shape: tuple[int
     message = r"`y_pred` must .*\[batch, 2 \+ negatives, dim\].* Received: y_pred.shape=\(" + ", ".join(map(str, shape))
     with pytest.raises(ValueError, match=message):
         loss(np.zeros(shape[0]), np.zeros(shape, "float32"))
+
+
+def test_an_unknown_scale_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"`scale` must be one of \('tuple', 'deepibl'\). Received: scale='batch'"):
+        TripletLoss(scale="batch")
 
 
 def test_a_subclass_without_a_formula_says_what_is_missing() -> None:

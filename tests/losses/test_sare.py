@@ -46,16 +46,24 @@ def value_and_gradient(loss: SARELoss, x: np.ndarray) -> tuple[np.ndarray, np.nd
     return values.numpy(), tape.gradient(values, embeddings).numpy()
 
 
-def naive_loss(positive: float, negatives: list[float], kernel: str, mode: str) -> float:
-    k = KERNELS[kernel][0]
+def at_temperature(kernel: str, temperature: float | None) -> tuple[Callable, Callable]:
+    k, steepness = KERNELS[kernel]
+    power = 1 if temperature is None else 1 / temperature
+    return lambda d: k(d) ** power, lambda d: steepness(d) * power
+
+
+def naive_loss(
+    positive: float, negatives: list[float], kernel: str, mode: str, temperature: float | None = None
+) -> float:
+    k = at_temperature(kernel, temperature)[0]
     if mode == "joint":
         return -math.log(k(positive) / (k(positive) + sum(k(d) for d in negatives)))
     return sum(-math.log(k(positive) / (k(positive) + k(d))) for d in negatives) / len(negatives)
 
 
-def closed_form_gradient(x: np.ndarray, kernel: str, mode: str) -> np.ndarray:
+def closed_form_gradient(x: np.ndarray, kernel: str, mode: str, temperature: float | None = None) -> np.ndarray:
     """Gradient of one tuple [2 + negatives, dim]."""
-    k, steepness = KERNELS[kernel]
+    k, steepness = at_temperature(kernel, temperature)
     query, others = x[0], x[1:]
     d = [float(np.sum((query - other) ** 2)) for other in others]
     if mode == "joint":
@@ -83,21 +91,47 @@ def test_embeddings_give_the_golden_value_too(kernel: str, mode: str) -> None:
     assert float(value) == pytest.approx(golden(kernel, mode), abs=1e-9)
 
 
+@pytest.mark.parametrize("temperature", [None, 0.14, 3.0])
 @pytest.mark.parametrize("negatives", [1, 10])
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
-def test_it_equals_a_naive_loop(kernel: str, mode: str, negatives: int) -> None:
+def test_it_equals_a_naive_loop(kernel: str, mode: str, negatives: int, temperature: float | None) -> None:
     x = unit_tuples(5, negatives)
     d = [[float(np.sum((t[0] - other) ** 2)) for other in t[1:]] for t in x]
-    naive = [naive_loss(row[0], row[1:], kernel, mode) for row in d]
-    np.testing.assert_allclose(value_and_gradient(SARELoss(kernel, mode), x)[0], naive, rtol=1e-12)
+    naive = [naive_loss(row[0], row[1:], kernel, mode, temperature) for row in d]
+    np.testing.assert_allclose(value_and_gradient(SARELoss(kernel, mode, temperature), x)[0], naive, rtol=1e-11)
 
 
+@pytest.mark.parametrize("temperature", [None, 0.14])
 @pytest.mark.parametrize("negatives", [1, 3])
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
-def test_the_gradient_is_the_closed_form(kernel: str, mode: str, negatives: int) -> None:
+def test_the_gradient_is_the_closed_form(kernel: str, mode: str, negatives: int, temperature: float | None) -> None:
     x = unit_tuples(4, negatives)
-    closed = [closed_form_gradient(t, kernel, mode) for t in x]
-    np.testing.assert_allclose(value_and_gradient(SARELoss(kernel, mode), x)[1], closed, rtol=1e-6, atol=1e-12)
+    closed = [closed_form_gradient(t, kernel, mode, temperature) for t in x]
+    gradient = value_and_gradient(SARELoss(kernel, mode, temperature), x)[1]
+    np.testing.assert_allclose(gradient, closed, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
+def test_the_scale_deepibl_divides_the_summed_gradient_by_batch_times_negatives(kernel: str, mode: str) -> None:
+    batch, negatives = 4, 3
+    x = tf.constant(unit_tuples(batch, negatives))
+    # The closed form of the independent mode is that of a mean over negatives.
+    summed = np.array([closed_form_gradient(t, kernel, mode) for t in x.numpy()]) * (
+        negatives if mode == "independent" else 1
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = SARELoss(kernel, mode, scale="deepibl", dtype="float64")(tf.zeros(batch), x)
+    np.testing.assert_allclose(tape.gradient(value, x), summed / (batch * negatives), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.2])
+def test_joint_gaussian_is_a_softmax_of_dot_products_at_half_the_temperature(temperature: float | None) -> None:
+    x = unit_tuples(5, 4)
+    logits = np.einsum("td,tid->ti", x[:, 0], x[:, 1:]) / (0.5 * (temperature or 1))
+    expected = np.log(np.exp(logits).sum(axis=1)) - logits[:, 0]
+    values = SARELoss(mode="joint", temperature=temperature).call(None, tf.constant(x))
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
 def test_the_joint_cauchy_gradient_is_the_published_formula() -> None:
@@ -155,3 +189,12 @@ def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:
         SARELoss(mode="both")
     with pytest.raises(ValueError, match=message):
         sare(np.zeros(1), np.zeros((1, 1)), mode="both")
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.5, math.inf, math.nan])
+def test_a_temperature_that_is_no_positive_number_is_refused(temperature: float) -> None:
+    message = rf"`temperature` must be a positive, finite number. Received: temperature={temperature}"
+    with pytest.raises(ValueError, match=message):
+        SARELoss(temperature=temperature)
+    with pytest.raises(ValueError, match=message):
+        sare(np.zeros(1), np.zeros((1, 1)), temperature=temperature)

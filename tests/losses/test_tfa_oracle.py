@@ -15,7 +15,7 @@ TOLERANCE = {"rtol": 2e-6, "atol": 1e-6}
 
 
 class Distances(TupleLoss):
-    def from_distances(self, positive_distances: Any, negative_distances: Any) -> Any:
+    def from_distances(self, positive_distances: Any, negative_distances: Any, mask: Any = None) -> Any:
         return ops.concatenate([positive_distances[:, None], negative_distances], axis=1)
 
 

@@ -91,8 +91,8 @@ def test_training_stops_when_validation_stops_rising(make_trainer):
 
 def test_loss_that_is_not_finite_names_the_images_and_leaves_the_checkpoint(make_trainer, tmp_path):
     class Broken(SARELoss):
-        def from_distances(self, positive_distances, negative_distances):
-            return super().from_distances(positive_distances, negative_distances) * float("nan")
+        def from_distances(self, *distances):
+            return super().from_distances(*distances) * float("nan")
 
     with pytest.raises(FloatingPointError, match="loss is nan in epoch 1, step 1.*train_query_.*train_database_"):
         make_trainer(loss=Broken()).fit()

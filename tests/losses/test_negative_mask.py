@@ -1,0 +1,164 @@
+"""Tuples of which some negatives do not count."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sare.losses import (
+    ContrastiveLoss,
+    InfoNCELoss,
+    MultiSimilarityLoss,
+    SARELoss,
+    TripletLoss,
+    TupleLoss,
+    contrastive,
+    sare,
+    triplet,
+)
+
+LOSSES: dict[str, Callable[..., TupleLoss]] = {
+    f"{kernel}-{mode}": lambda kernel=kernel, mode=mode, **kwargs: SARELoss(kernel, mode, **kwargs)
+    for kernel in ("gaussian", "cauchy", "exponential")
+    for mode in ("independent", "joint")
+}
+LOSSES |= {
+    # The Cauchy kernel at a high temperature falls slowest of all.
+    "cauchy-warm": lambda **kwargs: SARELoss("cauchy", "joint", temperature=10.0, **kwargs),
+    "contrastive": lambda **kwargs: ContrastiveLoss(1.5, **kwargs),
+    "triplet": lambda **kwargs: TripletLoss(1.0, **kwargs),
+    "triplet-unsquared": lambda **kwargs: TripletLoss(1.0, squared=False, **kwargs),
+    "multi-similarity": MultiSimilarityLoss,
+    "info-nce": InfoNCELoss,
+}
+POSITIVE_TERM = {"contrastive", "multi-similarity"}
+MASK = np.array([[1, 0, 1, 0]] * 4)
+LABELS = ["none", "rank 1", "ones", "halves"]
+
+
+@pytest.fixture(params=LOSSES)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def loss(name: str) -> TupleLoss:
+    return LOSSES[name]()
+
+
+@pytest.mark.parametrize("held", [None, 0.0, np.nan, np.inf], ids=["an image", "0", "nan", "inf"])
+def test_a_masked_negative_is_as_if_it_were_not_there_whatever_it_holds(
+    loss: TupleLoss, held: float | None, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples(negatives=4)
+    if held is not None:
+        x[:, [3, 5]] = held
+    kept = [0, 1, 2, 4]
+    value, gradient = value_and_gradient(loss, x, MASK)
+    shorter_value, shorter_gradient = value_and_gradient(loss, x[:, kept])
+    np.testing.assert_allclose(value, shorter_value, rtol=1e-12)
+    np.testing.assert_allclose(gradient[:, kept], shorter_gradient, rtol=1e-12, atol=1e-15)
+    assert (gradient[:, [3, 5]] == 0).all()
+
+
+def test_with_the_scale_deepibl_masked_negatives_still_divide(
+    name: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples(negatives=4)
+    value, gradient = value_and_gradient(LOSSES[name](scale="deepibl"), x, MASK)
+    kept = [0, 1, 2, 4]
+    shorter_value, shorter_gradient = value_and_gradient(LOSSES[name](scale="deepibl"), x[:, kept])
+    # Two of four count: the shorter tuple divides by 2, the masked one by 4.
+    np.testing.assert_allclose(value, shorter_value / 2, rtol=1e-12)
+    np.testing.assert_allclose(gradient[:, kept], shorter_gradient / 2, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("scale", ["tuple", "deepibl"])
+def test_each_tuple_has_its_own_mask(
+    name: str, scale: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    loss, x = LOSSES[name](scale=scale), unit_tuples(batch=4)
+    mask = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
+    value, gradient = value_and_gradient(loss, x, mask)
+    alone = [value_and_gradient(loss, x[i : i + 1], mask[i : i + 1]) for i in range(4)]
+    np.testing.assert_allclose(value, [v[0] for v, _ in alone], rtol=1e-12)
+    np.testing.assert_allclose(gradient, [g[0] for _, g in alone], rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(value[0], value_and_gradient(loss, x[:1])[0][0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tuple_without_negatives_keeps_its_positive_term_only(
+    name: str, loss: TupleLoss, dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples().astype(dtype)
+    value, gradient = value_and_gradient(loss, x, np.zeros((4, 3)))
+    assert (gradient[:, 2:] == 0).all()
+    if name in POSITIVE_TERM:
+        d = np.sum((x[:, 0] - x[:, 1]) ** 2, axis=-1)
+        expected = d / 2 if name == "contrastive" else np.log1p(np.exp(-2 * (0.5 - d / 2))) / 2
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+        assert (gradient[:, :2] != 0).any(axis=-1).all()
+    else:
+        assert (value == 0).all()
+        assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("y_true", [None, np.zeros(4), np.ones((4, 3)), np.full((4, 3), 0.5)], ids=LABELS)
+def test_all_count_without_a_mask_or_where_it_is_nonzero(loss: TupleLoss, y_true: Any, unit_tuples: Callable) -> None:
+    x = tf.constant(unit_tuples())
+    labels = None if y_true is None else tf.constant(y_true)
+    np.testing.assert_allclose(loss.call(labels, x), loss.call(None, x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("function", [sare, contrastive, triplet])
+def test_the_functions_take_a_mask_and_bear_nan_under_it(function: Callable) -> None:
+    positives, negatives = tf.constant([0.5, 0.4]), tf.constant([[0.45, np.nan], [np.nan, 0.3]])
+    with tf.GradientTape() as tape:
+        tape.watch((positives, negatives))
+        values = function(positives, negatives, mask=np.array([[1, 0], [0, 1]]))
+    np.testing.assert_allclose(values, function(positives, tf.constant([[0.45], [0.3]])), rtol=1e-6)
+    by_positive, by_negative = (g.numpy() for g in tape.gradient(values, (positives, negatives)))
+    assert (by_positive > 0).all()
+    assert (by_negative[[0, 1], [1, 0]] == 0).all()
+    assert (by_negative[[0, 1], [0, 1]] < 0).all()
+
+
+@pytest.mark.parametrize("negatives", [1, 3])
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
+def test_keras_passes_the_mask_from_fit_and_from_a_direct_call(
+    negatives: int, dtype: str, unit_tuples: Callable
+) -> None:
+    x, mask = unit_tuples(negatives=negatives).astype("float32"), np.ones((4, negatives), dtype)
+    mask[1, 0] = mask[3, 0] = 0
+    expected = SARELoss().call(tf.constant(mask), tf.constant(x)).numpy()
+    assert (expected[[1, 3]] == 0).all() == (negatives == 1)
+    assert float(SARELoss()(mask, x)) == pytest.approx(expected.mean(), rel=1e-6)
+
+    model = keras.Sequential([keras.Input((2 + negatives, 5)), keras.layers.Identity()])
+    model.compile(loss=SARELoss())
+    assert model.evaluate(x, mask, verbose=0) == pytest.approx(expected.mean(), rel=1e-6)
+
+
+def test_a_model_learns_from_tuples_with_fewer_negatives(unit_tuples: Callable) -> None:
+    x, mask = unit_tuples(batch=4).astype("float32"), np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
+    model = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(4)])
+    model.compile(optimizer=keras.optimizers.SGD(0.05), loss=SARELoss(mode="joint"))
+    history = model.fit(x, mask, epochs=3, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+
+def test_the_mask_may_have_an_unknown_width_when_traced(loss: TupleLoss, unit_tuples: Callable) -> None:
+    signature = [tf.TensorSpec([None, None]), tf.TensorSpec([None, None, 5])]
+    traced = tf.function(loss.call, input_signature=signature)
+    x, mask = tf.constant(unit_tuples(negatives=4), tf.float32), tf.constant(MASK, tf.float32)
+    np.testing.assert_allclose(traced(mask, x), loss.call(mask, x), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4, 2), (4, 5), (4, 3, 1)])
+def test_a_mask_of_another_shape_is_refused(loss: TupleLoss, shape: tuple[int, ...], unit_tuples: Callable) -> None:
+    message = r"`y_true` must .*\[batch, negatives\].* Received: y_true.shape=\(" + ", ".join(map(str, shape))
+    with pytest.raises(ValueError, match=message + r"\) with 3 negatives"):
+        loss(np.ones(shape), unit_tuples())
