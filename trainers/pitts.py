@@ -20,7 +20,7 @@ from absl import app, flags
 
 from keras_sare import models
 from keras_sare.datasets import PlaceDataset, open_splits
-from keras_sare.losses import ContrastiveLoss, SARELoss
+from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss
 from keras_sare.training import (
     Places,
     RunFolder,
@@ -36,9 +36,12 @@ from keras_sare.whitening import fit_pca_whitening, largest_dimension
 logger = logging.getLogger("keras_sare.pitts")
 
 LOSSES = {
-    "sare_independent": lambda: SARELoss(mode="independent"),
-    "sare_joint": lambda: SARELoss(mode="joint"),
+    "sare_independent": lambda: SARELoss(FLAGS.kernel, "independent"),
+    "sare_joint": lambda: SARELoss(FLAGS.kernel, "joint"),
+    "triplet": TripletLoss,
     "contrastive": ContrastiveLoss,
+    "multi_similarity": MultiSimilarityLoss,
+    "info_nce": InfoNCELoss,
 }
 
 FLAGS, DEFAULTS = flags.FLAGS, TrainingSettings()
@@ -52,6 +55,7 @@ flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=2)
 flags.DEFINE_string("train_from", "conv5_1", "First layer that is trained.")
 flags.DEFINE_list("image_size", ["480", "640"], "height,width that images are resized to.")
 flags.DEFINE_enum("loss", "sare_independent", sorted(LOSSES), "Loss over tuples.")
+flags.DEFINE_enum("kernel", "gaussian", ["gaussian", "cauchy", "exponential"], "Kernel of SARE.")
 flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
 flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs.", lower_bound=1)
 flags.DEFINE_integer("select_by", DEFAULTS.select_by, "N of the validation recall@N that chooses the best epoch.")

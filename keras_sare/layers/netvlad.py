@@ -6,32 +6,50 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sare.layers.normalize import l2_normalize
+from keras_sare.layers.normalize import EPSILON, at_least_float32, l2_normalize
+from keras_sare.layers.pooling import FeatureMapPooling
+
+METHODS = (
+    "vlad_preL2_intra",
+    "vlad_preL2",
+    "vlad_intra",
+    "vlad",
+    "vladv2_preL2_intra",
+    "vladv2_preL2",
+    "vladv2_intra",
+    "vladv2",
+)
+"""What the published code calls its methods; its `max` and `avg` are the layers `MAC` and `SPoC`."""
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
-class NetVLAD(keras.layers.Layer):
+class NetVLAD(FeatureMapPooling):
     """Soft-assigns local descriptors to clusters and sums their residuals to the cluster centres.
 
-    Every spatial position of a feature map is a local descriptor. With soft assignments `A` [positions, clusters],
-    descriptors `X` [positions, channels] and centres `C` [clusters, channels] the layer computes
+    Every spatial position of a feature map is a local descriptor. With descriptors `X` [positions, channels], soft
+    assignments `A = softmax(X w + b)` [positions, clusters] and centres `C` [clusters, channels] the layer computes
 
         V = A^T X - diag(sum(A)) C
 
     then normalises each cluster's row (intra-normalisation), flattens cluster by cluster and normalises the whole. The
     tensor of residuals [batch, positions, clusters, channels] is never built.
 
-    This is `vlad_preL2_intra`, the published form: descriptors are L2-normalised first and the assignment has no bias.
-    All of it is computed in float32 under mixed precision, because the normalisations lose their meaning in float16.
+    The words of a method's name say what is done: `preL2` L2-normalises the local descriptors first, `intra` normalises
+    each cluster's row, and `vladv2` has an assignment bias b where `vlad` has none. `vlad_preL2_intra` is the published
+    form. All of it is computed in float32 under mixed precision, because the normalisations lose their meaning in
+    float16.
 
     Centres are zero until `set_clusters` (or `keras_sare.models.initialise_netvlad`) gives them k-means centres;
-    training without that gives poor results, see `is_initialised`.
+    training without that gives poor results, see `is_initialised`. Weights are in the order assignment w
+    [channels, clusters], centres C, and for `vladv2` bias b [clusters].
 
     Reference: Arandjelovic, Gronat, Torii, Pajdla, Sivic, "NetVLAD: CNN architecture for weakly supervised place
-    recognition", CVPR 2016, section 3.1; the initialisation is in its appendix A.
+    recognition", CVPR 2016, section 3.1; the initialisation is in its appendix A. The paper's formula is `vladv2`; the
+    published models are `vlad`.
 
     Args:
         clusters: number of clusters K.
+        method: one of `METHODS`.
         **kwargs: of `keras.layers.Layer`.
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
@@ -45,40 +63,71 @@ class NetVLAD(keras.layers.Layer):
     >>> descriptor = layer(features)  # features [8, 30, 40, 512] -> [8, 32768]
     """
 
-    def __init__(self, clusters: int = 64, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
+    def __init__(self, clusters: int = 64, method: str = "vlad_preL2_intra", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if clusters < 1:
             raise ValueError(f"`clusters` must be at least 1. Received: clusters={clusters}")
-        self.clusters = clusters
+        if method not in METHODS:
+            raise ValueError(
+                f"`method` must be one of {', '.join(METHODS)} (`max` and `avg` are the layers MAC and SPoC). "
+                f"Received: method={method!r}"
+            )
+        self.clusters, self.method = clusters, method
+        words = method.split("_")
+        self.has_bias = "vladv2" in words
+        self.normalises_descriptors = "preL2" in words
+        self.normalises_clusters = "intra" in words
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) != 4 or input_shape[-1] is None:
-            raise ValueError(
-                "`NetVLAD` expects feature maps [batch, height, width, channels] with a known number of channels. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
+        super().build(input_shape)
         channels = input_shape[-1]
         self.assignment = self.add_weight(name="assignment", shape=(channels, self.clusters), autocast=False)
         self.centroids = self.add_weight(
             name="centroids", shape=(self.clusters, channels), initializer="zeros", autocast=False
         )
+        if self.has_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.clusters,), initializer="zeros", autocast=False)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         channels = inputs.shape[-1]
-        x = l2_normalize(ops.reshape(inputs, (ops.shape(inputs)[0], -1, channels)))
-        assignment, centroids = (ops.cast(w, x.dtype) for w in (self.assignment, self.centroids))
-        weights = ops.softmax(ops.matmul(x, assignment), axis=-1)
+        x = at_least_float32(ops.reshape(inputs, (ops.shape(inputs)[0], -1, channels)))
+        if self.normalises_descriptors:
+            x = l2_normalize(x)
+        scores = ops.matmul(x, ops.cast(self.assignment, x.dtype))
+        if self.has_bias:
+            scores = scores + ops.cast(self.bias, x.dtype)
+        weights = ops.softmax(scores, axis=-1)
         mass = ops.expand_dims(ops.sum(weights, axis=1), -1)
-        vlad = l2_normalize(ops.matmul(ops.transpose(weights, (0, 2, 1)), x) - mass * centroids)
+        vlad = ops.matmul(ops.transpose(weights, (0, 2, 1)), x) - mass * ops.cast(self.centroids, x.dtype)
+        if self.normalises_clusters:
+            vlad = l2_normalize(vlad)
         return l2_normalize(ops.reshape(vlad, (-1, self.clusters * channels)))
+
+    def unit_assignment(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the assignment that follows the clusters with sharpness alpha = 1.
+
+        `vlad` compares descriptors with the directions of the centres: w = c / |c|, b = 0. `vladv2` compares their
+        squared distances to the centres: w = 2 c, b = -|c|^2.
+
+        Args:
+            centroids: [clusters, channels] cluster centres.
+
+        Returns:
+            w [channels, clusters] and b [clusters].
+        """
+        squared_norms = np.sum(np.square(centroids), axis=1)
+        if self.has_bias:
+            return 2 * centroids.T, -squared_norms
+        return centroids.T / np.sqrt(squared_norms + EPSILON), np.zeros_like(squared_norms)
 
     def set_clusters(self, centroids: np.ndarray, alpha: float) -> None:
         """Sets centres and assignment so that soft assignment follows the clusters.
 
-        The assignment is `alpha` times the L2-normalised centres (NetVLAD, appendix A).
+        The assignment is `alpha` times `unit_assignment` (NetVLAD, appendix A).
 
         Args:
-            centroids: [clusters, channels] cluster centres of L2-normalised local descriptors.
+            centroids: [clusters, channels] cluster centres of the local descriptors, L2-normalised where the method
+                says so.
             alpha: sharpness of the soft assignment, greater than 0.
 
         Raises:
@@ -93,9 +142,11 @@ class NetVLAD(keras.layers.Layer):
             )
         if not alpha > 0:
             raise ValueError(f"`alpha` must be greater than 0. Received: alpha={alpha}")
-        directions = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
+        assignment, bias = self.unit_assignment(centroids)
         self.centroids.assign(centroids)
-        self.assignment.assign(alpha * directions.T)
+        self.assignment.assign(alpha * assignment)
+        if self.has_bias:
+            self.bias.assign(alpha * bias)
 
     @property
     def is_initialised(self) -> bool:
@@ -103,4 +154,4 @@ class NetVLAD(keras.layers.Layer):
         return self.built and bool(ops.any(ops.not_equal(self.centroids, 0)))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "clusters": self.clusters}
+        return {**super().get_config(), "clusters": self.clusters, "method": self.method}

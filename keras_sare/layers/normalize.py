@@ -13,15 +13,17 @@ def at_least_float32(x: keras.KerasTensor) -> keras.KerasTensor:
     return x if dtype in ("float32", "float64") else ops.cast(x, "float32")
 
 
-def l2_normalize(x: keras.KerasTensor, axis: int = -1) -> keras.KerasTensor:
+def l2_normalize(x: keras.KerasTensor, axis: int | tuple[int, ...] = -1) -> keras.KerasTensor:
     """Divides by the L2 norm along `axis`: x / sqrt(1e-12 + |x|^2).
 
     Args:
         x: tensor of any shape. float16 and bfloat16 are computed and returned in float32, where 1e-12 does not vanish.
-        axis: axis of the vectors.
+        axis: axis of the vectors, or several axes of which a vector is made.
 
     Returns:
-        Tensor of the same shape, float32 or float64. A zero vector stays zero, with a finite gradient.
+        Tensor of the same shape, float32 or float64. A zero vector stays zero, with zero gradient.
     """
     x = at_least_float32(x)
-    return x * ops.rsqrt(ops.sum(ops.square(x), axis=axis, keepdims=True) + EPSILON)
+    squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    # The formula's gradient at zero, 1e6, is infinite once it is cast back to float16.
+    return x * ops.where(squared_norm > 0, ops.rsqrt(squared_norm + EPSILON), 0)

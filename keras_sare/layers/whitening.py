@@ -16,10 +16,16 @@ class Whitening(keras.layers.Layer):
     The projection is fitted on arrays (`keras_sare.whitening`) and set with `set_projection`. A smaller dimension is
     the first columns of a larger one, normalised again: `Whitening(dim)` takes the first `dim` of what it is given.
 
-    Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, section 5.1 (PCA whitening, then L2).
+    With `end_to_end` the projection is trained with the network instead, as cirtorch's `whiten` and the VG benchmark's
+    `fc_output_dim` are. It starts as a random projection, so that even an untrained one keeps neighbourhoods
+    (Johnson-Lindenstrauss); `set_projection` gives it a fitted start. P is the transposed weight of their fully connected layer.
+
+    Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, section 5.2 (PCA whitening, then L2).
 
     Args:
         dim: output dimension.
+        end_to_end: whether the projection is trained with the network. A fitted one never is, even in a trainable
+            layer.
         **kwargs: of `keras.layers.Layer`.
 
     Input shape: `[batch, channels]`, any floating dtype.
@@ -27,11 +33,11 @@ class Whitening(keras.layers.Layer):
     Output shape: `[batch, dim]`, float32 (float64 for a float64 policy), each row of norm 1.
     """
 
-    def __init__(self, dim: int, **kwargs: Any) -> None:
+    def __init__(self, dim: int, end_to_end: bool = False, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         if dim < 1:
             raise ValueError(f"`dim` must be at least 1. Received: dim={dim}")
-        self.dim = dim
+        self.dim, self.end_to_end = dim, end_to_end
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if len(input_shape) != 2 or input_shape[-1] is None or self.dim > input_shape[-1]:
@@ -40,10 +46,14 @@ class Whitening(keras.layers.Layer):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.projection = self.add_weight(
-            name="projection", shape=(input_shape[-1], self.dim), trainable=False, autocast=False
+            name="projection",
+            shape=(input_shape[-1], self.dim),
+            initializer=keras.initializers.RandomNormal(stddev=self.dim**-0.5) if self.end_to_end else None,
+            trainable=self.end_to_end,
+            autocast=False,
         )
         self.bias = self.add_weight(
-            name="bias", shape=(self.dim,), initializer="zeros", trainable=False, autocast=False
+            name="bias", shape=(self.dim,), initializer="zeros", trainable=self.end_to_end, autocast=False
         )
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -73,4 +83,4 @@ class Whitening(keras.layers.Layer):
         self.bias.assign(bias[: self.dim])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dim": self.dim}
+        return {**super().get_config(), "dim": self.dim, "end_to_end": self.end_to_end}

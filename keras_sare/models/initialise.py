@@ -30,9 +30,13 @@ def netvlad_layer(model: keras.Model) -> NetVLAD | None:
 def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0, fed_to: str | None = None) -> float:
     """Gives the NetVLAD layer of `model` its clusters: k-means centres and the published alpha.
 
-    At most 500 images are used and 100 random positions of each. With unit centres c~ the assignment is alpha c~, where
-    alpha = -ln(0.01) / mean(best - second-best c~ . x), so that on average the second-best cluster gets a hundredth of
-    the best one's weight.
+    At most 500 images are used and 100 random positions of each. The descriptors are L2-normalised first where the
+    layer's method has `preL2`. The assignment is alpha times `NetVLAD.unit_assignment`, with
+
+        alpha = -ln(0.01) / mean(best - second-best score)
+
+    so that on average the second-best cluster gets a hundredth of the best one's weight. A score is c~ . x with the
+    unit centre c~ for `vlad`; for `vladv2` the difference of scores is that of squared distances, d2^2 - d1^2.
 
     Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, appendix A; the constants are those of the published code.
 
@@ -57,7 +61,7 @@ def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0,
         features = keras.Sequential([keras.Input(layer.input.shape[1:]), keras.layers.Identity()])
     elif fed_to is not None:
         _, features = split(features, fed_to)
-    sample = sample_local_descriptors(features, images, seed)
+    sample = sample_local_descriptors(features, images, seed, layer.normalises_descriptors)
     if len(sample) < 2 * layer.clusters:
         raise ValueError(
             f"`images` must give at least {2 * layer.clusters} local descriptors for {layer.clusters} clusters. "
@@ -65,31 +69,32 @@ def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0,
         )
     logger.info("NetVLAD: k-means with %d clusters on %d local descriptors", layer.clusters, len(sample))
     kmeans = KMeans(layer.clusters, max_iter=KMEANS_ITERATIONS, n_init=1, random_state=seed).fit(sample)
-    alpha = assignment_sharpness(sample, kmeans.cluster_centers_)
+    alpha = assignment_sharpness(sample, *layer.unit_assignment(kmeans.cluster_centers_))
     layer.set_clusters(kmeans.cluster_centers_, alpha)
     return alpha
 
 
-def sample_local_descriptors(features: keras.Model, images: Iterable[Any], seed: int) -> np.ndarray:
-    """Returns L2-normalised local descriptors [n, channels] at random positions of the feature maps, float32."""
+def sample_local_descriptors(
+    features: keras.Model, images: Iterable[Any], seed: int, normalise: bool = True
+) -> np.ndarray:
+    """Returns float32 local descriptors [n, channels] at random positions of the feature maps."""
     rng = np.random.default_rng(seed)
     samples, count = [], 0
     for batch in progress(images, "local descriptors", unit="batch"):
         for maps in islice(keras.ops.convert_to_numpy(features(batch, training=False)), MAX_IMAGES - count):
             local = maps.reshape(-1, maps.shape[-1])
-            chosen = rng.permutation(len(local))[:DESCRIPTORS_PER_IMAGE]
-            samples.append(keras.ops.convert_to_numpy(l2_normalize(local[chosen])))
+            chosen = local[rng.permutation(len(local))[:DESCRIPTORS_PER_IMAGE]].astype("float32")
+            samples.append(keras.ops.convert_to_numpy(l2_normalize(chosen)) if normalise else chosen)
             count += 1
         if count == MAX_IMAGES:
             break
     return np.concatenate(samples) if samples else np.empty((0, features.output.shape[-1]), "float32")
 
 
-def assignment_sharpness(sample: np.ndarray, centroids: np.ndarray) -> float:
-    """alpha = -ln(0.01) / mean(best minus second-best dot product of a descriptor with the unit centres)."""
-    directions = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
-    dots = np.sort(sample @ directions.T, axis=1)
-    return float(-math.log(0.01) / np.mean(dots[:, -1] - dots[:, -2]))
+def assignment_sharpness(sample: np.ndarray, assignment: np.ndarray, bias: np.ndarray) -> float:
+    """alpha = -ln(0.01) / mean(best minus second-best score x w + b), for w and b of `NetVLAD.unit_assignment`."""
+    scores = np.sort(sample @ assignment + bias, axis=1)
+    return float(-math.log(0.01) / np.mean(scores[:, -1] - scores[:, -2]))
 
 
 def warn_if_uninitialised(model: keras.Model, action: str) -> None:

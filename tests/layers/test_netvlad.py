@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_sare.layers import NetVLAD, Whitening
+from keras_sare.layers.netvlad import METHODS
 
 
 def features(batch=2, height=5, width=4, channels=6, dtype="float32"):
@@ -16,25 +17,54 @@ def initialised(clusters=3, channels=6, **kwargs):
     return layer
 
 
-def naive_netvlad(maps, assignment, centroids):
+def naive_netvlad(maps, assignment, centroids, bias=None, method="vlad_preL2_intra"):
     """The definition of the paper, one residual at a time, in float64."""
     rows = []
     for image in maps.astype("float64"):
         vlad = np.zeros(centroids.shape)
         for x in image.reshape(-1, image.shape[-1]):
-            x = x / np.linalg.norm(x)
-            scores = np.exp(x @ assignment)
+            if "preL2" in method:
+                x = x / np.linalg.norm(x)
+            scores = np.exp(x @ assignment + (0 if bias is None else bias))
             for k, centre in enumerate(centroids):
                 vlad[k] += scores[k] / scores.sum() * (x - centre)
-        vlad /= np.linalg.norm(vlad, axis=1, keepdims=True)
+        if "intra" in method:
+            vlad /= np.linalg.norm(vlad, axis=1, keepdims=True)
         rows.append(vlad.ravel() / np.linalg.norm(vlad))
     return np.stack(rows)
 
 
-def test_equals_the_sum_of_residuals_computed_one_by_one():
-    layer = initialised()
-    expected = naive_netvlad(features(), *[w.astype("float64") for w in layer.get_weights()])
-    np.testing.assert_allclose(layer(features()), expected, atol=1e-6)
+def test_published_method_is_the_default():
+    assert NetVLAD().method == METHODS[0] == "vlad_preL2_intra"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_equals_the_sum_of_residuals_computed_one_by_one(method):
+    layer = initialised(method=method)
+    weights = [w.astype("float64") for w in layer.get_weights()]
+    assert len(weights) == (3 if method.startswith("vladv2") else 2)
+    np.testing.assert_allclose(layer(features()), naive_netvlad(features(), *weights, method=method), atol=1e-6)
+
+
+def test_method_and_weights_survive_a_keras_file(tmp_path):
+    inputs = keras.Input((None, None, 6))
+    model = keras.Model(inputs, initialised(method="vladv2_intra")(inputs))
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert reloaded.layers[-1].method == "vladv2_intra"
+    np.testing.assert_array_equal(reloaded(features()), model(features()))
+
+
+def test_vladv2_assigns_by_squared_distance_to_the_centres():
+    """softmax(2 alpha c.x - alpha |c|^2) is softmax(-alpha |x - c|^2), whatever the centres' norms."""
+    layer = initialised(method="vladv2", dtype="float64")
+    assignment, centroids, bias = layer.get_weights()
+    x = features(dtype="float64").reshape(-1, 6)
+    scores = np.exp(x @ assignment + bias)
+    closeness = np.exp(-3.0 * np.sum((x[:, None] - centroids) ** 2, axis=-1))
+    np.testing.assert_allclose(
+        scores / scores.sum(1, keepdims=True), closeness / closeness.sum(1, keepdims=True), atol=1e-12
+    )
 
 
 def test_float64_policy_computes_in_float64():
@@ -118,6 +148,7 @@ def test_gradients_are_finite_for_a_zero_feature_map():
     ("action", "message"),
     [
         (lambda: NetVLAD(0), "`clusters` must be at least 1.*clusters=0"),
+        (lambda: NetVLAD(method="max"), "`method` must be one of vlad_preL2_intra.*layers MAC.*Received: method='max'"),
         (lambda: NetVLAD(2).build((None, 6)), r"`NetVLAD` expects feature maps .* Received: input_shape=\(None, 6\)"),
         (lambda: initialised().set_clusters(np.ones((2, 6)), 1.0), r"`centroids` must have shape \(3, 6\).*\(2, 6\)"),
         (lambda: initialised().set_clusters(np.ones((3, 6)), 0.0), "`alpha` must be greater than 0"),

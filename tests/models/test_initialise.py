@@ -34,10 +34,38 @@ def test_centres_lie_at_the_k_means_centres_of_normalised_descriptors():
     np.testing.assert_allclose(assignment, alpha * centroids.T, rtol=1e-5)
 
 
-def test_alpha_makes_the_second_best_cluster_weigh_a_hundredth_on_average_margin():
-    sample = np.array([[1.0, 0.0], [0.6, 0.8]])
-    centroids = np.array([[2.0, 0.0], [0.0, 0.5]])
-    assert assignment_sharpness(sample, centroids) == pytest.approx(-math.log(0.01) / np.mean([1.0, 0.2]))
+SAMPLE = np.array([[1.0, 0.0], [0.6, 0.8]])
+CENTROIDS = np.array([[2.0, 0.0], [0.0, 0.5]])
+
+
+def test_alpha_of_vlad_makes_the_second_best_direction_weigh_a_hundredth_on_average_margin():
+    alpha = assignment_sharpness(SAMPLE, *NetVLAD(2).unit_assignment(CENTROIDS))
+    assert alpha == pytest.approx(-math.log(0.01) / np.mean([1.0, 0.2]))
+
+
+def test_alpha_of_vladv2_uses_the_squared_distances_to_the_two_nearest_centres():
+    squared = np.sort([[np.sum((x - c) ** 2) for c in CENTROIDS] for x in SAMPLE], axis=1)
+    alpha = assignment_sharpness(SAMPLE, *NetVLAD(2, "vladv2").unit_assignment(CENTROIDS))
+    assert alpha == pytest.approx(-math.log(0.01) / np.mean(squared[:, 1] - squared[:, 0]))
+
+
+@pytest.mark.parametrize("method", ["vladv2_preL2_intra", "vladv2"])
+def test_vladv2_gets_the_assignment_of_its_own_formula(method):
+    model = small_model(NetVLAD(4, method, name="netvlad"))
+    alpha = initialise_netvlad(model, photos())
+    assignment, centroids, bias = model.get_layer("netvlad").get_weights()
+    np.testing.assert_allclose(assignment, 2 * alpha * centroids.T, rtol=1e-5)
+    np.testing.assert_allclose(bias, -alpha * np.sum(centroids**2, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("method", "scale"), [("vlad_preL2", 1), ("vlad", 7)])
+def test_descriptors_are_normalised_before_k_means_only_where_the_method_does_so(method, scale):
+    maps = 7 * np.eye(4, 6, dtype="float32")[np.random.default_rng(0).integers(0, 4, (5, 8, 8))]
+    inputs = keras.Input((None, None, 6))
+    model = keras.Model(inputs, NetVLAD(4, method, name="netvlad")(inputs))
+    initialise_netvlad(model, [maps])
+    centroids = model.get_layer("netvlad").get_weights()[1]
+    np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), scale, rtol=1e-5)
 
 
 def test_sample_takes_a_hundred_unit_descriptors_of_each_image():

@@ -1,0 +1,34 @@
+"""SPoC: sum-pooled convolutional features."""
+
+import keras
+from keras import ops
+
+from keras_sare.layers.normalize import at_least_float32, l2_normalize
+from keras_sare.layers.pooling import FeatureMapPooling
+
+
+@keras.saving.register_keras_serializable(package="keras_sare")
+class SPoC(FeatureMapPooling):
+    """Global mean of every channel, L2-normalised.
+
+    The paper's sum differs from the mean by a factor that the normalisation removes; its optional weighting by the
+    distance to the image's centre is left out, as in every later comparison. It is also the method `avg` of NetVLAD's
+    published code.
+
+    Reference: Babenko, Lempitsky, "Aggregating Deep Convolutional Features for Image Retrieval", ICCV 2015, section
+    4.1.
+
+    Args:
+        **kwargs: of `keras.layers.Layer`.
+
+    Input shape: `[batch, height, width, channels]`, any floating dtype.
+
+    Output shape: `[batch, channels]`, float32 (float64 for float64 input), each row of norm 1.
+
+    Example:
+
+    >>> descriptor = SPoC()(features)
+    """
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return l2_normalize(ops.mean(at_least_float32(inputs), axis=(1, 2)))

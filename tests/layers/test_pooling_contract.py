@@ -1,0 +1,98 @@
+"""What every pooling promises, whatever it computes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sare.layers import MAC, RMAC, CroW, GeM, NetVLAD, SPoC
+
+CHANNELS = 6
+POOLINGS = {
+    "MAC": MAC,
+    "SPoC": SPoC,
+    "GeM": GeM,
+    "GeM per channel": lambda **kwargs: GeM(per_channel=True, **kwargs),
+    "RMAC": RMAC,
+    "RMAC whitened": lambda **kwargs: RMAC(whitening_dim=4, include_global=True, **kwargs),
+    "CroW": CroW,
+    "NetVLAD": lambda **kwargs: NetVLAD(3, **kwargs),
+    "NetVLAD v2": lambda **kwargs: NetVLAD(3, "vladv2", **kwargs),
+}
+
+
+@pytest.fixture(params=POOLINGS)
+def pooling(request):
+    return POOLINGS[request.param]
+
+
+def maps(batch=2, height=6, width=9):
+    values = np.random.default_rng(0).normal(size=(batch, height, width, CHANNELS))
+    return np.maximum(values, 0).astype("float32")
+
+
+def model_of(layer):
+    inputs = keras.Input((None, None, CHANNELS))
+    return keras.Model(inputs, layer(inputs))
+
+
+@pytest.mark.parametrize("size", [(6, 9), (9, 4), (5, 5), (1, 3), (1, 1)])
+def test_descriptors_of_any_map_size_have_norm_one(pooling, size):
+    layer = pooling()
+    descriptors = layer(maps(2, *size))
+    assert tuple(descriptors.shape) == (2, layer.compute_output_spec(keras.Input((*size, CHANNELS))).shape[1])
+    np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, rtol=1e-5)
+
+
+def test_model_round_trips_through_a_keras_file_with_its_settings_and_weights(pooling, tmp_path):
+    model = model_of(pooling(name="pooling"))
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert reloaded.get_layer("pooling").get_config() == model.get_layer("pooling").get_config()
+    for size in ((6, 9), (7, 3)):
+        np.testing.assert_array_equal(reloaded(maps(2, *size)), model(maps(2, *size)))
+
+
+def test_graph_for_unknown_sizes_equals_eager_computation(pooling):
+    layer = pooling()
+    layer.build((None, None, None, CHANNELS))
+    graph = tf.function(layer, [tf.TensorSpec((None, None, None, CHANNELS))], autograph=False)
+    for size in ((6, 9), (8, 3), (1, 4), (1, 1)):
+        np.testing.assert_allclose(graph(maps(2, *size)), layer(maps(2, *size)), atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_maps_are_pooled_in_float32(pooling, policy):
+    half = keras.ops.cast(maps(), policy.removeprefix("mixed_"))
+    layer = pooling(dtype=policy)
+    output = layer(half)
+    assert keras.backend.standardize_dtype(output.dtype) == layer.compute_output_spec(half).dtype == "float32"
+    np.testing.assert_allclose(output, layer(keras.ops.cast(half, "float32")), atol=1e-6)
+
+
+def test_one_step_of_training_changes_the_layers_before(pooling):
+    inputs = keras.Input((6, 9, 3))
+    convolution = keras.layers.Conv2D(CHANNELS, 3, activation="relu", bias_initializer="ones")
+    model = keras.Model(inputs, pooling()(convolution(inputs)))
+    before = convolution.get_weights()[0]
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(maps()[..., :3], np.ones((2, model.output.shape[-1])), verbose=0)
+    assert not np.array_equal(convolution.get_weights()[0], before)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("scale", [0, 1, 1e-4])
+def test_gradients_are_finite(pooling, dtype, scale):
+    layer, x = pooling(), tf.cast(scale * maps(), dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(layer(x)[:, 0])
+    gradients = tape.gradient(loss, [x, *layer.trainable_variables], unconnected_gradients="zero")
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("shape", [(2, CHANNELS), (None, 4, 4, None)])
+def test_input_that_is_no_feature_map_is_refused(pooling, shape):
+    with pytest.raises(ValueError, match=r"expects feature maps .* Received: input_shape="):
+        pooling().build(shape)
