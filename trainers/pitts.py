@@ -35,6 +35,7 @@ from keras_sare.whitening import fit_pca_whitening, largest_dimension
 
 logger = logging.getLogger("keras_sare.pitts")
 
+FLAGS, DEFAULTS = flags.FLAGS, TrainingSettings()
 LOSSES = {
     "sare_independent": lambda: SARELoss(FLAGS.kernel, "independent"),
     "sare_joint": lambda: SARELoss(FLAGS.kernel, "joint"),
@@ -43,8 +44,6 @@ LOSSES = {
     "multi_similarity": MultiSimilarityLoss,
     "info_nce": InfoNCELoss,
 }
-
-FLAGS, DEFAULTS = flags.FLAGS, TrainingSettings()
 flags.DEFINE_string("root", None, "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
 flags.DEFINE_string("prefix", "", "Start of the .mat files' names, where --root holds several datasets.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sare.layers.normalize import at_least_float32, l2_normalize
-from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.layers.normalize import at_least_float32
+from keras_sare.layers.pooling import GlobalPooling
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
-class GeM(FeatureMapPooling):
+class GeM(GlobalPooling):
     """Generalised mean of every channel with a trainable exponent, L2-normalised.
 
     For activations `x` of one channel at all positions of a feature map the layer computes
@@ -29,7 +29,7 @@ class GeM(FeatureMapPooling):
         p: exponent to start from, greater than 0.
         per_channel: whether every channel has an exponent of its own. The published models share one.
         epsilon: smaller activations count as `epsilon`, greater than 0.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: of `keras_sare.layers.pooling.GlobalPooling` and `keras.layers.Layer`.
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
@@ -56,12 +56,12 @@ class GeM(FeatureMapPooling):
             autocast=False,
         )
 
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         x = at_least_float32(inputs)
         p = ops.cast(self.exponent, x.dtype)
         _, height, width, _ = ops.shape(x)
         total = ops.logsumexp(p * ops.log(ops.maximum(x, self.epsilon)), axis=(1, 2))
-        return l2_normalize(ops.exp((total - ops.log(ops.cast(height * width, x.dtype))) / p))
+        return ops.exp((total - ops.log(ops.cast(height * width, x.dtype))) / p)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "p": self.p, "per_channel": self.per_channel, "epsilon": self.epsilon}

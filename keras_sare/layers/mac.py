@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from keras_sare.layers.normalize import at_least_float32, l2_normalize
-from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.layers.normalize import at_least_float32
+from keras_sare.layers.pooling import GlobalPooling
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
-class MAC(FeatureMapPooling):
+class MAC(GlobalPooling):
     """Global maximum of every channel, L2-normalised.
 
     A compact descriptor (512-D for VGG16) for images of any size. The maximum is taken of activations after the ReLU.
@@ -17,7 +17,7 @@ class MAC(FeatureMapPooling):
     Reference: Radenovic, Tolias, Chum, "CNN Image Retrieval Learns from BoW", ECCV 2016, section 3.1.
 
     Args:
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: of `keras_sare.layers.pooling.GlobalPooling` and `keras.layers.Layer`.
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
@@ -28,5 +28,5 @@ class MAC(FeatureMapPooling):
     >>> descriptor = MAC()(features)
     """
 
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return l2_normalize(at_least_float32(ops.max(inputs, axis=(1, 2))))
+    def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return at_least_float32(ops.max(inputs, axis=(1, 2)))

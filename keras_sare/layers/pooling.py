@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_sare.layers.normalize import l2_normalize
+
 
 class FeatureMapPooling(keras.layers.Layer):
     """Base of the layers that turn a feature map of any size into one descriptor of norm 1.
@@ -24,3 +26,28 @@ class FeatureMapPooling(keras.layers.Layer):
                 f"`{type(self).__name__}` expects feature maps [batch, height, width, channels] with a known number of "
                 f"channels. Received: input_shape={tuple(input_shape)}"
             )
+
+
+class GlobalPooling(FeatureMapPooling):
+    """Base of the poolings that give each channel one number. A subclass writes `pool`.
+
+    Args:
+        normalize: whether the descriptor is L2-normalised. Only a network that projects it before any normalisation, as
+            some of the VG benchmark do, wants False.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, *, normalize: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.normalize = normalize
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        pooled = self.pool(inputs)
+        return l2_normalize(pooled) if self.normalize else pooled
+
+    def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """Pools feature maps [batch, height, width, channels] to [batch, channels], at least float32."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `pool`.")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "normalize": self.normalize}

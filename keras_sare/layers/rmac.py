@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_sare.layers.normalize import l2_normalize
-from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.layers.pooling import GlobalPooling
 from keras_sare.layers.whitening import Whitening
 
 MAX_EXTRA_REGIONS = 6
@@ -52,7 +52,7 @@ def _windows(height: Any, width: Any, level: int, xp: ModuleType) -> tuple[Any, 
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
-class RMAC(FeatureMapPooling):
+class RMAC(GlobalPooling):
     """Sum of the L2-normalised maxima of square regions at several scales, L2-normalised.
 
     Every region of `region_grid` gives the maximum of each channel, which is L2-normalised; the regions' vectors are
@@ -67,7 +67,7 @@ class RMAC(FeatureMapPooling):
         levels: number of scales.
         whitening_dim: output dimension of the whitening of each region; None for no whitening.
         include_global: whether the whole map counts as a region too, as in cirtorch.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: of `keras_sare.layers.pooling.GlobalPooling` and `keras.layers.Layer`.
 
     Input shape: `[batch, height, width, channels]`, any floating dtype. Maxima are taken of activations after the ReLU.
 
@@ -93,13 +93,13 @@ class RMAC(FeatureMapPooling):
         if self.whitening is not None:
             self.whitening.build((None, input_shape[-1]))
 
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         vectors = self.region_vectors(inputs)
         if self.whitening is not None:
             batch, regions, channels = ops.shape(vectors)
             vectors = self.whitening(ops.reshape(vectors, (-1, channels)))
             vectors = ops.reshape(vectors, (batch, regions, self.whitening_dim))
-        return l2_normalize(ops.sum(vectors, axis=1))
+        return ops.sum(vectors, axis=1)
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         # Not left to tracing: the number of regions hangs on the map's size, which JAX must know to trace the layer.

@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from keras_sare.layers.normalize import at_least_float32, l2_normalize
-from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.layers.normalize import at_least_float32
+from keras_sare.layers.pooling import GlobalPooling
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
-class SPoC(FeatureMapPooling):
+class SPoC(GlobalPooling):
     """Global mean of every channel, L2-normalised.
 
     The paper's sum differs from the mean by a factor that the normalisation removes; its optional weighting by the
@@ -19,7 +19,7 @@ class SPoC(FeatureMapPooling):
     4.1.
 
     Args:
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: of `keras_sare.layers.pooling.GlobalPooling` and `keras.layers.Layer`.
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
@@ -30,5 +30,5 @@ class SPoC(FeatureMapPooling):
     >>> descriptor = SPoC()(features)
     """
 
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return l2_normalize(ops.mean(at_least_float32(inputs), axis=(1, 2)))
+    def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.mean(at_least_float32(inputs), axis=(1, 2))

@@ -18,7 +18,8 @@ class Whitening(keras.layers.Layer):
 
     With `end_to_end` the projection is trained with the network instead, as cirtorch's `whiten` and the VG benchmark's
     `fc_output_dim` are. It starts as a random projection, so that even an untrained one keeps neighbourhoods
-    (Johnson-Lindenstrauss); `set_projection` gives it a fitted start. P is the transposed weight of their fully connected layer.
+    (Johnson-Lindenstrauss); `set_projection` gives it a fitted start. P is the transposed weight of their fully
+    connected layer, and `dim` may exceed the number of channels, as there.
 
     Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, section 5.2 (PCA whitening, then L2).
 
@@ -40,7 +41,8 @@ class Whitening(keras.layers.Layer):
         self.dim, self.end_to_end = dim, end_to_end
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if len(input_shape) != 2 or input_shape[-1] is None or self.dim > input_shape[-1]:
+        known = len(input_shape) == 2 and input_shape[-1] is not None
+        if not known or (self.dim > input_shape[-1] and not self.end_to_end):
             raise ValueError(
                 f"`Whitening` expects descriptors [batch, channels] with at least dim={self.dim} channels. "
                 f"Received: input_shape={tuple(input_shape)}"

@@ -96,3 +96,11 @@ def test_gradients_are_finite(pooling, dtype, scale):
 def test_input_that_is_no_feature_map_is_refused(pooling, shape):
     with pytest.raises(ValueError, match=r"expects feature maps .* Received: input_shape="):
         pooling().build(shape)
+
+
+@pytest.mark.parametrize("layer", [MAC, SPoC, GeM, RMAC])
+def test_global_pooling_without_normalisation_gives_the_same_direction(layer):
+    raw, unit = layer(normalize=False)(5 * maps()), layer()(5 * maps())
+    norms = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert norms.min() > 2
+    np.testing.assert_allclose(raw / norms, unit, rtol=1e-5)
