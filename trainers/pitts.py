@@ -48,7 +48,7 @@ flags.DEFINE_string("root", None, "Dataset: datasets/*.mat or places.csv, images
 flags.DEFINE_string("prefix", "", "Start of the .mat files' names, where --root holds several datasets.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
 flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
-flags.DEFINE_enum("preprocessing", None, ["caffe", "torch"], "What the weights want, where that is not known.")
+flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the weights want, where that is not known.")
 flags.DEFINE_enum("model", "vgg16_netvlad", sorted(models.PRESETS), "Preset to build.")
 flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=2)
 flags.DEFINE_string("train_from", "conv5_1", "First layer that is trained.")

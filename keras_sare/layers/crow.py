@@ -13,7 +13,8 @@ class CroW(FeatureMapPooling):
 
     A position weighs sqrt(S / |S|), where S is the sum of its activations over the channels; a channel weighs
     log(sum(Q) / Q), where Q is its share of non-zero positions, and nothing where it is zero everywhere. Both want
-    activations after the ReLU. No gradient flows through the channels' weights, because Q is a count.
+    activations after the ReLU, so negative ones count as zero. No gradient flows through the channels' weights, because
+    Q is a count.
 
     Reference: Kalantidis, Mellina, Osindero, "Cross-dimensional Weighting for Aggregated Deep Convolutional Features",
     ECCV Workshops 2016, section 4.
@@ -21,7 +22,7 @@ class CroW(FeatureMapPooling):
     Args:
         **kwargs: of `keras.layers.Layer`.
 
-    Input shape: `[batch, height, width, channels]`, any floating dtype, not negative.
+    Input shape: `[batch, height, width, channels]`, any floating dtype.
 
     Output shape: `[batch, channels]`, float32 (float64 for float64 input), each row of norm 1.
 
@@ -31,7 +32,7 @@ class CroW(FeatureMapPooling):
     """
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        x = at_least_float32(inputs)
+        x = ops.relu(at_least_float32(inputs))
         activation = ops.sum(x, axis=-1, keepdims=True)
         # EPSILON keeps the square root's gradient finite; where it matters x itself is zero.
         spatial = ops.sqrt(l2_normalize(activation, axis=(1, 2)) + EPSILON)

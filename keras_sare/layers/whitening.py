@@ -41,15 +41,15 @@ class Whitening(keras.layers.Layer):
         self.dim, self.end_to_end = dim, end_to_end
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        known = len(input_shape) == 2 and input_shape[-1] is not None
-        if not known or (self.dim > input_shape[-1] and not self.end_to_end):
+        channels = input_shape[-1]
+        if len(input_shape) != 2 or channels is None or (self.dim > channels and not self.end_to_end):
             raise ValueError(
                 f"`Whitening` expects descriptors [batch, channels] with at least dim={self.dim} channels. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.projection = self.add_weight(
             name="projection",
-            shape=(input_shape[-1], self.dim),
+            shape=(channels, self.dim),
             initializer=keras.initializers.RandomNormal(stddev=self.dim**-0.5) if self.end_to_end else None,
             trainable=self.end_to_end,
             autocast=False,

@@ -1,21 +1,29 @@
-"""Models: `build` by name, ImageNet weights, NetVLAD initialisation, splitting and whitening."""
+"""Models: `build`, `assemble`, ImageNet weights, NetVLAD initialisation, surgery, weights of other projects."""
 
-from keras_sare.models.build import build
+from keras_sare.models.backbones import BACKBONES, PREPROCESSING
+from keras_sare.models.build import POOLINGS, assemble, build
 from keras_sare.models.extractor import Extractor
 from keras_sare.models.imagenet import imagenet_weights
 from keras_sare.models.initialise import initialise_netvlad, netvlad_layer, warn_if_uninitialised
+from keras_sare.models.interchange.load import load_weights_from, save_weights_as
 from keras_sare.models.presets import PRESETS, Preset
 from keras_sare.models.surgery import freeze_before, split, with_whitening
 
 __all__ = [
+    "BACKBONES",
+    "POOLINGS",
+    "PREPROCESSING",
     "PRESETS",
     "Extractor",
     "Preset",
+    "assemble",
     "build",
     "freeze_before",
     "imagenet_weights",
     "initialise_netvlad",
+    "load_weights_from",
     "netvlad_layer",
+    "save_weights_as",
     "split",
     "warn_if_uninitialised",
     "with_whitening",

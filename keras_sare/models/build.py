@@ -1,20 +1,85 @@
 """`build`: from a preset's name to a Keras model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 
-from keras_sare.layers import MAC, NetVLAD
-from keras_sare.models.backbones import BACKBONES, PREPROCESSING
+from keras_sare.layers import MAC, RMAC, SALAD, ConvAP, CroW, GeM, ImagePreprocessing, MixVPR, NetVLAD, SPoC, Whitening
+from keras_sare.models.backbones import BACKBONES, PREPROCESSING, cut_network, with_stable_names
 from keras_sare.models.imagenet import imagenet_weights
 from keras_sare.models.presets import find_preset
-from keras_sare.models.weight_files import ConvolutionWeights, read_convolutions, set_convolutions
+from keras_sare.models.surgery import split
+from keras_sare.models.weight_files import BackboneWeights, read_weights, set_layers
 
-POOLINGS: dict[str, Callable[[int], keras.layers.Layer]] = {
-    "netvlad": lambda clusters: NetVLAD(clusters, name="netvlad"),
-    "mac": lambda clusters: MAC(name="mac"),
+FOREIGN = (".pth", ".pt", ".mat")
+"""Ends of the names of files of other frameworks."""
+
+POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {
+    "netvlad": NetVLAD,
+    "mac": MAC,
+    "spoc": SPoC,
+    "gem": GeM,
+    "rmac": RMAC,
+    "crow": CroW,
+    "mixvpr": MixVPR,
+    "convap": ConvAP,
+    "salad": SALAD,
 }
+"""Layers that make a descriptor of a feature map, by name."""
+
+
+def assemble(
+    backbone: str,
+    pooling: str,
+    *,
+    cut: str | None = None,
+    relu: bool | None = None,
+    preprocessing: str | Mapping[str, Any] = "caffe",
+    torchvision: bool = False,
+    options: Mapping[str, Any] | None = None,
+    dim: int | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Puts a model together from its parts, without trained weights.
+
+    Its layers are "images", "preprocessing", those of the backbone, the pooling layer under the name of `pooling` and,
+    with `dim`, "whitening".
+
+    Args:
+        backbone: key of `BACKBONES`.
+        pooling: key of `POOLINGS`.
+        cut: last layer of the backbone; by default the preset's.
+        relu: whether that layer keeps its ReLU; by default the preset's.
+        preprocessing: key of `PREPROCESSING`, or arguments of `ImagePreprocessing`.
+        torchvision: torchvision's variant of the backbone, which for ResNet is another network.
+        options: arguments of the pooling layer, for example {"clusters": 64}; those left out are the preset's.
+        dim: output dimension of an end-to-end projection after the pooling; None for none.
+        name: of the model; by default `backbone` and `pooling` with an underscore.
+
+    Returns:
+        Model of RGB images 0..255 [batch, height, width, 3] that gives descriptors [batch, dim] of norm 1.
+
+    Raises:
+        ValueError: an unknown backbone, pooling, layer or preprocessing.
+    """
+    preset = find_preset(f"{backbone}_{pooling}")
+    images = keras.Input((None, None, 3), name="images")
+    prepared = ImagePreprocessing(**_preprocessing(preprocessing), name="preprocessing")(images)
+    parts = BACKBONES[backbone]
+    network = parts.torchvision if torchvision and parts.torchvision else parts.network
+    features = cut_network(
+        with_stable_names(network(prepared)), cut or preset.cut, preset.relu if relu is None else relu
+    )
+    maps = features.output
+    if isinstance(maps, list) and pooling != "salad":
+        maps = maps[0]  # DINOv2 gives a class token beside the map; only SALAD has a use for it.
+    descriptors = POOLINGS[pooling](**{**preset.options, **(options or {})}, name=pooling)(maps)
+    if dim is not None:
+        descriptors = Whitening(dim, end_to_end=True, name="whitening")(descriptors)
+    return keras.Model(features.input, descriptors, name=name or preset.name)
 
 
 def build(
@@ -23,6 +88,8 @@ def build(
     *,
     preprocessing: str | None = None,
     clusters: int = 64,
+    options: Mapping[str, Any] | None = None,
+    dim: int | None = None,
 ) -> keras.Model:
     """Builds a model that turns images into L2-normalised descriptors.
 
@@ -32,12 +99,18 @@ def build(
     A NetVLAD model starts without clusters: give it k-means centres with `initialise_netvlad`.
 
     Args:
-        name: a preset, for example "vgg16_netvlad" (32768-D) or "vgg16_mac" (512-D); see `PRESETS`.
-        weights: "imagenet" (fetched once per user, see `imagenet_weights`), a local file (`.h5` of keras.applications'
-            layout, `.npz`, or `.weights.h5` saved from the same preset), or None for random weights.
-        preprocessing: "caffe" (BGR minus mean; keras.applications) or "torch" (RGB/255, mean and std; torchvision).
-            Only needed for a file whose weights are not known.
+        name: a preset, a backbone and a pooling: "vgg16_netvlad" (32768-D), "resnet50_gem" (2048-D); see `PRESETS`.
+        weights: of the backbone or of the whole model.
+            "imagenet": fetched once per user, see `imagenet_weights`.
+            A local file of the backbone: `.h5` of keras.applications (without its classifier), `.npz` with the
+            convolutions of VGG16, or a `.pth` of torchvision.
+            A local file of the whole model: `.weights.h5`, saved from the same preset.
+            None: random weights.
+        preprocessing: "caffe" (BGR minus mean), "torch" (RGB/255, mean and std) or "tensorflow" (RGB in -1..1). Only
+            needed for a file of VGG16 whose weights are not known.
         clusters: number of NetVLAD clusters.
+        options: arguments of the pooling layer, for example {"p": 4.0} for GeM; those left out are the preset's.
+        dim: output dimension of a projection after the pooling that is trained with the model; None for none.
 
     Returns:
         A functional `keras.Model` with the layers named as in the papers (conv1_1 .. conv5_3, netvlad).
@@ -45,6 +118,7 @@ def build(
     Raises:
         ValueError: unknown name, unknown preprocessing, or a weights file of another network.
         RuntimeError: ImageNet weights could not be fetched from any source.
+        ImportError: "dinov2_..." without keras-hub.
 
     Example:
 
@@ -52,25 +126,49 @@ def build(
     >>> descriptors = model(images)
     """
     preset = find_preset(name)
-    if preprocessing is not None and preprocessing not in PREPROCESSING:
+    if preprocessing is not None:
+        _preprocessing(preprocessing)
+    own = weights is not None and str(weights).endswith(".weights.h5")
+    stored = None if weights is None or own else _backbone_weights(preset.backbone, weights, preprocessing)
+    model = assemble(
+        preset.backbone,
+        preset.pooling,
+        preprocessing=preprocessing or (stored.preprocessing if stored else BACKBONES[preset.backbone].preprocessing),
+        torchvision=stored is not None and stored.torchvision,
+        options={**({"clusters": clusters} if preset.pooling == "netvlad" else {}), **(options or {})},
+        dim=dim,
+    )
+    if stored:
+        set_layers(split(model, preset.pooling)[0], stored.layers, stored.source)
+    elif weights is not None:
+        _load_own_weights(model, weights)
+    return model
+
+
+def _preprocessing(preprocessing: str | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(preprocessing, str):
+        return dict(preprocessing)
+    if preprocessing not in PREPROCESSING:
         raise ValueError(
             f"`preprocessing` must be one of {', '.join(PREPROCESSING)}. Received: preprocessing={preprocessing!r}"
         )
-    convolutions: ConvolutionWeights | None = None
-    if weights == "imagenet":
-        convolutions = imagenet_weights(preset.backbone)
-    elif weights is not None and not str(weights).endswith(".weights.h5"):
-        convolutions = read_convolutions(weights, preprocessing)
-    if convolutions is not None:
-        preprocessing = preprocessing or convolutions.preprocessing
+    return PREPROCESSING[preprocessing]
 
-    features = BACKBONES[preset.backbone](preset.cut, preset.relu, preprocessing or "caffe")
-    if convolutions is not None:
-        set_convolutions(features, convolutions)
-    model = keras.Model(features.input, POOLINGS[preset.pooling](clusters)(features.output), name=name)
-    if weights is not None and convolutions is None:
-        _load_own_weights(model, weights)
-    return model
+
+def _backbone_weights(backbone: str, weights: str | os.PathLike[str], preprocessing: str | None) -> BackboneWeights:
+    if weights == "imagenet":
+        return imagenet_weights(backbone)
+    if Path(weights).suffix not in FOREIGN:
+        return read_weights(weights, backbone, preprocessing)
+    # Here, because these importers assemble models themselves.
+    from keras_sare.models.interchange.load import backbone_weights
+
+    imported = backbone_weights(weights)
+    if imported.backbone != backbone:
+        raise ValueError(
+            f"`weights` must be of {backbone}. Received: weights={os.fspath(weights)!r} of {imported.backbone}"
+        )
+    return BackboneWeights(imported.layers, imported.preprocessing, os.fspath(weights), imported.torchvision)
 
 
 def _load_own_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -78,6 +176,6 @@ def _load_own_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         model.load_weights(path)
     except (ValueError, KeyError) as error:
         raise ValueError(
-            f"`weights` must be a file that `save_weights` wrote from the preset {model.name!r} with the same "
-            f"number of clusters: {str(error).splitlines()[0]} Received: weights={os.fspath(path)!r}"
+            f"`weights` must be a file that `save_weights` wrote from the preset {model.name!r} with the same options "
+            f"of the pooling and the same `dim`: {str(error).splitlines()[0]} Received: weights={os.fspath(path)!r}"
         ) from error

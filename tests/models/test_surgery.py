@@ -1,0 +1,96 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_sare.layers import GeM, Whitening
+from keras_sare.models import build, freeze_before, split, with_whitening
+
+
+def photos():
+    return np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def model():
+    return build("alexnet_mac", weights=None)
+
+
+@pytest.fixture
+def fitted():
+    rng = np.random.default_rng(0)
+    return lambda channels, dim: (rng.normal(size=(channels, dim)), rng.normal(size=dim))
+
+
+def residual():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(3, 1, name="first")(inputs)
+    y = keras.layers.Conv2D(3, 1, name="inside")(keras.layers.Conv2D(3, 1, name="branch")(x))
+    return keras.Model(inputs, GeM(name="gem")(keras.layers.Add(name="sum")([x, y])))
+
+
+def test_trunk_and_head_together_are_the_model():
+    model = build("vgg16_netvlad", weights=None, clusters=4)
+    trunk, head = split(model, "conv5_1")
+    np.testing.assert_array_equal(head(trunk(photos())), model(photos()))
+    assert {w.path for w in head.weights} < {w.path for w in model.weights}
+    assert head.layers[1].name == "conv5_1"
+
+
+def test_residual_network_is_split_at_the_start_of_a_block():
+    model, images = residual(), np.random.default_rng(0).random((2, 8, 8, 3), "float32")
+    trunk, head = split(model, "branch")
+    np.testing.assert_array_equal(head(trunk(images)), model(images))
+
+
+def test_split_inside_a_residual_block_is_refused():
+    with pytest.raises(ValueError, match="not one inside a residual block. Received: layer_name='inside'"):
+        split(residual(), "inside")
+
+
+def test_split_at_an_unknown_layer_lists_the_layers(model):
+    with pytest.raises(ValueError, match=r"`layer_name` must be one of .*conv5.* Received: layer_name='conv6'"):
+        split(model, "conv6")
+
+
+def test_whitening_is_appended_and_saved_with_the_model(model, fitted, tmp_path):
+    projection, bias = fitted(256, 16)
+    whitened = with_whitening(model, projection, bias, dim=8)
+    expected = model(photos()).numpy() @ projection[:, :8] + bias[:8]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(whitened(photos()), expected, atol=1e-5)
+    whitened.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(photos()), whitened(photos()))
+
+
+def test_whitening_follows_a_projection_that_the_model_has_already(fitted, tmp_path):
+    model = build("alexnet_mac", weights=None, dim=12)
+    once = with_whitening(model, *fitted(12, 8), dim=8)
+    twice = with_whitening(once, *fitted(8, 4), dim=4)
+    assert [layer.name for layer in twice.layers[-3:]] == ["whitening", "whitening_2", "whitening_3"]
+    twice.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(photos()), twice(photos()))
+
+
+def test_layers_from_the_named_one_on_are_trained(model):
+    freeze_before(model, "conv4")
+    assert {weight.path.split("/")[0] for weight in model.trainable_weights} == {"conv4", "conv5"}
+    freeze_before(model, "conv2")
+    assert {weight.path.split("/")[0] for weight in model.trainable_weights} == {"conv2", "conv3", "conv4", "conv5"}
+
+
+@pytest.mark.parametrize("reload", [False, True])
+def test_fitted_whitening_is_never_trained(model, fitted, tmp_path, reload):
+    model = with_whitening(model, *fitted(256, 8), dim=8)
+    if reload:
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
+    freeze_before(model, "mac")
+    freeze_before(model, "conv5")
+    assert {weight.path.split("/")[0] for weight in model.trainable_weights} == {"conv5"}
+
+
+def test_end_to_end_projection_is_trained_with_the_layers_before_it():
+    model = build("alexnet_mac", weights=None, dim=8)
+    freeze_before(model, "conv5")
+    assert {weight.path.split("/")[0] for weight in model.trainable_weights} == {"conv5", "whitening"}
+    assert isinstance(model.layers[-1], Whitening)
