@@ -31,9 +31,12 @@ from keras_sare.training import (
     report_places,
 )
 from keras_sare.utils.progress import show_information
-from keras_sare.whitening import fit_pca_whitening, largest_dimension
+from keras_sare.whitening import fit_pca_whitening, largest_dimension, warn_of_overlap
 
 logger = logging.getLogger("keras_sare.pitts")
+
+WHITENING_IMAGES = 10_000
+"""Of the training database, as in NetVLAD."""
 
 FLAGS, DEFAULTS = flags.FLAGS, TrainingSettings()
 LOSSES = {
@@ -48,7 +51,7 @@ flags.DEFINE_string("root", None, "Dataset: datasets/*.mat or places.csv, images
 flags.DEFINE_string("prefix", "", "Start of the .mat files' names, where --root holds several datasets.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
 flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
-flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the weights want, where that is not known.")
+flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the weights want, where not known.")
 flags.DEFINE_enum("model", "vgg16_netvlad", sorted(models.PRESETS), "Preset to build.")
 flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=2)
 flags.DEFINE_string("train_from", "conv5_1", "First layer that is trained.")
@@ -88,6 +91,7 @@ def train() -> None:
     run.check(chosen, FLAGS.resume)
 
     datasets = _open_datasets()
+    _warn_of_overlap(datasets["train"], datasets["test"])
     with strategy.scope():
         model = _untrained_model(run)
     if FLAGS.dim > (width_of := model.output.shape[-1]):
@@ -110,10 +114,9 @@ def train() -> None:
     loss = LOSSES[FLAGS.loss]()
     Trainer(fed(model), loss, places["train"], places["val"], settings, run.path, strategy).fit()
 
-    train_images = _sample_ids(places["train"], 10_000)
-    pca = fit_pca_whitening(
-        places["train"].describe(models.Extractor(fed(model)), train_images, "whitening"), FLAGS.dim
-    )
+    train_images = _sample_ids(len(datasets["train"].database), WHITENING_IMAGES)
+    described = places["train"].describe(models.Extractor(fed(model)), train_images, "whitening")
+    pca = fit_pca_whitening(described, FLAGS.dim)
     whitened = models.with_whitening(model, pca.projection, pca.bias, FLAGS.dim)
     run.save_model(whitened, run.model)
 
@@ -150,13 +153,19 @@ def _untrained_model(run: RunFolder) -> keras.Model:
     return models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
 
 
-def _sample_ids(places: Places, count: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(FLAGS.seed).permutation(len(places.dataset.database))[:count])
+def _warn_of_overlap(train: PlaceDataset, test: PlaceDataset) -> None:
+    """Before training, though whitening is fitted after it: then there is still something to do about it."""
+    fitted_on = train.database.paths[_sample_ids(len(train.database), WHITENING_IMAGES)]
+    warn_of_overlap(fitted_on, np.concatenate([test.queries.paths, test.database.paths]))
+
+
+def _sample_ids(images: int, count: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(FLAGS.seed).permutation(images)[:count])
 
 
 def _sample(places: Places, count: int) -> Iterator[Any]:
     """Batches of what the model is fed for `count` random database images."""
-    batches = places.inputs.batches(_sample_ids(places, count), places.settings.extraction_batch)
+    batches = places.inputs.batches(_sample_ids(len(places.dataset.database), count), places.settings.extraction_batch)
     return (inputs for _, inputs in batches)
 
 

@@ -1,79 +1,16 @@
 """PCA whitening of descriptors, fitted without ever forming a D x D matrix when there are few samples."""
 
-import dataclasses
 import logging
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.linalg.blas import dsyrk
 
 from keras_sare.utils.progress import progress
+from keras_sare.whitening.fitted import FittedWhitening
+from keras_sare.whitening.spectrum import EPSILON, add_product, blocks, leading_variances, with_fixed_signs
 
 logger = logging.getLogger(__name__)
 
 MAX_SAMPLES = 10_000
-EPSILON = 1e-9
-# A direction counts while its variance is above this share of the largest one and above what rounding to float32 adds.
-RELATIVE_THRESHOLD = 1e-10
-ROUNDING_THRESHOLD = 1e-14
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class PCAWhitening:
-    """A fitted whitening y = P^T (x - m), then L2 (NetVLAD, section 5.2, "Dimensionality reduction").
-
-    Attributes:
-        mean: m, float64 `[D]`.
-        projection: P, float32 `[D, d]`: principal directions by falling variance, each divided by its standard
-            deviation. The element of largest magnitude of each direction is positive.
-        eigenvalues: variances of the d directions, float64 `[d]`, falling.
-    """
-
-    mean: np.ndarray
-    projection: np.ndarray
-    eigenvalues: np.ndarray
-
-    @property
-    def bias(self) -> np.ndarray:
-        """The `b` of y = x P + b, float32 `[d]`: -m P."""
-        return (-self.mean @ self.projection).astype(np.float32)
-
-    def truncated(self, dim: int) -> "PCAWhitening":
-        """Keeps the first `dim` directions: the same as a fit at that dimension.
-
-        Raises:
-            ValueError: `dim` is not between 1 and the fitted dimension.
-        """
-        fitted = len(self.eigenvalues)
-        if not 1 <= dim <= fitted:
-            raise ValueError(f"`dim` must be between 1 and the fitted dimension, {fitted}. Received: dim={dim}")
-        return PCAWhitening(self.mean, self.projection[:, :dim].copy(), self.eigenvalues[:dim].copy())
-
-    def apply(self, descriptors: np.ndarray, block_rows: int = 1024) -> np.ndarray:
-        """Whitens and L2-normalises descriptors: the reference for the layer that does it inside a model.
-
-        Args:
-            descriptors: `[n, D]` numbers, array or memory map.
-            block_rows: rows centred at a time, which bounds the memory beside the result.
-
-        Returns:
-            Unit vectors, float32 `[n, d]`.
-
-        Raises:
-            ValueError: `descriptors` has another width than the fitted ones.
-        """
-        if descriptors.ndim != 2 or descriptors.shape[1] != len(self.mean):
-            raise ValueError(
-                f"`descriptors` must be [n, {len(self.mean)}] like those of the fit. "
-                f"Received: descriptors.shape={descriptors.shape}"
-            )
-        whitened = np.empty((len(descriptors), len(self.eigenvalues)), np.float32)
-        mean = self.mean.astype(np.float32)
-        for rows in _blocks(len(descriptors), block_rows):
-            # Centring first keeps digits that x P + b would lose.
-            projected = (descriptors[rows] - mean).astype(np.float32) @ self.projection
-            whitened[rows] = projected / np.sqrt(1e-12 + np.square(projected).sum(axis=1, keepdims=True))
-        return whitened
 
 
 def largest_dimension(samples: int, features: int, max_samples: int = MAX_SAMPLES) -> int:
@@ -91,11 +28,12 @@ def largest_dimension(samples: int, features: int, max_samples: int = MAX_SAMPLE
 
 def fit_pca_whitening(
     descriptors: np.ndarray, dim: int, max_samples: int = MAX_SAMPLES, seed: int = 0, block: int = 1024
-) -> PCAWhitening:
+) -> FittedWhitening:
     """Fits PCA whitening to descriptors of training database images (NetVLAD, section 5.2; Jegou and Chum, ECCV 2012).
 
     Covariance over n - 1, in double precision; each direction is divided by sqrt(variance + 1e-9). With fewer samples
     than features the eigenvectors come from the n x n Gram matrix of the centred samples instead (the dual problem).
+    For descriptors that come in batches see `IncrementalPCAWhitening`.
 
     Args:
         descriptors: `[n, D]` finite numbers, array or memory map; only one block of it is held in double.
@@ -116,9 +54,7 @@ def fit_pca_whitening(
     mean = _mean(descriptors, samples, block)
     fit = _fit_dual if len(samples) < len(mean) else _fit_primal
     projection, eigenvalues = fit(descriptors, samples, mean, dim, block)
-    # An eigenvector's sign is arbitrary: fix it, so that every machine gives the same descriptor.
-    projection *= np.where(projection.max(axis=0) >= -projection.min(axis=0), 1, -1).astype(np.float32)
-    return PCAWhitening(mean, projection, eigenvalues)
+    return FittedWhitening(mean, with_fixed_signs(projection), eigenvalues)
 
 
 def _fit_dual(
@@ -127,12 +63,12 @@ def _fit_dual(
     """Eigenvectors u of X X^T give those of X^T X: v = X^T u / sqrt((n - 1) lambda), X centred, `[n, D]`."""
     count, features = len(samples), len(mean)
     gram = np.zeros((count, count), order="F")
-    for columns in progress(_blocks(features, block), "whitening: Gram matrix", unit="block"):
-        gram = _add_product(gram, (descriptors[samples, columns] - mean[columns]).T)
+    for columns in progress(blocks(features, block), "whitening: Gram matrix", unit="block"):
+        gram = add_product(gram, (descriptors[samples, columns] - mean[columns]).T)
     eigenvalues, vectors = _leading(gram, count, dim, mean)
     vectors /= np.sqrt((count - 1) * eigenvalues * (eigenvalues + EPSILON))
     projection = np.empty((features, dim), np.float32)
-    for columns in progress(_blocks(features, block), "whitening: projection", unit="block"):
+    for columns in progress(blocks(features, block), "whitening: projection", unit="block"):
         projection[columns] = (descriptors[samples, columns] - mean[columns]).T @ vectors
     return projection, eigenvalues
 
@@ -141,33 +77,17 @@ def _fit_primal(
     descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int
 ) -> tuple[np.ndarray, np.ndarray]:
     scatter = np.zeros((len(mean), len(mean)), order="F")
-    for rows in progress(_blocks(len(samples), block), "whitening: covariance", unit="block"):
-        scatter = _add_product(scatter, descriptors[samples[rows]] - mean)
+    for rows in progress(blocks(len(samples), block), "whitening: covariance", unit="block"):
+        scatter = add_product(scatter, descriptors[samples[rows]] - mean)
     eigenvalues, vectors = _leading(scatter, len(samples), dim, mean)
     projection = np.ascontiguousarray(vectors / np.sqrt(eigenvalues + EPSILON), dtype=np.float32)
     return projection, eigenvalues
 
 
 def _leading(scatter: np.ndarray, count: int, dim: int, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the `dim` largest eigenvalues of scatter/(count - 1), falling, and eigenvectors. Overwrites `scatter`."""
-    total = np.trace(scatter) / (count - 1)
-    size = len(scatter)
-    eigenvalues, vectors = eigh(scatter, lower=True, overwrite_a=True, subset_by_index=(size - dim, size - 1))
-    eigenvalues, vectors = eigenvalues[::-1] / (count - 1), vectors[:, ::-1]
-    threshold = max(RELATIVE_THRESHOLD * eigenvalues[0], ROUNDING_THRESHOLD * (mean @ mean))
-    rank = int((eigenvalues > threshold).sum())
-    if rank < dim:
-        raise ValueError(
-            f"`dim` must be at most {rank}, the number of directions in which the {count} samples differ; "
-            f"lower it or fit on more images. Received: dim={dim}"
-        )
-    logger.info("PCA whitening: %d directions hold %.1f %% of the variance", dim, 100 * eigenvalues.sum() / total)
+    eigenvalues, vectors, share = leading_variances(scatter, count, dim, mean)
+    logger.info("PCA whitening: %d directions hold %.1f %% of the variance", dim, 100 * share)
     return eigenvalues, vectors
-
-
-def _add_product(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    # In place and one triangle only: half the multiplications of `matrix += rows.T @ rows`, and no second matrix.
-    return dsyrk(1.0, rows, beta=1.0, c=matrix, trans=True, lower=True, overwrite_c=True)
 
 
 def _draw(rows: int, max_samples: int, seed: int) -> np.ndarray:
@@ -179,7 +99,7 @@ def _draw(rows: int, max_samples: int, seed: int) -> np.ndarray:
 
 def _mean(descriptors: np.ndarray, samples: np.ndarray, block: int) -> np.ndarray:
     mean = np.empty(descriptors.shape[1])
-    for columns in progress(_blocks(len(mean), block), "whitening: mean", unit="block"):
+    for columns in progress(blocks(len(mean), block), "whitening: mean", unit="block"):
         with np.errstate(invalid="ignore"):
             mean[columns] = descriptors[samples, columns].mean(axis=0, dtype=np.float64)
     broken = len(mean) - int(np.isfinite(mean).sum())
@@ -189,10 +109,6 @@ def _mean(descriptors: np.ndarray, samples: np.ndarray, block: int) -> np.ndarra
             f"Received: {broken} of {len(mean)} columns with others"
         )
     return mean
-
-
-def _blocks(length: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
 def _check_arguments(descriptors: np.ndarray, dim: int, max_samples: int, block: int) -> None:

@@ -99,6 +99,13 @@ def test_dimension_that_the_model_does_not_have_is_refused_before_training(flag_
     assert not (tmp_path / "run").exists()
 
 
+def test_whitening_fitted_on_images_that_are_tested_warns(flag_values):
+    splits = pitts.open_splits(flag_values.root)
+    with pytest.warns(UserWarning, match="images evaluated on .* are among the .* that whitening was fitted on"):
+        pitts._warn_of_overlap(splits["test"], splits["test"])
+    pitts._warn_of_overlap(splits["train"], splits["test"])  # Warnings are errors in these tests.
+
+
 def test_image_size_needs_both_numbers(flag_values, tmp_path):
     flag_values.image_size = ["480"]
     with pytest.raises(ValueError, match="not enough values"):
