@@ -3,12 +3,12 @@
 The packages stand in the order in which a photo meets them:
 
     datasets    images with positions, their neighbours in space, the tf.data image pipeline
-    layers      NetVLAD, MAC, whitening and preprocessing as Keras layers
-    models      `build('vgg16_netvlad')`, ImageNet weights, NetVLAD initialisation
+    layers      NetVLAD, MAC, GeM, R-MAC and other poolings, whitening and preprocessing as Keras layers
+    models      `build('vgg16_netvlad')`, ImageNet weights, other projects' weights, NetVLAD initialisation
     mining      potential positives, hard negatives and the tuples made of them
-    losses      SARE and contrastive loss on tuples
+    losses      SARE, triplet, contrastive and other losses on tuples
     training    one training loop for every tf.distribute strategy
-    whitening   PCA whitening fitted on descriptors
+    whitening   PCA whitening and learned whitening, fitted on descriptors
     retrieval   exact nearest-neighbour search in bounded memory
     evaluation  recall@N, its table and its curves
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_sare.models import build, save_weights_as
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -18,12 +20,23 @@ def paths(tmp_path):
     return [str(tmp_path / f"{i}.png") for i in range(3)]
 
 
+@pytest.fixture
+def foreign_weights(tmp_path, monkeypatch):
+    """The file of OpenIBL that the README reads from the current folder."""
+    monkeypatch.chdir(tmp_path)
+    model = build("vgg16_netvlad", weights=None, preprocessing="caffe", clusters=2)
+    save_weights_as(model, "vgg16_netvlad.pth", "openibl")
+
+
+@pytest.mark.usefixtures("foreign_weights")
 def test_python_of_the_readme_runs(paths):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names = {"paths": paths}
     for block in blocks:
         exec(block, names)
     assert names["descriptors"].shape == (3, 512)
     np.testing.assert_allclose(np.linalg.norm(names["descriptors"], axis=1), 1, rtol=1e-5)
     assert names["loss"].mode == "independent"
+    assert names["model"].output.shape == (None, 2 * 512)
+    assert Path("vgg16_netvlad.mat").is_file()

@@ -84,7 +84,8 @@ class SketchedScatter:
     def as_matrix(self) -> FullScatter:
         """Returns the D x D matrix of the rows held."""
         matrix = FullScatter(self._rows.shape[1])
-        matrix.add(self._rows[: self._filled])
+        if self._filled:  # BLAS refuses a product of no rows.
+            matrix.add(self._rows[: self._filled])
         return matrix
 
     def add(self, rows: np.ndarray) -> None:

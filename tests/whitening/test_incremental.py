@@ -110,9 +110,16 @@ def test_an_approximate_fit_is_said_to_be_one(draw, caplog):
 
 
 def test_an_exact_fit_is_not_warned_of(draw, caplog):
-    _fit(10, [draw(100, 50)])
+    with caplog.at_level("WARNING"):
+        _fit(10, [draw(100, 50)])
 
     assert not caplog.records
+
+
+def test_first_batch_that_is_larger_than_the_rows_held_says_nothing(draw, capfd):
+    _fit(10, [draw(100, 50)])
+
+    assert capfd.readouterr() == ("", "")
 
 
 def test_equal_batches_give_equal_results(draw):
