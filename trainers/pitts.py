@@ -117,7 +117,7 @@ def train() -> None:
     train_images = _sample_ids(len(datasets["train"].database), WHITENING_IMAGES)
     described = places["train"].describe(models.Extractor(fed(model)), train_images, "whitening")
     pca = fit_pca_whitening(described, FLAGS.dim)
-    whitened = models.with_whitening(model, pca.projection, pca.bias, FLAGS.dim)
+    whitened = models.with_whitening(model, pca.projection, pca.bias, FLAGS.dim, pca.mean)
     run.save_model(whitened, run.model)
 
     before = keras.saving.load_model(run.off_the_shelf)

@@ -46,7 +46,6 @@ class ConvAP(FeatureMapPooling):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}")
         self.channels, self.s1, self.s2 = channels, s1, s2
-        self.precision = keras.backend.result_type(self.compute_dtype, "float32")
         self.projection = keras.layers.Dense(channels, dtype=self.precision, name="projection")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

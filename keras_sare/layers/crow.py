@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_sare.layers.normalize import EPSILON, at_least_float32, l2_normalize
+from keras_sare.layers.normalize import EPSILON, at_least, l2_normalize
 from keras_sare.layers.pooling import FeatureMapPooling
 
 
@@ -24,7 +24,7 @@ class CroW(FeatureMapPooling):
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
-    Output shape: `[batch, channels]`, float32 (float64 for float64 input), each row of norm 1.
+    Output shape: `[batch, channels]`, float32 (float64 for a float64 policy or input), each row of norm 1.
 
     Example:
 
@@ -32,7 +32,7 @@ class CroW(FeatureMapPooling):
     """
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        x = ops.relu(at_least_float32(inputs))
+        x = ops.relu(at_least(inputs, self.precision))
         activation = ops.sum(x, axis=-1, keepdims=True)
         # EPSILON keeps the square root's gradient finite; where it matters x itself is zero.
         spatial = ops.sqrt(l2_normalize(activation, axis=(1, 2)) + EPSILON)

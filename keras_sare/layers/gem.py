@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sare.layers.normalize import at_least_float32
+from keras_sare.layers.normalize import at_least
 from keras_sare.layers.pooling import GlobalPooling
+
+SMALLEST_EXPONENT = 0.01
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -20,6 +22,7 @@ class GeM(GlobalPooling):
     which is the mean (SPoC) at p = 1 and tends to the maximum (MAC) with growing p. It is computed by logarithms, so
     that neither large exponents nor large activations overflow.
 
+    A trained exponent counts as 0.01 where it falls below: at 0 there is no such mean, and below it is another pooling.
     The reference implementation trains `p` at ten times the learning rate and without weight decay.
 
     Reference: Radenovic, Tolias, Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2019,
@@ -33,7 +36,7 @@ class GeM(GlobalPooling):
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
-    Output shape: `[batch, channels]`, float32 (float64 for a float64 policy), each row of norm 1.
+    Output shape: `[batch, channels]`, float32 (float64 for a float64 policy or input), each row of norm 1.
 
     Example:
 
@@ -53,12 +56,13 @@ class GeM(GlobalPooling):
             name="p",
             shape=(input_shape[-1] if self.per_channel else 1,),
             initializer=keras.initializers.Constant(self.p),
+            dtype=self.precision,
             autocast=False,
         )
 
     def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        x = at_least_float32(inputs)
-        p = ops.cast(self.exponent, x.dtype)
+        x = at_least(inputs, self.precision)
+        p = ops.maximum(ops.cast(self.exponent, x.dtype), SMALLEST_EXPONENT)
         _, height, width, _ = ops.shape(x)
         total = ops.logsumexp(p * ops.log(ops.maximum(x, self.epsilon)), axis=(1, 2))
         return ops.exp((total - ops.log(ops.cast(height * width, x.dtype))) / p)

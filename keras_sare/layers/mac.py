@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_sare.layers.normalize import at_least_float32
+from keras_sare.layers.normalize import at_least
 from keras_sare.layers.pooling import GlobalPooling
 
 
@@ -21,7 +21,7 @@ class MAC(GlobalPooling):
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
-    Output shape: `[batch, channels]`, float32 (float64 for float64 input), each row of norm 1.
+    Output shape: `[batch, channels]`, float32 (float64 for a float64 policy or input), each row of norm 1.
 
     Example:
 
@@ -29,4 +29,4 @@ class MAC(GlobalPooling):
     """
 
     def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return at_least_float32(ops.max(inputs, axis=(1, 2)))
+        return at_least(ops.max(inputs, axis=(1, 2)), self.precision)

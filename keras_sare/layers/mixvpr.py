@@ -72,7 +72,6 @@ class MixVPR(FeatureMapPooling):
             )
         self.tokens, self.depth, self.mlp_ratio = tuple(tokens), depth, mlp_ratio
         self.channels, self.rows = channels, rows
-        self.precision = keras.backend.result_type(self.compute_dtype, "float32")
         self.mixers = [
             _FeatureMixer(count, hidden, dtype=self.precision, name=f"mixer_{index}") for index in range(depth)
         ]

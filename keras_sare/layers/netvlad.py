@@ -1,12 +1,13 @@
 """NetVLAD: the trainable vector of locally aggregated descriptors."""
 
+import math
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_sare.layers.normalize import EPSILON, at_least_float32, l2_normalize
+from keras_sare.layers.normalize import EPSILON, at_least, l2_normalize
 from keras_sare.layers.pooling import FeatureMapPooling
 
 METHODS = (
@@ -54,8 +55,8 @@ class NetVLAD(FeatureMapPooling):
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
-    Output shape: `[batch, clusters * channels]`, float32 (float64 for a float64 policy), each row of norm 1. Element
-    `k * channels + d` belongs to cluster `k` and channel `d`.
+    Output shape: `[batch, clusters * channels]`, float32 (float64 for a float64 policy or input), each row of norm 1.
+    Element `k * channels + d` belongs to cluster `k` and channel `d`.
 
     Example:
 
@@ -81,16 +82,24 @@ class NetVLAD(FeatureMapPooling):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         channels = input_shape[-1]
-        self.assignment = self.add_weight(name="assignment", shape=(channels, self.clusters), autocast=False)
+        self.assignment = self.add_weight(
+            name="assignment", shape=(channels, self.clusters), dtype=self.precision, autocast=False
+        )
         self.centroids = self.add_weight(
-            name="centroids", shape=(self.clusters, channels), initializer="zeros", autocast=False
+            name="centroids",
+            shape=(self.clusters, channels),
+            initializer="zeros",
+            dtype=self.precision,
+            autocast=False,
         )
         if self.has_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.clusters,), initializer="zeros", autocast=False)
+            self.bias = self.add_weight(
+                name="bias", shape=(self.clusters,), initializer="zeros", dtype=self.precision, autocast=False
+            )
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         channels = inputs.shape[-1]
-        x = at_least_float32(ops.reshape(inputs, (ops.shape(inputs)[0], -1, channels)))
+        x = at_least(ops.reshape(inputs, (ops.shape(inputs)[0], -1, channels)), self.precision)
         if self.normalises_descriptors:
             x = l2_normalize(x)
         scores = ops.matmul(x, ops.cast(self.assignment, x.dtype))
@@ -131,7 +140,8 @@ class NetVLAD(FeatureMapPooling):
             alpha: sharpness of the soft assignment, greater than 0.
 
         Raises:
-            ValueError: the shape does not fit, `alpha` is not positive or the layer has not been built.
+            ValueError: the shape does not fit, `alpha` is not positive, something is not finite or the layer has not
+                been built.
         """
         if not self.built:
             raise ValueError("`NetVLAD.set_clusters` needs a built layer: call the layer on a feature map first.")
@@ -140,8 +150,12 @@ class NetVLAD(FeatureMapPooling):
                 f"`centroids` must have shape {tuple(self.centroids.shape)} (clusters, channels). "
                 f"Received: centroids.shape={tuple(centroids.shape)}"
             )
-        if not alpha > 0:
-            raise ValueError(f"`alpha` must be greater than 0. Received: alpha={alpha}")
+        if not 0 < alpha < math.inf or not np.isfinite(centroids).all():
+            raise ValueError(
+                "`alpha` must be greater than 0 and finite, and so must `centroids` be; look for images that are all "
+                f"alike, or for NaN in the network before. Received: alpha={alpha}, "
+                f"{int((~np.isfinite(centroids)).sum())} centroids' elements not finite"
+            )
         assignment, bias = self.unit_assignment(centroids)
         self.centroids.assign(centroids)
         self.assignment.assign(alpha * assignment)

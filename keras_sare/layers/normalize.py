@@ -7,10 +7,9 @@ EPSILON = 1e-12
 """Added to the squared norm, as the reference implementations do (x / sqrt(1e-12 + |x|^2))."""
 
 
-def at_least_float32(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Casts float16, bfloat16 and integers to float32; float32 and float64 stay what they are."""
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    return x if dtype in ("float32", "float64") else ops.cast(x, "float32")
+def at_least(x: keras.KerasTensor, dtype: str = "float32") -> keras.KerasTensor:
+    """Casts what is less precise than `dtype`, float32 or float64; the rest stays what it is."""
+    return ops.cast(x, keras.backend.result_type(keras.backend.standardize_dtype(x.dtype), dtype))
 
 
 def l2_normalize(x: keras.KerasTensor, axis: int | tuple[int, ...] = -1) -> keras.KerasTensor:
@@ -23,7 +22,7 @@ def l2_normalize(x: keras.KerasTensor, axis: int | tuple[int, ...] = -1) -> kera
     Returns:
         Tensor of the same shape, float32 or float64. A zero vector stays zero, with zero gradient.
     """
-    x = at_least_float32(x)
+    x = at_least(x)
     squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
     # The formula's gradient at zero, 1e6, is infinite once it is cast back to float16.
     return x * ops.where(squared_norm > 0, ops.rsqrt(squared_norm + EPSILON), 0)

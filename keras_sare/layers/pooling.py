@@ -11,14 +11,18 @@ class FeatureMapPooling(keras.layers.Layer):
     """Base of the layers that turn a feature map of any size into one descriptor of norm 1.
 
     The inputs are not cast to the compute dtype: under mixed precision a subclass takes half-precision maps and casts
-    them to float32 where it sums or normalises.
+    them to `precision` where it sums or normalises.
 
     Args:
         **kwargs: of `keras.layers.Layer`.
+
+    Attributes:
+        precision: dtype of weights and sums: the compute dtype, but at least float32.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.precision = keras.backend.result_type(self.compute_dtype, "float32")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if len(input_shape) != 4 or input_shape[-1] is None:

@@ -26,7 +26,8 @@ class ImagePreprocessing(keras.layers.Layer):
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], bgr: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Pixels that Keras cast to half precision would be rounded before the mean is subtracted.
+        super().__init__(autocast=False, **kwargs)
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != 3:
                 raise ValueError(f"`{name}` must have three values. Received: {name}={values}")

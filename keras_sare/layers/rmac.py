@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_sare.layers.normalize import l2_normalize
+from keras_sare.layers.normalize import at_least, l2_normalize
 from keras_sare.layers.pooling import GlobalPooling
 from keras_sare.layers.whitening import Whitening
 
@@ -71,8 +71,8 @@ class RMAC(GlobalPooling):
 
     Input shape: `[batch, height, width, channels]`, any floating dtype. Maxima are taken of activations after the ReLU.
 
-    Output shape: `[batch, channels]` or `[batch, whitening_dim]`, float32 (float64 for a float64 policy), each row of
-    norm 1.
+    Output shape: `[batch, channels]` or `[batch, whitening_dim]`, float32 (float64 for a float64 policy or input), each
+    row of norm 1.
 
     Example:
 
@@ -94,7 +94,7 @@ class RMAC(GlobalPooling):
             self.whitening.build((None, input_shape[-1]))
 
     def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        vectors = self.region_vectors(inputs)
+        vectors = self.region_vectors(at_least(inputs, self.precision))
         if self.whitening is not None:
             batch, regions, channels = ops.shape(vectors)
             vectors = self.whitening(ops.reshape(vectors, (-1, channels)))
@@ -103,7 +103,7 @@ class RMAC(GlobalPooling):
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         # Not left to tracing: the number of regions hangs on the map's size, which JAX must know to trace the layer.
-        dtype = "float64" if inputs.dtype == "float64" else "float32"
+        dtype = keras.backend.result_type(inputs.dtype, self.precision)
         return keras.KerasTensor((inputs.shape[0], self.whitening_dim or inputs.shape[-1]), dtype)
 
     def region_vectors(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -130,19 +130,20 @@ class RMAC(GlobalPooling):
             maxima.append(ops.expand_dims(ops.max(inputs, axis=(1, 2)), 1))
         return l2_normalize(ops.concatenate(maxima, axis=1))
 
-    def set_projection(self, projection: np.ndarray, bias: np.ndarray) -> None:
+    def set_projection(self, projection: np.ndarray, bias: np.ndarray, mean: np.ndarray | None = None) -> None:
         """Sets the whitening of the regions: the first `whitening_dim` columns of a fitted one.
 
         Args:
             projection: [channels, at least whitening_dim], columns by falling eigenvalue.
             bias: [at least whitening_dim], minus the projected mean.
+            mean: [channels], the mean of the regions' vectors, where it is known; see `Whitening`.
 
         Raises:
             ValueError: the layer has no whitening or is not built, or the arrays do not fit.
         """
         if self.whitening is None:
             raise ValueError("`RMAC.set_projection` needs a layer with a `whitening_dim`. Received: whitening_dim=None")
-        self.whitening.set_projection(projection, bias)
+        self.whitening.set_projection(projection, bias, mean)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -71,7 +71,6 @@ class SALAD(FeatureMapPooling):
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must be at least 0 and less than 1. Received: dropout={dropout}")
-        self.precision = keras.backend.result_type(self.compute_dtype, "float32")
         self.token_hidden, self.token_output = self._mlp("token", token_dim)
         self.descriptor_hidden, self.descriptor_output = self._mlp("descriptor", cluster_dim)
         self.score_hidden, self.score_output = self._mlp("score", clusters)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_sare.layers.normalize import at_least_float32
+from keras_sare.layers.normalize import at_least
 from keras_sare.layers.pooling import GlobalPooling
 
 
@@ -23,7 +23,7 @@ class SPoC(GlobalPooling):
 
     Input shape: `[batch, height, width, channels]`, any floating dtype.
 
-    Output shape: `[batch, channels]`, float32 (float64 for float64 input), each row of norm 1.
+    Output shape: `[batch, channels]`, float32 (float64 for a float64 policy or input), each row of norm 1.
 
     Example:
 
@@ -31,4 +31,4 @@ class SPoC(GlobalPooling):
     """
 
     def pool(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.mean(at_least_float32(inputs), axis=(1, 2))
+        return ops.mean(at_least(inputs, self.precision), axis=(1, 2))

@@ -20,7 +20,9 @@ class TupleLoss(keras.losses.Loss):
     """Base of the losses over tuples (query, positive, negatives...).
 
     A subclass writes `from_distances`. `call` returns one value per tuple and the base class of Keras reduces them,
-    dividing by the number of replicas too, so the same loss is right under every `tf.distribute` strategy.
+    dividing by the number of replicas too, so the same loss is right under every `tf.distribute` strategy whose
+    replicas get equally many tuples (not with the reduction "mean_with_sample_weight", which divides by each replica's
+    own weights).
 
     Shapes:
         y_true: [batch, negatives], nonzero where a negative counts, so that tuples may have fewer of them; or [batch],
@@ -75,6 +77,20 @@ class TupleLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=keras.backend.result_type(asked, "float32"))
         check_name("scale", scale, SCALES)
         self.scale = scale
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Reduced loss, as of every loss of Keras; weights are [batch], one for each tuple.
+
+        Raises:
+            ValueError: `y_pred` carries the mask of a layer such as `keras.layers.Masking`.
+        """
+        if getattr(y_pred, "_keras_mask", None) is not None:
+            # Keras would multiply it, [batch, 2 + negatives], with one value for each tuple.
+            raise ValueError(
+                "Argument `y_pred` must not carry a mask of Keras: say by `y_true`, [batch, negatives], which "
+                f"negatives count. Received: y_pred with a mask of shape {tuple(y_pred._keras_mask.shape)}"
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each tuple.

@@ -1,6 +1,7 @@
 """`build`: from a preset's name to a Keras model."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from keras_sare.models.presets import find_preset
 from keras_sare.models.surgery import split
 from keras_sare.models.weight_files import BackboneWeights, read_weights, set_layers
 
-FOREIGN = (".pth", ".pt", ".mat")
+FOREIGN = (".pth", ".pt", ".mat", ".tar")
 """Ends of the names of files of other frameworks."""
 
 POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {
@@ -107,7 +108,7 @@ def build(
             A local file of the whole model: `.weights.h5`, saved from the same preset.
             None: random weights.
         preprocessing: "caffe" (BGR minus mean), "torch" (RGB/255, mean and std) or "tensorflow" (RGB in -1..1). Only
-            needed for a file of VGG16 whose weights are not known.
+            needed for files of VGG16: whose weights are not known, or own ones.
         clusters: number of NetVLAD clusters.
         options: arguments of the pooling layer, for example {"p": 4.0} for GeM; those left out are the preset's.
         dim: output dimension of a projection after the pooling that is trained with the model; None for none.
@@ -129,6 +130,12 @@ def build(
     if preprocessing is not None:
         _preprocessing(preprocessing)
     own = weights is not None and str(weights).endswith(".weights.h5")
+    if own and preprocessing is None and BACKBONES[preset.backbone].others:
+        raise ValueError(
+            f"`preprocessing` must be given for own weights of {preset.backbone}, which do not say what they want: "
+            "what the model was built with; 'caffe' where its weights came from keras.applications, 'torch' where they "
+            f"came from torchvision. A .keras file would know. Received: weights={os.fspath(str(weights))!r}"
+        )
     stored = None if weights is None or own else _backbone_weights(preset.backbone, weights, preprocessing)
     model = assemble(
         preset.backbone,
@@ -168,14 +175,24 @@ def _backbone_weights(backbone: str, weights: str | os.PathLike[str], preprocess
         raise ValueError(
             f"`weights` must be of {backbone}. Received: weights={os.fspath(weights)!r} of {imported.backbone}"
         )
+    if imported.pooling or "whitening" in imported.layers:
+        warnings.warn(
+            f"Only the backbone is taken of {os.fspath(weights)!r}, which holds "
+            f"{imported.pooling or 'a pooling'}{' and a whitening' if 'whitening' in imported.layers else ''} too: "
+            "keras_sare.models.load_weights_from gives the whole model.",
+            stacklevel=4,
+        )
     return BackboneWeights(imported.layers, imported.preprocessing, os.fspath(weights), imported.torchvision)
 
 
 def _load_own_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`weights` must name an existing file. Received: weights={os.fspath(path)!r}")
     try:
         model.load_weights(path)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise ValueError(
             f"`weights` must be a file that `save_weights` wrote from the preset {model.name!r} with the same options "
-            f"of the pooling and the same `dim`: {str(error).splitlines()[0]} Received: weights={os.fspath(path)!r}"
+            f"of the pooling and the same `dim`: {reason} Received: weights={os.fspath(path)!r}"
         ) from error

@@ -35,7 +35,9 @@ def split(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model
     return keras.Model(model.input, boundary, name="trunk"), head
 
 
-def with_whitening(model: keras.Model, projection: np.ndarray, bias: np.ndarray, dim: int) -> keras.Model:
+def with_whitening(
+    model: keras.Model, projection: np.ndarray, bias: np.ndarray, dim: int, mean: np.ndarray | None = None
+) -> keras.Model:
     """Appends whitening to a model, as layer "whitening", or "whitening_2" where it has one already.
 
     Args:
@@ -43,6 +45,7 @@ def with_whitening(model: keras.Model, projection: np.ndarray, bias: np.ndarray,
         projection: [channels, at least dim].
         bias: [at least dim].
         dim: output dimension.
+        mean: [channels], the mean of the descriptors, where it is known: it keeps digits, see `Whitening`.
 
     Returns:
         Model with the same input and descriptors [batch, dim] of norm 1.
@@ -54,7 +57,7 @@ def with_whitening(model: keras.Model, projection: np.ndarray, bias: np.ndarray,
     names = itertools.chain(["whitening"], (f"whitening_{i}" for i in itertools.count(2)))
     layer = Whitening(dim, name=next(name for name in names if name not in taken))
     whitened = keras.Model(model.input, layer(model.output), name=model.name)
-    layer.set_projection(projection, bias)
+    layer.set_projection(projection, bias, mean)
     return whitened
 
 

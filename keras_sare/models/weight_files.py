@@ -68,7 +68,8 @@ def read_weights(
         raise FileNotFoundError(f"`weights` must name an existing file. Received: weights={str(path)!r}")
     if path.suffix not in (".h5", ".npz"):
         raise ValueError(
-            f"`weights` must be a .h5, .npz, .weights.h5, .pth, .pt or .mat file. Received: weights={str(path)!r}"
+            "`weights` must be a .h5, .npz, .weights.h5, .pth, .pth.tar, .pt or .mat file. "
+            f"Received: weights={str(path)!r}"
         )
     try:
         layers = _read_npz(path) if path.suffix == ".npz" else _read_h5(path, backbone)

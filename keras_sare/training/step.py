@@ -24,14 +24,23 @@ def make_train_step(
     Args:
         strategy: the strategy under whose scope `model` and `optimizer` were made.
         model: gives descriptors [n, dim] of inputs [n, ...]. Its trainable weights are trained.
-        loss: one value per tuple.
+        loss: one value per tuple; their mean is taken, so its reduction must be Keras' default, and the scale of the
+            gradient is its `scale`.
         optimizer: updates the weights.
         weight_decay: factor of the weights in the gradient.
 
     Returns:
         Function from inputs [tuples, tuple size, ...], or the per-replica values of a distributed dataset, to the mean
         loss over all tuples, float32 scalar.
+
+    Raises:
+        ValueError: the loss has another reduction.
     """
+    if loss.reduction not in ("sum_over_batch_size", "mean"):
+        raise ValueError(
+            "`loss` must have the reduction 'sum_over_batch_size': the mean over tuples is trained. A sum is that at a "
+            f"learning rate as many times larger. Received: loss.reduction={loss.reduction!r}"
+        )
     variables = model.trainable_variables
     replicas = strategy.num_replicas_in_sync
 

@@ -25,8 +25,8 @@ class FittedWhitening:
 
     @property
     def bias(self) -> np.ndarray:
-        """The `b` of y = x P + b, float32 `[d]`: -m P."""
-        return (-self.mean @ self.projection).astype(np.float32)
+        """The `b` of y = x P + b, float64 `[d]`: -m P."""
+        return -self.mean @ self.projection
 
     def truncated(self, dim: int) -> "FittedWhitening":
         """Keeps the first `dim` directions: the same as a fit at that dimension.

@@ -77,27 +77,39 @@ class IncrementalPCAWhitening:
         self._scatter = scatter
         self.missed_variance = scatter.missed / max(1, self.count - 1)
 
-    def finish(self) -> FittedWhitening:
+    def finish(self, dim: int | None = None) -> FittedWhitening:
         """Fits the transform and gives the memory back.
+
+        Args:
+            dim: dimension after whitening, where fewer are wanted than was said at first.
 
         Returns:
             The fitted transform. Equal batches give equal results.
 
         Raises:
-            ValueError: `dim` is more than the descriptors give, with the largest possible one.
-            RuntimeError: called a second time.
+            ValueError: `dim` is more than at first, or more than the descriptors give, with the largest possible one;
+                then this can be called again, or updated. Only where all that is left is the D x D matrix, the stream
+                has to be read again, and the message says so.
+            RuntimeError: called again after it succeeded.
         """
         self._check_open()
-        features = len(self._mean)
-        largest = largest_dimension(self.count, features, max_samples=self.count)
-        if self._scatter is None or self.dim > largest:
+        dim = self.dim if dim is None else dim
+        largest = min(self.dim, largest_dimension(self.count, len(self._mean), max_samples=self.count))
+        if self._scatter is None or not 1 <= dim <= largest:
             raise ValueError(
-                f"`dim` must be at most {largest}, because n samples span at most n - 1 directions; lower it or update "
-                f"with more images. Received: dim={self.dim} after {self.count} samples of width {features}"
+                f"`dim` must be at most {largest} and at least 1: n samples span at most n - 1 directions, and {self.dim} "
+                f"were asked for at first; lower it or update with more images. Received: dim={dim} after {self.count} "
+                f"samples of width {len(self._mean)}"
             )
-        scatter, self._scatter, self._finished = self._scatter, None, True
-        projection, eigenvalues, share = scatter.whiten(self.count, self.dim, self._mean)
-        logger.info("PCA whitening: %d directions hold %.1f %% of the variance", self.dim, 100 * share)
+        try:
+            projection, eigenvalues, share = self._scatter.whiten(self.count, dim, self._mean)
+        except ValueError as error:
+            if isinstance(self._scatter, SketchedScatter):
+                raise
+            self._scatter, self._finished = None, True
+            raise ValueError(f"{error}. The fit is used up: read the descriptors again with a new one.") from error
+        self._scatter, self._finished = None, True
+        logger.info("PCA whitening: %d directions hold %.1f %% of the variance", dim, 100 * share)
         if self.missed_variance:
             logger.warning(
                 "PCA whitening: %d samples did not fit `memory_limit`, so this fit is approximate: any direction's "

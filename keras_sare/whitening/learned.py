@@ -30,6 +30,8 @@ def fit_learned_whitening(
     all descriptors: P = S^-1/2 V, where V are the eigenvectors of S^-1/2 T S^-1/2 by falling eigenvalue. So
     P^T S P = 1 and P^T T P is diagonal.
 
+    Images that results are reported for must not be among the descriptors: see `warn_of_overlap`.
+
     Directions in which no descriptor varies (channels that are always zero) are left out. S must have full rank in the
     others: few pairs say nothing about many directions, and dividing by what is zero only for lack of pairs would put
     noise first. Then fit on more pairs, or within the first `principal` directions of T only (PCA, then Lw), or give
@@ -119,6 +121,11 @@ def _check_pairs_suffice(spread: np.ndarray, mean: np.ndarray, pairs: int, epsil
     """Checks the eigenvalues of S + epsilon 1."""
     directions, rank = len(spread), rank_of(spread - epsilon, mean)
     least = max(EPSILON_THRESHOLD * spread[0], 1e-10)
+    if rank == 0:
+        raise ValueError(
+            f"`queries` and `positives` must pair images that differ: the descriptors of all {pairs} pairs are equal. "
+            "Look for copies of images, or for a model that gives one descriptor for all."
+        )
     if rank < directions and epsilon < EPSILON_THRESHOLD * spread[0]:
         raise ValueError(
             f"`queries` and `positives` must differ in all {directions} directions in which the descriptors vary, but "

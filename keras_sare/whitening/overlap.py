@@ -63,7 +63,7 @@ def _identities(fitted_on: Any, evaluated_on: Any) -> tuple[set[Hashable], list[
 
 def _names(images: Any) -> list[Hashable]:
     entries = images.tolist() if isinstance(images, np.ndarray) else images
-    return [os.fspath(entry) if isinstance(entry, os.PathLike) else entry for entry in entries]
+    return [os.fsdecode(entry) if isinstance(entry, os.PathLike | bytes) else entry for entry in entries]
 
 
 def _digests(descriptors: np.ndarray) -> list[Hashable]:

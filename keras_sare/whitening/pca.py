@@ -33,6 +33,8 @@ def fit_pca_whitening(
 
     Covariance over n - 1, in double precision; each direction is divided by sqrt(variance + 1e-9). With fewer samples
     than features the eigenvectors come from the n x n Gram matrix of the centred samples instead (the dual problem).
+
+    Descriptors of images that results are reported for must not be among them: see `warn_of_overlap`.
     For descriptors that come in batches see `IncrementalPCAWhitening`.
 
     Args:

@@ -20,7 +20,7 @@ class Scatter(Protocol):
         """Adds rows, float64 `[n, D]`."""
 
     def whiten(self, count: int, dim: int, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Returns projection `[D, dim]`, variances and the share they hold. The scatter is used up."""
+        """Returns projection `[D, dim]`, variances and the share they hold. The D x D matrix is used up."""
 
 
 class FullScatter:

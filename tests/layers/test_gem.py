@@ -63,3 +63,12 @@ def test_exponent_is_a_weight_with_the_gradient_of_a_finite_difference():
 def test_bad_arguments_are_named(action, message):
     with pytest.raises(ValueError, match=message):
         action()
+
+
+@pytest.mark.parametrize("p", [0, -0.5])
+def test_exponent_that_training_drove_out_of_its_range_stays_a_mean(p):
+    layer, smallest = GeM(), GeM(p=0.01)
+    maps = np.abs(np.random.default_rng(0).normal(size=(2, 3, 4, 5))).astype("float32")
+    layer(maps)
+    layer.set_weights([np.array([p])])
+    np.testing.assert_array_equal(layer(maps), smallest(maps))

@@ -158,3 +158,11 @@ def test_gradients_are_finite_for_a_zero_feature_map():
 def test_bad_arguments_are_named(action, message):
     with pytest.raises(ValueError, match=message):
         action()
+
+
+@pytest.mark.parametrize(("centroids", "alpha"), [(np.ones((3, 6)), np.inf), (np.full((3, 6), np.nan), 1.0)])
+def test_clusters_that_would_make_every_descriptor_nan_are_refused(centroids, alpha):
+    layer = NetVLAD(3)
+    layer.build((None, 4, 4, 6))
+    with pytest.raises(ValueError, match="`alpha` must be greater than 0 and finite, and so must `centroids` be"):
+        layer.set_clusters(centroids, alpha)

@@ -14,11 +14,19 @@ POOLINGS = {
     "GeM": GeM,
     "GeM per channel": lambda **kwargs: GeM(per_channel=True, **kwargs),
     "RMAC": RMAC,
-    "RMAC whitened": lambda **kwargs: RMAC(whitening_dim=4, include_global=True, **kwargs),
+    "RMAC whitened": lambda **kwargs: whitened_rmac(**kwargs),
     "CroW": CroW,
     "NetVLAD": lambda **kwargs: NetVLAD(3, **kwargs),
     "NetVLAD v2": lambda **kwargs: NetVLAD(3, "vladv2", **kwargs),
 }
+
+
+def whitened_rmac(**kwargs):
+    layer = RMAC(whitening_dim=4, include_global=True, **kwargs)
+    layer.build((None, None, None, CHANNELS))
+    rng = np.random.default_rng(2)
+    layer.set_projection(rng.normal(size=(CHANNELS, 4)), rng.normal(size=4))
+    return layer
 
 
 @pytest.fixture(params=POOLINGS)
@@ -55,7 +63,8 @@ def test_model_round_trips_through_a_keras_file_with_its_settings_and_weights(po
 
 def test_graph_for_unknown_sizes_equals_eager_computation(pooling):
     layer = pooling()
-    layer.build((None, None, None, CHANNELS))
+    if not layer.built:
+        layer.build((None, None, None, CHANNELS))
     graph = tf.function(layer, [tf.TensorSpec((None, None, None, CHANNELS))], autograph=False)
     for size in ((6, 9), (8, 3), (1, 4), (1, 1)):
         np.testing.assert_allclose(graph(maps(2, *size)), layer(maps(2, *size)), atol=1e-6)
@@ -104,3 +113,16 @@ def test_global_pooling_without_normalisation_gives_the_same_direction(layer):
     norms = np.linalg.norm(raw, axis=1, keepdims=True)
     assert norms.min() > 2
     np.testing.assert_allclose(raw / norms, unit, rtol=1e-5)
+
+
+def test_float64_policy_computes_in_float64_whatever_comes_in(pooling):
+    layer = pooling(dtype="float64")
+    assert layer(maps()).dtype == "float64"
+    assert {weight.dtype for weight in layer.weights} <= {"float64"}
+    assert layer.compute_output_spec(keras.Input((6, 9, CHANNELS))).dtype == "float64"
+
+
+def test_weights_of_a_half_precision_policy_are_float32(pooling):
+    layer = pooling(dtype="float16")
+    assert layer(maps().astype("float16")).dtype == "float32"
+    assert {weight.dtype for weight in layer.weights} <= {"float32"}

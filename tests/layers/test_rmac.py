@@ -82,7 +82,7 @@ def test_one_level_of_a_square_map_is_mac():
 
 def test_whitening_is_applied_to_every_region_before_the_sum():
     layer = whitened()
-    projection, bias = layer.get_weights()
+    projection, bias, _ = layer.get_weights()
     expected = naive_rmac(feature_maps(), region_grid(7, 10), projection, bias)
     np.testing.assert_allclose(layer(feature_maps()), expected, atol=1e-11)
 

@@ -15,7 +15,7 @@ def whitening(dim, **kwargs):
 
 def test_projects_and_normalises():
     x = np.random.default_rng(1).normal(size=(3, 6)).astype("float32")
-    projection, bias = whitening(5).get_weights()
+    projection, bias, _ = whitening(5).get_weights()
     expected = x @ projection + bias
     np.testing.assert_allclose(
         whitening(5)(x), expected / np.linalg.norm(expected, axis=1, keepdims=True), rtol=1e-5, atol=1e-6
@@ -32,7 +32,42 @@ def test_fitted_projection_is_never_trained():
     layer = whitening(3)
     layer.trainable = True
     assert layer.trainable_variables == []
-    assert len(layer.non_trainable_variables) == 2
+    assert len(layer.non_trainable_variables) == 3
+
+
+def strongly_correlated(rows=400, channels=64):
+    """Unit descriptors that are nearly all alike, with variances that fall by powers: x P and b nearly cancel."""
+    rng = np.random.default_rng(3)
+    x = 1 + 0.02 * rng.normal(size=(rows, channels)) * np.arange(1, channels + 1) ** -1.5
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32").astype("float64")
+
+
+def test_mean_that_is_subtracted_first_keeps_the_digits_that_cancel():
+    x = strongly_correlated()
+    mean = x.mean(axis=0)
+    variances, directions = np.linalg.eigh(np.cov(x.T))
+    projection = (directions / np.sqrt(variances))[:, ::-1][:, :32]
+    exact = (x - mean) @ projection
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+
+    def error(*mean):
+        layer = Whitening(32)
+        layer.build((None, 64))
+        layer.set_projection(projection, -x.mean(axis=0) @ projection, *mean)
+        return np.abs(layer(x.astype("float32")) - exact).max()
+
+    assert error(mean) < 0.02 * error()
+    layer = Whitening(32)
+    layer.build((None, 64))
+    layer.set_projection(projection, -mean @ projection, mean)
+    np.testing.assert_allclose(layer.folded_bias(), -mean @ projection, rtol=1e-4, atol=1e-2)
+
+
+def test_weights_of_a_half_precision_layer_keep_the_range_of_a_learned_whitening():
+    layer = Whitening(2, dtype="float16")
+    layer.build((None, 3))
+    layer.set_projection(np.full((3, 2), 1e6), np.zeros(2))
+    np.testing.assert_allclose(layer(np.eye(3, dtype="float16")), np.full((3, 2), 2**-0.5), rtol=1e-6)
 
 
 def test_end_to_end_projection_is_trained_unless_frozen():
@@ -97,6 +132,11 @@ def test_round_trips_through_a_keras_file(tmp_path, end_to_end):
         (lambda: Whitening(8, end_to_end=True).build((None, None)), r"Received: input_shape=\(None, None\)"),
         (lambda: Whitening(2).set_projection(np.ones((6, 2)), np.ones(2)), "needs a built layer"),
         (lambda: whitening(3).set_projection(np.ones((6, 2)), np.ones(2)), r"`projection` must be \[6, 3 or more\]"),
+        (
+            lambda: whitening(1).set_projection(np.full((6, 1), np.nan), np.ones(1)),
+            "`projection` and `bias` must be",
+        ),
+        (lambda: whitening(1).set_projection(np.ones((6, 1)), np.ones(1), np.ones(5)), r"`mean` must be \[6\]"),
     ],
 )
 def test_bad_arguments_are_named(action, message):

@@ -20,7 +20,11 @@ MASK = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0
 
 def every_loss() -> dict[str, TupleLoss]:
     """Each loss with each scale, by name."""
-    losses: dict[str, TupleLoss] = {"sare-sum": SARELoss(reduction="sum")}
+    losses: dict[str, TupleLoss] = {
+        f"{loss.name}-{reduction}": loss.__class__(reduction=reduction)
+        for loss in (SARELoss(), TripletLoss(), ContrastiveLoss(), MultiSimilarityLoss(), InfoNCELoss())
+        for reduction in ("sum", "mean")
+    }
     for scale in ("tuple", "deepibl"):
         for kernel in ("gaussian", "cauchy", "exponential"):
             for mode in ("independent", "joint"):

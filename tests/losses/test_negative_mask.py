@@ -162,3 +162,10 @@ def test_a_mask_of_another_shape_is_refused(loss: TupleLoss, shape: tuple[int, .
     message = r"`y_true` must .*\[batch, negatives\].* Received: y_true.shape=\(" + ", ".join(map(str, shape))
     with pytest.raises(ValueError, match=message + r"\) with 3 negatives"):
         loss(np.ones(shape), unit_tuples())
+
+
+def test_mask_of_keras_on_the_embeddings_is_refused():
+    """With as many tuples as embeddings in each it would be multiplied with the wrong things in silence."""
+    embeddings = keras.layers.Masking()(np.ones((5, 5, 4), "float32"))
+    with pytest.raises(ValueError, match=r"`y_pred` must not carry a mask of Keras.*of shape \(5, 5\)"):
+        SARELoss()(np.zeros(5), embeddings)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -158,9 +160,9 @@ def test_convolutions_of_a_file_arrive_in_the_layers_in_order(tmp_path):
 
 
 def test_weights_saved_from_a_model_are_loaded_into_the_same_preset(tmp_path):
-    source = build("vgg16_netvlad", weights=None, clusters=4)
+    source = build("vgg16_netvlad", weights=None, clusters=4, preprocessing="torch")
     source.save_weights(tmp_path / "trained.weights.h5")
-    model = build("vgg16_netvlad", weights=tmp_path / "trained.weights.h5", clusters=4)
+    model = build("vgg16_netvlad", weights=tmp_path / "trained.weights.h5", clusters=4, preprocessing="torch")
     np.testing.assert_array_equal(model(photos()), source(photos()))
 
 
@@ -170,7 +172,21 @@ def test_weights_saved_with_another_number_of_clusters_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="`weights` must be a file that `save_weights` wrote from the preset 'vgg16_netvlad'"
     ):
-        build("vgg16_netvlad", weights=tmp_path / "trained.weights.h5", clusters=5)
+        build("vgg16_netvlad", weights=tmp_path / "trained.weights.h5", clusters=5, preprocessing="caffe")
+
+
+def test_own_weights_that_do_not_say_what_they_want_need_the_preprocessing():
+    with pytest.raises(ValueError, match="`preprocessing` must be given for own weights of vgg16.*weights='a.weights"):
+        build("vgg16_mac", weights="a.weights.h5")
+
+
+@pytest.mark.parametrize(("content", "error"), [(None, FileNotFoundError), (b"no HDF5", ValueError)])
+def test_own_weights_that_cannot_be_read_are_named(tmp_path, content, error):
+    path = tmp_path / "own.weights.h5"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(error, match=r"`weights` must .* Received: weights='.*own.weights.h5'"):
+        build("alexnet_mac", weights=path)
 
 
 def imported(backbone, layers, torchvision=True):
@@ -192,6 +208,14 @@ def test_backbone_of_another_framework_arrives_by_layer_with_its_variant_and_pre
     model = build("resnet50_netvlad", weights="resnet50.pth", clusters=2)  # What lies behind the cut is left over.
     cut = [keras.Model(one.input, one.get_layer("conv4_block6_out").output) for one in (model, source)]
     np.testing.assert_array_equal(cut[0](photos(64)), cut[1](photos(64)))
+
+
+def test_parts_that_a_file_holds_beside_its_backbone_are_not_dropped_in_silence(read_as):
+    source = build("alexnet_mac", weights=None)
+    layers = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
+    read_as(replace(imported("alexnet", layers), pooling="gem"))
+    with pytest.warns(UserWarning, match="Only the backbone is taken of 'a.pth.tar', which holds gem too"):
+        build("alexnet_mac", weights="a.pth.tar")
 
 
 def test_backbone_of_another_kind_is_refused(read_as):

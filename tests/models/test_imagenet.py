@@ -184,7 +184,12 @@ def test_file_of_another_network_is_refused_by_the_number_of_layers(tmp_path, co
             "`weights` must hold the layers of vgg16 .* as keras.applications stores them",
         ),
         ("text.npz", b"hello", ValueError, "`weights` must hold the layers of vgg16"),
-        ("weights.onnx", b"hello", ValueError, r"`weights` must be a .h5, .npz, .weights.h5, .pth, .pt or .mat file"),
+        (
+            "weights.onnx",
+            b"hello",
+            ValueError,
+            r"`weights` must be a .h5, .npz, .weights.h5, .pth, .pth.tar",
+        ),
     ],
 )
 def test_file_that_is_no_weights_file_is_refused(tmp_path, name, content, error, message):

@@ -99,11 +99,24 @@ def test_dimension_that_the_model_does_not_have_is_refused_before_training(flag_
     assert not (tmp_path / "run").exists()
 
 
-def test_whitening_fitted_on_images_that_are_tested_warns(flag_values):
+def test_whitening_fitted_on_images_that_are_tested_warns_before_training(flag_values, monkeypatch):
+    class Reached(Exception):
+        """The run goes on after the warning."""
+
+    def built(*_, **__):
+        raise Reached
+
     splits = pitts.open_splits(flag_values.root)
-    with pytest.warns(UserWarning, match="images evaluated on .* are among the .* that whitening was fitted on"):
-        pitts._warn_of_overlap(splits["test"], splits["test"])
-    pitts._warn_of_overlap(splits["train"], splits["test"])  # Warnings are errors in these tests.
+    flag_values.dim = 4
+    monkeypatch.setattr(pitts.models, "build", built)
+    with pytest.raises(Reached):
+        pitts.train()  # Warnings are errors in these tests.
+    monkeypatch.setattr(pitts, "open_splits", lambda *_: {**splits, "test": splits["train"]})
+    with (
+        pytest.warns(UserWarning, match="images evaluated on .* are among the .* that whitening was fitted on"),
+        pytest.raises(Reached),
+    ):
+        pitts.train()
 
 
 def test_image_size_needs_both_numbers(flag_values, tmp_path):

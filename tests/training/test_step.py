@@ -61,3 +61,9 @@ def test_loss_is_the_mean_over_tuples_before_the_update(make_model):
     losses, _ = run(make_model, tf.distribute.get_strategy(), SARELoss())
     assert losses[0] == pytest.approx(float(tf.reduce_mean(SARELoss().call(None, embeddings))), rel=1e-5)
     assert losses[-1] < losses[0]
+
+
+def test_loss_that_is_reduced_otherwise_is_refused(make_model):
+    strategy = tf.distribute.get_strategy()
+    with pytest.raises(ValueError, match="`loss` must have the reduction .* Received: loss.reduction='sum'"):
+        make_train_step(strategy, make_model(strategy), SARELoss(reduction="sum"), keras.optimizers.SGD(), 0.0)

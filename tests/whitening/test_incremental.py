@@ -215,7 +215,7 @@ def test_too_few_samples_name_the_largest_dimension(draw):
     whitening = IncrementalPCAWhitening(20)
     whitening.update(draw(20, 50))
 
-    with pytest.raises(ValueError, match=r"`dim` must be at most 19, .*dim=20 after 20 samples of width 50"):
+    with pytest.raises(ValueError, match=r"`dim` must be at most 19 .*dim=20 after 20 samples of width 50"):
         whitening.finish()
     whitening.update(draw(20, 50, seed=1))
     assert whitening.finish().projection.shape == (50, 20)
@@ -238,3 +238,22 @@ def test_a_finished_fit_takes_nothing_more(draw):
     for use in (whitening.finish, lambda: whitening.update(draw(60, 50))):
         with pytest.raises(RuntimeError, match="finished: fit on further descriptors with a new one"):
             use()
+
+
+def test_stream_of_too_few_different_rows_goes_on_with_more_or_fewer_dimensions(draw):
+    repeated = np.tile(draw(8, 50), (3, 1))
+    whitening = IncrementalPCAWhitening(10)
+    whitening.update(repeated)
+    with pytest.raises(ValueError, match="`dim` must be at most 7, the number of directions"):
+        whitening.finish()
+
+    _assert_same_fit(whitening.finish(dim=5), fit_pca_whitening(repeated, 5))
+
+
+def test_stream_of_which_only_the_matrix_is_left_says_that_it_is_used_up(draw):
+    whitening = IncrementalPCAWhitening(10)
+    whitening.update(np.tile(draw(8, 50), (20, 1)))
+    with pytest.raises(ValueError, match="`dim` must be at most 7.*The fit is used up: read the descriptors again"):
+        whitening.finish()
+    with pytest.raises(RuntimeError, match="finished"):
+        whitening.finish(dim=5)

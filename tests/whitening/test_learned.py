@@ -220,3 +220,9 @@ def test_descriptors_of_a_wrong_shape_are_refused():
 def test_equal_descriptors_have_no_direction():
     with pytest.raises(ValueError, match="`principal` must be between 1 and 0"):
         fit_learned_whitening(np.ones((9, 3)), [0], [1])
+
+
+def test_pairs_that_do_not_differ_at_all_are_refused():
+    x = np.repeat(np.random.default_rng(0).normal(size=(20, 6)), 2, axis=0)
+    with pytest.raises(ValueError, match="must pair images that differ: the descriptors of all 20 pairs are equal"):
+        fit_learned_whitening(x, np.arange(0, 40, 2), np.arange(1, 40, 2))

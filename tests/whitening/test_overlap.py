@@ -89,3 +89,8 @@ def test_names_and_descriptors_are_not_compared(fitted_on, evaluated_on):
         evaluated_on = np.zeros((3, 4))
     with pytest.raises(ValueError, match=r"must both be \[n\] names or both \[n, D\] descriptors of one width"):
         warn_of_overlap(fitted_on, evaluated_on)
+
+
+def test_paths_are_the_same_as_bytes_and_as_text():
+    with pytest.warns(UserWarning, match="1 of the 2 images"):
+        warn_of_overlap(np.array([b"a"]), np.array(["a", "b"]))

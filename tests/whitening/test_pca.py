@@ -18,7 +18,7 @@ def test_shapes_and_dtypes(draw):
     assert (whitening.mean.shape, whitening.mean.dtype) == ((50,), np.float64)
     assert (whitening.projection.shape, whitening.projection.dtype) == ((50, 7), np.float32)
     assert (whitening.eigenvalues.shape, whitening.eigenvalues.dtype) == ((7,), np.float64)
-    assert (whitening.bias.shape, whitening.bias.dtype) == ((7,), np.float32)
+    assert (whitening.bias.shape, whitening.bias.dtype) == ((7,), np.float64)
 
 
 @pytest.mark.parametrize("shape", [DUAL, PRIMAL, (40, 40)])
