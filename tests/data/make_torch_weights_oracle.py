@@ -14,7 +14,8 @@ convolutions and random numbers, see torch_weights_parameters.py. What it writes
 * `<case>/meta`: JSON of what cirtorch stores beside it;
 
 and `photos`, the SHA-256 of the photographs. Beside it come torch_weights_zip.pth and torch_weights_legacy.pth, small
-files by `torch.save` in both of its formats.
+files by `torch.save` in both of its formats, torch_weights_network.pth, a whole network by `torch.save`, and
+torch_weights_program.pth, a TorchScript program.
 """
 
 import argparse
@@ -23,9 +24,11 @@ import configparser
 import functools
 import hashlib
 import importlib
+import io
 import json
 import sys
 import types
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -188,7 +191,7 @@ def save_small_files() -> None:
         transposed=table.T,
         row=table[2],
         column=table[:, 1],
-        expanded=torch.ones(1).expand(3),
+        expanded=torch.arange(3.0).expand(1, 3),
         half=torch.tensor([1.5, -2.0]).half(),
         bfloat16=torch.tensor([1.5, -2.0]).bfloat16(),
         double=torch.ones(2, dtype=torch.float64) / 3,
@@ -215,6 +218,23 @@ def save_small_files() -> None:
     torch.save(content, HERE / "torch_weights_legacy.pth", _use_new_zipfile_serialization=False)
 
 
+def save_what_is_not_weights() -> None:
+    """Writes the other two kinds of files that people take for weights."""
+    torch.manual_seed(0)
+    network = torch.nn.Linear(3, 2)
+    torch.save(network, HERE / "torch_weights_network.pth")
+    program = io.BytesIO()
+    torch.jit.save(torch.jit.script(network), program)
+    with (
+        zipfile.ZipFile(program) as archive,
+        zipfile.ZipFile(HERE / "torch_weights_program.pth", "w") as target,
+    ):
+        for info in archive.infolist():
+            # The places of the source code, which depend on the installation.
+            if not info.filename.endswith(".debug_pkl"):
+                target.writestr(info, archive.read(info))
+
+
 def main() -> None:
     """Writes the files beside this one."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -223,6 +243,7 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_num_threads(1)
     save_small_files()
+    save_what_is_not_weights()
     # What the projects want these for is not run here; nor are weights downloaded.
     sys.modules |= {name: mock.MagicMock() for name in ABSENT}
     for name in NETWORKS:

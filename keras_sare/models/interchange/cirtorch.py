@@ -1,5 +1,6 @@
 """Networks of cnnimageretrieval-pytorch (cirtorch)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,12 @@ def read(state: StateDict, whitening: tuple[str, str] | None = None) -> Imported
             scale or of several. None for none; a network that was trained with its whitening has it among its weights.
 
     Raises:
-        ValueError: an array is missing, unknown or has an odd shape, there is no such whitening, or the network has
-            parts that no layer here has: whitening of local descriptors, regional pooling other than MAC's.
+        ValueError: an array is missing, unknown or has an odd shape, there is no mean or std, there is no such
+            whitening, or the network has parts that no layer here has: whitening of local descriptors, regional pooling
+            other than MAC's.
     """
     meta = state.meta["meta"]
+    preprocessing = {part: _of_colours(meta, part, state.path) for part in ("mean", "std")}
     backbone = read_backbone(state, "features.")
     layers = dict(backbone.layers)
     channels = backbone.channels
@@ -52,7 +55,7 @@ def read(state: StateDict, whitening: tuple[str, str] | None = None) -> Imported
         layout="cirtorch",
         backbone=backbone.name,
         torchvision=True,
-        preprocessing={part: tuple(255.0 * float(value) for value in meta[part]) for part in ("mean", "std")},
+        preprocessing=preprocessing,
         layers=layers,
         pooling=pooling,
         options=options,
@@ -63,8 +66,20 @@ def read(state: StateDict, whitening: tuple[str, str] | None = None) -> Imported
     )
 
 
+def _of_colours(meta: Mapping[str, Any], part: str, path: str) -> tuple[float, ...]:
+    values: Any = meta.get(part)
+    values = values.tolist() if isinstance(values, np.ndarray) else values
+    numbers = isinstance(values, list | tuple) and all(isinstance(v, float | int | np.number) for v in values)
+    if not numbers or len(values) != 3:
+        raise ValueError(
+            f"`path` must be a file whose meta has a {part!r} of three numbers, in 0..1. "
+            f"Received: {part}={values!r}, path={path!r}"
+        )
+    return tuple(255.0 * float(value) for value in values)
+
+
 def _pooling(state: StateDict, meta: dict[str, Any], channels: int) -> tuple[str, dict[str, Any], list[np.ndarray]]:
-    name, regional = meta["pooling"], meta.get("regional", False)
+    name, regional = str(meta["pooling"]), meta.get("regional", False)
     if name not in POOLINGS or meta.get("local_whitening", False) or (regional and name != "mac"):
         raise ValueError(
             f"`path` must be a file with one of the poolings {', '.join(POOLINGS)}, regional only for mac, and without "
@@ -73,7 +88,8 @@ def _pooling(state: StateDict, meta: dict[str, Any], channels: int) -> tuple[str
         )
     if regional:
         weights = read_projection(state, "pool.whiten.", channels)
-        return "rmac", {"include_global": True, "whitening_dim": len(weights[1])}, weights
+        no_mean = np.zeros(channels, "float32")
+        return "rmac", {"include_global": True, "whitening_dim": len(weights[1])}, [*weights, no_mean]
     if name in ("gem", "gemmp"):
         exponents = state.take("pool.p", channels if name == "gemmp" else 1)
         return "gem", {"per_channel": name == "gemmp"}, [exponents]
@@ -81,11 +97,18 @@ def _pooling(state: StateDict, meta: dict[str, Any], channels: int) -> tuple[str
 
 
 def _learned_whitening(meta: dict[str, Any], which: tuple[str, str], channels: int) -> list[np.ndarray]:
-    available = [(data, scales) for data, kinds in meta.get("Lw", {}).items() for scales in kinds]
+    learned = meta.get("Lw")
+    kinds_of = {k: v for k, v in learned.items() if isinstance(v, Mapping)} if isinstance(learned, Mapping) else {}
+    available = [
+        (data, scales)
+        for data, kinds in kinds_of.items()
+        for scales, found in kinds.items()
+        if isinstance(found, Mapping) and {"m", "P"} <= set(found)
+    ]
     if tuple(which) not in available:
         raise ValueError(f"`whitening` must be one of {available or 'none at all'}. Received: whitening={which}")
     data, scales = which
-    mean, projection = (np.asarray(meta["Lw"][data][scales][part], "float64") for part in ("m", "P"))
+    mean, projection = (np.asarray(kinds_of[data][scales][part], "float64") for part in ("m", "P"))
     if projection.shape[1:] != (channels,) or mean.size != channels:
         raise ValueError(
             f"`whitening` must be one for {channels} channels. "

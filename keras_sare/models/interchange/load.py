@@ -156,7 +156,8 @@ def save_weights_as(model: keras.Model, path: str | os.PathLike[str], layout: st
     """Writes a model in the layout of another project, so that its code loads it.
 
     What comes back from `load_weights_from` is the same to the last bit where the preprocessing subtracts a mean only;
-    another standard deviation is divided into the first convolution, which rounds.
+    another standard deviation is divided into the first convolution, which rounds, and so does the mean of a whitening
+    fitted here, which becomes part of its bias.
 
     Args:
         model: VGG16 with NetVLAD of the method `vlad_preL2_intra`, with or without whitening.
@@ -188,8 +189,8 @@ def _read(path: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple[Imp
         return matconvnet.read(path), None
     if not is_torch_file(path):
         raise ValueError(
-            "`path` must be a file of `torch.save`, a .mat file or a checkpoint of TensorFlow 1. "
-            f"Received: path={str(path)!r}"
+            "`path` must be a file of `torch.save`, a .mat file or a checkpoint of TensorFlow 1; weights in HDF5 (.h5) "
+            f"are for `build(weights=...)`. Received: path={str(path)!r}"
         )
     state = StateDict(read_torch(path), str(path))
     layout = next((layout for layout in LAYOUTS if layout.matches(state)), None)

@@ -14,16 +14,28 @@ import numpy as np
 from keras_sare.models.interchange.imported import ImportedWeights
 from keras_sare.models.interchange.matconvnet_export import write
 from keras_sare.models.interchange.matlab_file import read_matlab
+from keras_sare.models.interchange.matlab_objects import MatlabObject
 from keras_sare.models.interchange.vgg16_netvlad import CONVOLUTIONS, from_channel_major
 
 __all__ = ["read", "write"]
 
 _SETTINGS: dict[str, dict[str, Any]] = {
-    "conv": {"pad": 1, "stride": 1},
+    "conv": {"pad": 1, "stride": 1, "dilate": 1},
     "relu": {"leak": 0},
     "pool": {"method": "max", "pool": 2, "stride": 2, "pad": 0},
 }
-"""What VGG16's layers must say, where they say anything."""
+"""What VGG16's layers must say."""
+
+_DEFAULTS = {"pad": 0, "stride": 1, "dilate": 1, "leak": 0, "method": "max", "pool": None}
+"""What MatConvNet takes where a layer does not say."""
+
+_CUSTOM = {
+    "vlad": (("layerVLAD", "layerVLADv2"), ("vlad:core", "VLAD")),
+    "max": (("layerTotalMaxPool",), ("max:core", "maxTotal")),
+    "avg": (("layerTotalAvgPool",), ("avg:core", "avgTotal")),
+    "l2": (("layerWholeL2Normalize",), ("postL2", "finalL2", "wholeL2")),
+}
+"""Classes of NetVLAD's layers, and the names by which they are known once they are structs."""
 
 
 def read(path: str | os.PathLike[str]) -> ImportedWeights:
@@ -111,10 +123,22 @@ def _check_vgg16(layers: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bo
     if found not in (expected, expected[:-1]):
         raise ValueError(f"it has the layers {found} where VGG16 has {expected}")
     for layer in layers:
-        for key, value in _SETTINGS[_kind(layer)].items():
-            if np.any(np.asarray(layer.get(key, value)) != value):
-                raise ValueError(f"its layer {layer.get('name')} has {key} {layer[key]} where VGG16 has {value}")
+        _check_settings(layer, _SETTINGS[_kind(layer)], "VGG16")
     return convolutions, found == expected
+
+
+def _check_settings(layer: dict[str, Any], settings: dict[str, Any], whose: str) -> None:
+    for key, value in settings.items():
+        found = layer.get(key, _DEFAULTS[key])
+        if not np.size(found) or np.any(np.asarray(found) != value):
+            raise ValueError(f"its layer {layer.get('name')} has {key} {found} where {whose} has {value}")
+
+
+def _is_custom(layer: dict[str, Any], what: str) -> bool:
+    classes, names = _CUSTOM[what]
+    if isinstance(layer, MatlabObject):
+        return layer.class_name in classes
+    return _kind(layer) == "custom" and layer.get("name") in names
 
 
 def _weights(layer: dict[str, Any]) -> list[np.ndarray]:
@@ -143,19 +167,24 @@ def _average_image(net: dict[str, Any]) -> tuple[float, ...]:
 def _head(layers: list[dict[str, Any]], channels: int) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
     """Fields of `ImportedWeights` that the layers after the backbone determine, and their weights by name."""
     rest = list(layers)
-    pre_l2 = _take_normalisation(rest)
+    pre_l2 = _take_normalisation(rest, channels)
     core = rest.pop(0) if rest else {}
-    intra = _take_normalisation(rest)
+    intra = _take_normalisation(rest, channels)
     finals = [rest.pop(0)] if rest else []
     projection = rest.pop(0) if rest and _kind(rest[0]) == "conv" else None
     finals += [rest.pop(0)] if projection and rest else []
-    customs = all(_kind(layer) == "custom" for layer in (core, *finals))
-    if rest or not customs or len(finals) != (2 if projection else 1):
+    l2 = all(_is_custom(layer, "l2") for layer in finals)
+    if rest or not l2 or _kind(core) != "custom" or len(finals) != (2 if projection else 1):
         names = [layer.get("name") for layer in layers]
-        raise ValueError(f"it ends in the layers {names}, which NetVLAD does not make")
+        raise ValueError(
+            f"it ends in the layers {names}, which NetVLAD does not make: it ends in postL2, or postL2, WPCA, finalL2"
+        )
     fields, weights = _pooling(core, pre_l2, intra, channels)
     if projection:
         kernel, bias = _weights(projection)
+        _check_settings(projection, {"pad": 0, "stride": 1, "dilate": 1}, "NetVLAD")
+        if kernel.shape[:2] != (1, 1):
+            raise ValueError(f"its layer {projection.get('name')} has a kernel {kernel.shape}, not 1 x 1")
         clusters = fields["options"].get("clusters", 1)
         if kernel.shape[2] != clusters * channels:
             raise ValueError(
@@ -170,24 +199,28 @@ def _pooling(
     core: dict[str, Any], pre_l2: bool, intra: bool, channels: int
 ) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
     name, arrays = str(core.get("name")), core.get("weights") or []
-    if len(arrays) in (2, 3):
+    if len(arrays) in (2, 3) and _is_custom(core, "vlad"):
         weights = _clusters(arrays, channels)
         words = ["vlad" if len(arrays) == 2 else "vladv2", *["preL2"] * pre_l2, *["intra"] * intra]
         options = {"clusters": len(weights[1]), "method": "_".join(words)}
         return {"pooling": "netvlad", "options": options}, {"netvlad": weights}
-    pooling = {"max": "mac", "avg": "spoc"}.get(name[:3])
-    if pooling is None or intra:
+    pooling = "mac" if _is_custom(core, "max") else "spoc" if _is_custom(core, "avg") else None
+    if pooling is None or intra or arrays:
         raise ValueError(f"its layer {name} is none of the methods vlad, vladv2, max and avg")
     return {"pooling": pooling, "options": {}, "local_l2": pre_l2}, {}
 
 
-def _take_normalisation(layers: list[dict[str, Any]]) -> bool:
+def _take_normalisation(layers: list[dict[str, Any]], channels: int) -> bool:
     if not layers or _kind(layers[0]) != "normalize":
         return False
     layer = layers.pop(0)
-    # (channels, kappa, alpha, beta): x / (kappa + alpha * sum of squares) ^ beta.
-    if not np.allclose(np.ravel(layer.get("param", ()))[1:], (1e-12, 1, 0.5)):
-        raise ValueError(f"its layer {layer.get('name')} is no L2 normalisation: {layer.get('param')}")
+    # (window, kappa, alpha, beta): x / (kappa + alpha * sum of squares in the window) ^ beta. The window lies around
+    # each channel, so that it meets all of them only if it is twice as wide.
+    window, *rest = np.ravel(layer.get("param", 0)).tolist()
+    if window < 2 * channels or len(rest) != 3 or not np.allclose(rest, (1e-12, 1, 0.5), atol=0):
+        raise ValueError(
+            f"its layer {layer.get('name')} is no L2 normalisation of {channels} channels: {layer.get('param')}"
+        )
     return True
 
 

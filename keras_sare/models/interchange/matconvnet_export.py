@@ -36,17 +36,30 @@ def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
     names = [layer.name for layer in model.layers]
     method = getattr(model.get_layer("netvlad"), "method", None) if "netvlad" in names else None
     relu = "conv5_3" in names and model.get_layer("conv5_3").activation is not keras.activations.linear
-    parts = [name for name in names if name.startswith("conv") or name in ("preprocessing", "netvlad", "whitening")]
-    expected = ["preprocessing", *CONVOLUTIONS, "netvlad"]
-    if parts not in (expected, [*expected, "whitening"]) or method != "vlad_preL2_intra" or relu:
+    # The first is the input, which may have any name.
+    found, expected = names[1:], _chain()
+    single = len(model.inputs) == len(model.outputs) == 1
+    if found not in (expected, [*expected, "whitening"]) or method != "vlad_preL2_intra" or relu or not single:
+        unknown = [name for name in found if name not in (*expected, "whitening")]
+        missing = [name for name in expected if name not in found]
         raise ValueError(
-            "`model` must be vgg16_netvlad of the method vlad_preL2_intra, with or without whitening and without the "
-            f"ReLU of conv5_3: hloc reads no other. Received: model={model.name!r} with {parts}, method={method!r}, "
-            f"relu={relu}"
+            "`model` must be vgg16_netvlad of the method vlad_preL2_intra, with or without one whitening and without "
+            f"the ReLU of conv5_3: hloc reads no other. Received: model={model.name!r} with the further layers "
+            f"{unknown}, without the layers {missing}, method={method!r}, relu={relu}, "
+            f"{len(model.outputs)} output(s)"
         )
     network = {"layers": _cells(_layers(model)), "meta": _meta(model.get_layer("preprocessing"))}
     with atomic_path(path) as temporary:
         savemat(temporary, {"net": network}, appendmat=False, long_field_names=True)
+
+
+def _chain() -> list[str]:
+    names = ["preprocessing"]
+    for name in CONVOLUTIONS:
+        if name.endswith("_1") and name != "conv1_1":
+            names.append(f"pool{int(name[4]) - 1}")
+        names.append(name)
+    return [*names, "netvlad"]
 
 
 def _layers(model: keras.Model) -> list[dict[str, Any]]:
@@ -60,7 +73,7 @@ def _layers(model: keras.Model) -> list[dict[str, Any]]:
         _whole_l2("postL2"),
     ]
     if model.layers[-1].name == "whitening":
-        projection, bias = model.layers[-1].get_weights()
+        projection, bias = model.layers[-1].get_weights()[0], model.layers[-1].folded_bias()
         kernel = to_channel_major(projection, netvlad.clusters)[None, None]
         layers += [_convolution("WPCA", kernel, bias[:, None], pad=0), _whole_l2("finalL2")]
     return layers

@@ -1,5 +1,6 @@
 """MATLAB files as plain Python values."""
 
+import mmap
 import os
 import struct
 import zlib
@@ -18,6 +19,8 @@ _DAMAGED += (OSError, StopIteration, RuntimeError, struct.error, zlib.error)
 
 def read_matlab(path: str | os.PathLike[str], names: list[str] | None = None) -> dict[str, Any]:
     """Reads variables of a MATLAB file of version 5, 6, 7 or 7.3. Nothing in the file is executed.
+
+    Arrays may be read-only and lie in the file itself: do not overwrite it in place while they are in use.
 
     Args:
         path: the file.
@@ -49,7 +52,9 @@ def read_matlab(path: str | os.PathLike[str], names: list[str] | None = None) ->
         if hdf5:
             variables, table = read_v73(path, names)
         else:
-            variables, table, order = read_v5(path.read_bytes())
+            with path.open("rb") as file:
+                # The arrays are views of it: it closes with the last of them, and is no memory that must be kept.
+                variables, table, order = read_v5(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         objects = ObjectTable(table, order)
         return {name: objects.resolve(value) for name, value in variables.items() if names is None or name in names}
     except _DAMAGED as error:

@@ -40,6 +40,9 @@ class ObjectTable:
     def __init__(self, cells: Sequence[Any] | None, byteorder: str = "<") -> None:
         self._cells = cells or []
         self._u32 = f"{byteorder}u4"
+        # Values that several others refer to are resolved once: nested ten by ten, they would grow without limit.
+        self._resolved: dict[int, tuple[Any, Any]] = {}
+        self._made: dict[int, MatlabObject] = {}
         if cells is None:
             return
         index = np.asarray(cells[0], "uint8").tobytes(order="F")
@@ -53,10 +56,11 @@ class ObjectTable:
 
     def resolve(self, value: Any) -> Any:
         """Replaces references to objects anywhere in nested dicts and lists by the objects."""
-        if isinstance(value, dict):
-            return {key: self.resolve(part) for key, part in value.items()}
-        if isinstance(value, list):
-            return [self.resolve(part) for part in value]
+        if isinstance(value, dict | list):
+            if id(value) not in self._resolved:
+                # With the value itself, because its id is only its own as long as it lives.
+                self._resolved[id(value)] = value, self._resolve_parts(value)
+            return self._resolved[id(value)][1]
         if self._cells and _is_reference(value):
             reference = value.ravel(order="F")
             first = 2 + int(reference[1])
@@ -64,7 +68,17 @@ class ObjectTable:
             return objects[0] if len(objects) == 1 else objects
         return value
 
+    def _resolve_parts(self, value: dict[str, Any] | list[Any]) -> dict[str, Any] | list[Any]:
+        if isinstance(value, dict):
+            return {key: self.resolve(part) for key, part in value.items()}
+        return [self.resolve(part) for part in value]
+
     def _object(self, number: int) -> MatlabObject:
+        if number not in self._made:
+            self._made[number] = self._make(number)
+        return self._made[number]
+
+    def _make(self, number: int) -> MatlabObject:
         class_number, _, _, saved, plain, _ = (int(entry) for entry in self._objects[number])
         package, name = (int(entry) for entry in self._classes[class_number, :2])
         class_name = ".".join(self._names[part - 1] for part in (package, name) if part)

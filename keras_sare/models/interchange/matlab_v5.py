@@ -6,6 +6,7 @@ damaged file can crash the process in its compiled code. Here every length is ch
 Reference: MathWorks, "MAT-File Format", chapter 1.
 """
 
+import mmap
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _OLD_OBJECT, _CHAR, _OPAQUE = 1, 2, 3, 4, 17
 _LOGICAL, _COMPLEX = 0x0200, 0x0800
+_STEP = 65536
+"""Compressed bytes that are inflated at a time."""
 
 
-def read_v5(data: bytes) -> tuple[dict[str, Any], list[Any] | None, str]:
+def read_v5(data: bytes | mmap.mmap) -> tuple[dict[str, Any], list[Any] | None, str]:
     """Reads all variables of a file.
 
     Args:
@@ -38,25 +41,38 @@ def read_v5(data: bytes) -> tuple[dict[str, Any], list[Any] | None, str]:
     variables, table = {}, None
     for kind, payload in reader.elements(memoryview(data)[128:]):
         if kind == _COMPRESSED:
-            kind, payload = next(reader.elements(memoryview(_decompress(payload))))
-        if kind != _MATRIX:
-            raise ValueError(f"an element of type {kind} where a variable is expected")
-        name, value = reader.matrix(payload)
+            kind, payload = next(reader.elements(memoryview(_decompress(payload, order))))
+        name, value = reader.matrix(kind, payload)
         if name:
             variables[name] = value
         elif isinstance(value, np.ndarray) and value.dtype == np.uint8:
             # A file inside the file, with a header of eight bytes.
-            _, inner = next(reader.elements(memoryview(value.tobytes(order="F"))[8:]))
-            table = reader.matrix(inner)[1].get("MCOS")
+            inner = next(reader.elements(memoryview(value.tobytes(order="F"))[8:]))
+            table = reader.matrix(*inner)[1].get("MCOS")
     return variables, table if isinstance(table, list) else None, order
 
 
-def _decompress(payload: memoryview) -> bytes:
-    inflate = zlib.decompressobj()
-    data = inflate.decompress(payload)
-    if not inflate.eof:
+def _decompress(payload: memoryview, order: str) -> bytearray:
+    # A few bytes may inflate to gigabytes: what the variable says of itself comes first.
+    tag = zlib.decompressobj().decompress(payload[:_STEP], 8)
+    if len(tag) < 8:
+        raise ValueError("a compressed variable is cut")
+    kind, size = (int(word) for word in np.frombuffer(tag, f"{order}u4"))
+    _check_matrix(kind)
+    # One byte more, so that the end of the stream is seen.
+    inflate, data, limit = zlib.decompressobj(), bytearray(), 8 + size + 1
+    for start in range(0, len(payload), _STEP):
+        data += inflate.decompress(payload[start : start + _STEP], limit - len(data))
+        if inflate.eof or len(data) == limit:
+            break
+    else:
         raise ValueError("a compressed variable is cut")
     return data
+
+
+def _check_matrix(kind: int) -> None:
+    if kind != _MATRIX:
+        raise ValueError(f"an element of type {kind} where a variable is expected")
 
 
 @dataclass(frozen=True)
@@ -79,46 +95,47 @@ class _Reader:
             # Compressed elements alone are not padded to eight bytes.
             position = start + size if tag == _COMPRESSED else start + size + (-(start + size)) % 8
 
-    def matrix(self, payload: memoryview) -> tuple[str, Any]:
-        """Name and value of a matrix."""
+    def matrix(self, element: int, payload: memoryview) -> tuple[str, Any]:
+        """Name and value of a matrix; `element` is the type of the element that should be one."""
+        _check_matrix(element)
         if not len(payload):
             return "", np.empty((0, 0))
-        parts = iter([(kind, part) for kind, part in self.elements(payload)])
+        # One by one: a list of them would be many times as large as the file.
+        parts = self.elements(payload)
         flags = int(self._numbers(*next(parts))[0])
         kind = flags & 0xFF
         if kind == _OPAQUE:
-            (_, label), _, _, (_, metadata) = (next(parts) for _ in range(4))
-            return bytes(label).decode(), self.matrix(metadata)[1]
+            (_, label), _, _, metadata = (next(parts) for _ in range(4))
+            return bytes(label).decode(), self.matrix(*metadata)[1]
         shape = tuple(self._numbers(*next(parts)).tolist())
         name = bytes(next(parts)[1]).decode()
         if kind == _OLD_OBJECT:
             next(parts)  # the class's name
-        return name, self._value(kind, flags, shape, list(parts))
+        return name, self._value(kind, flags, shape, parts)
 
-    def _value(self, kind: int, flags: int, shape: tuple[int, ...], parts: list[tuple[int, memoryview]]) -> Any:
+    def _value(self, kind: int, flags: int, shape: tuple[int, ...], parts: Iterator[tuple[int, memoryview]]) -> Any:
         if kind == _CELL:
-            return [self.matrix(part)[1] for _, part in parts]
+            return [self.matrix(*part)[1] for part in parts]
         if kind in (_STRUCT, _OLD_OBJECT):
             return self._structs(shape, parts)
         if kind == _CHAR:
-            return strings(self._characters(*parts[0]).reshape(shape, order="F"))
+            return strings(self._characters(*next(parts)).reshape(shape, order="F"))
         if kind not in _CLASSES:
             return None
         dtype = np.dtype(_CLASSES[kind])
         if flags & _COMPLEX:
-            real, imaginary = (self._numbers(*part).astype(dtype) for part in parts[:2])
+            real, imaginary = (self._numbers(*next(parts)).astype(dtype) for _ in range(2))
             return (real + 1j * imaginary).reshape(shape, order="F")
-        numbers = self._numbers(*parts[0]).reshape(shape, order="F")
+        numbers = self._numbers(*next(parts)).reshape(shape, order="F")
         return numbers.astype(bool if flags & _LOGICAL else dtype, copy=False)
 
-    def _structs(self, shape: tuple[int, ...], parts: list[tuple[int, memoryview]]) -> Any:
-        width = int(self._numbers(*parts[0])[0])
-        text = bytes(parts[1][1])
+    def _structs(self, shape: tuple[int, ...], parts: Iterator[tuple[int, memoryview]]) -> Any:
+        width = int(self._numbers(*next(parts))[0])
+        text = bytes(next(parts)[1])
         fields = [text[start : start + width].split(b"\0")[0].decode() for start in range(0, len(text), width)]
         if not fields:
             return structs_without_fields(shape)
-        values = iter(parts[2:])
-        structs = [{field: self.matrix(next(values)[1])[1] for field in fields} for _ in range(int(np.prod(shape)))]
+        structs = [{field: self.matrix(*next(parts))[1] for field in fields} for _ in range(int(np.prod(shape)))]
         return structs[0] if len(structs) == 1 else structs
 
     def _numbers(self, kind: int, payload: memoryview) -> np.ndarray:
@@ -130,7 +147,7 @@ class _Reader:
         endian = "le" if self.order == "<" else "be"
         if kind in (16, 17, 18):
             encoding = {16: "utf-8", 17: f"utf-16-{endian}", 18: f"utf-32-{endian}"}[kind]
-            return np.array([ord(letter) for letter in bytes(payload).decode(encoding)], "u4")
+            return np.frombuffer(bytes(payload).decode(encoding).encode("utf-32-le"), "<u4")
         return self._numbers(kind, payload)
 
 
@@ -138,7 +155,9 @@ def strings(characters: np.ndarray) -> str | list[str]:
     """Text of a matrix of code points [rows, columns]: a string where there is one row or none, else one per row."""
     if not characters.size:
         return ""
-    rows = ["".join(map(chr, row)) for row in characters.reshape(len(characters), -1).tolist()]
+    # MATLAB may cut pairs of surrogates in two.
+    codes = characters.reshape(len(characters), -1).astype("<u4")
+    rows = [row.tobytes().decode("utf-32-le", "surrogatepass") for row in codes]
     return rows if len(rows) > 1 else rows[0]
 
 

@@ -4,15 +4,18 @@ Dimensions are stored in reverse. A cell array is an array of references, a stru
 group of arrays of references, text is uint16, an empty array stores its dimensions, and each says so in its attributes.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from keras_sare.models.interchange.hdf5 import checked_item, checked_reference, has_link, is_references
 from keras_sare.models.interchange.matlab_v5 import strings, structs_without_fields
 
 _NUMERIC = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+_MOST_REFERENCES = 1_000_000
 
 
 def read_v73(path: Path, names: list[str] | None) -> tuple[dict[str, Any], list[Any] | None]:
@@ -28,23 +31,59 @@ def read_v73(path: Path, names: list[str] | None) -> tuple[dict[str, Any], list[
 
     Raises:
         OSError: the file is cut or damaged.
+        ValueError: likewise, or it refers to other files, or claims more than it can hold.
     """
     with h5py.File(path, "r") as file:
         # MATLAB keeps what cells and objects refer to in groups whose names start with a hash.
         wanted = [name for name in file if not name.startswith("#") and (names is None or name in names)]
-        table = _convert(file["#subsystem#/MCOS"]) if "#subsystem#/MCOS" in file else None
-        return {name: _convert(file[name]) for name in wanted}, table
+        reader = _Reader()
+        objects = has_link(file, "#subsystem#") and has_link(checked_item(file, "#subsystem#"), "MCOS")
+        table = reader.value(checked_item(file, "#subsystem#/MCOS")) if objects else None
+        return {name: reader.value(checked_item(file, name)) for name in wanted}, table
 
 
-def _convert(item: h5py.Group | h5py.Dataset) -> Any:
+@dataclass
+class _Reader:
+    values: dict[int, Any] = field(default_factory=dict)
+    """By address: cells that refer to cells, ten by ten, would grow without limit if each were read again."""
+    references: int = 0
+
+    def value(self, item: h5py.Group | h5py.Dataset) -> Any:
+        address = h5py.h5o.get_info(item.id).addr
+        if address not in self.values:
+            self.values[address] = self._convert(item)
+        return self.values[address]
+
+    def _convert(self, item: h5py.Group | h5py.Dataset) -> Any:
+        if isinstance(item, h5py.Group):
+            known = _class(item) in ("struct", "") and "MATLAB_sparse" not in item.attrs
+            return self._struct(item) if known else None
+        if is_references(item) and not item.attrs.get("MATLAB_empty"):
+            self.references += item.size
+            if self.references > _MOST_REFERENCES:
+                raise ValueError(f"cells of more than {_MOST_REFERENCES} values")
+            return [self.value(checked_reference(item.file, reference)) for reference in item[()].ravel()]
+        return _array(item)
+
+    def _struct(self, group: h5py.Group) -> Any:
+        items = {name: checked_item(group, name) for name in group}
+        fields = {name: self.value(item) for name, item in items.items()}
+        # In an array of structs, and only there, the arrays of references carry no class.
+        if fields and all("MATLAB_class" not in item.attrs for item in items.values()):
+            columns = zip(*fields.values(), strict=True)
+            return [dict(zip(fields, values, strict=True)) for values in columns]
+        return fields
+
+
+def _class(item: h5py.Group | h5py.Dataset) -> str:
     kind = item.attrs.get("MATLAB_class", b"")
-    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-    if isinstance(item, h5py.Group):
-        return _struct(item) if kind in ("struct", "") and "MATLAB_sparse" not in item.attrs else None
+    return kind.decode() if isinstance(kind, bytes) else str(kind)
+
+
+def _array(item: h5py.Dataset) -> Any:
+    kind = _class(item)
     if item.attrs.get("MATLAB_empty"):
         return _empty(kind, tuple(item[()].astype(int).tolist()))
-    if item.dtype == h5py.ref_dtype:
-        return [_convert(item.file[reference]) for reference in item[()].ravel()]
     values = item[()].T
     if "MATLAB_object_decode" in item.attrs:
         return values if values.dtype == np.uint32 else None
@@ -55,15 +94,6 @@ def _convert(item: h5py.Group | h5py.Dataset) -> Any:
     if kind and kind not in _NUMERIC:
         return None
     return values["real"] + 1j * values["imag"] if values.dtype.names == ("real", "imag") else values
-
-
-def _struct(group: h5py.Group) -> Any:
-    fields = {name: _convert(item) for name, item in group.items()}
-    # In an array of structs, and only there, the arrays of references carry no class.
-    if fields and all("MATLAB_class" not in item.attrs for item in group.values()):
-        columns = zip(*fields.values(), strict=True)
-        return [dict(zip(fields, values, strict=True)) for values in columns]
-    return fields
 
 
 def _empty(kind: str, shape: tuple[int, ...]) -> Any:

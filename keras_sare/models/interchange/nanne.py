@@ -21,7 +21,7 @@ def read(state: StateDict) -> ImportedWeights:
     Patch-NetVLAD is its global descriptor.
 
     Raises:
-        ValueError: an array is missing, unknown or has an odd shape.
+        ValueError: an array is missing, unknown or has an odd shape, or there is a WPCA and no NetVLAD before it.
     """
     backbone = read_backbone(state, "encoder.")
     layers = dict(backbone.layers)
@@ -30,9 +30,13 @@ def read(state: StateDict) -> ImportedWeights:
         layers["netvlad"], options = read_netvlad(state, "pool.", backbone.channels)
         pooling = "netvlad"
     whitened = "WPCA.0.weight" in state
+    if whitened and pooling is None:
+        raise ValueError(
+            f"`path` must be a file with the NetVLAD layer (pool.*) whose descriptors WPCA.0.* whitens. "
+            f"Received: path={state.path!r}"
+        )
     if whitened:
-        channels = layers["netvlad"][1].size if pooling else backbone.channels
-        layers["whitening"] = read_projection(state, "WPCA.0.", channels)
+        layers["whitening"] = read_projection(state, "WPCA.0.", layers["netvlad"][1].size)
     state.finish()
     return ImportedWeights(
         layout="patch_netvlad" if whitened else "nanne",

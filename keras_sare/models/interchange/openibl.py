@@ -1,7 +1,6 @@
 """Checkpoints of OpenIBL: VGG16 and NetVLAD, with or without the PCA layer."""
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import h5py
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_sare.layers import ImagePreprocessing, NetVLAD, Whitening
+from keras_sare.models.interchange.hdf5 import checked_dataset
 from keras_sare.models.interchange.heads import read_netvlad, read_projection
 from keras_sare.models.interchange.imported import ImportedWeights
 from keras_sare.models.interchange.state_dict import StateDict
@@ -17,6 +17,12 @@ from keras_sare.models.interchange.torchvision import VGG16, read_backbone
 
 MEAN = (123.68, 116.779, 103.939)
 """RGB; its transform divides by 255, subtracts the mean over 255 and multiplies by 255 again."""
+
+_LAYERS = (
+    *("preprocessing", "conv1_1", "conv1_2", "pool1", "conv2_1", "conv2_2", "pool2", "conv3_1", "conv3_2", "conv3_3"),
+    *("pool3", "conv4_1", "conv4_2", "conv4_3", "pool4", "conv5_1", "conv5_2", "conv5_3", "netvlad"),
+)
+"""Of the model that is written, after its input; "whitening" may follow."""
 
 
 def matches(state: StateDict) -> bool:
@@ -76,8 +82,8 @@ def read_pca(path: str | os.PathLike[str], channels: int) -> list[np.ndarray]:
         raise FileNotFoundError(f"`pca` must name an existing file. Received: pca={os.fspath(path)!r}")
     try:
         with h5py.File(path) as file:
-            directions, variances, mean = (file[name][()] for name in ("U", "lams", "mu"))
-    except (OSError, KeyError) as error:
+            directions, variances, mean = (_numbers(file, name) for name in ("U", "lams", "mu"))
+    except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"`pca` must be an HDF5 file with U, lams and mu: {error}. Received: pca={os.fspath(path)!r}"
         ) from error
@@ -88,6 +94,13 @@ def read_pca(path: str | os.PathLike[str], channels: int) -> list[np.ndarray]:
         )
     projection = directions / np.sqrt(variances.reshape(1, -1))
     return [projection.astype("float32"), -(mean.reshape(-1) @ projection).astype("float32")]
+
+
+def _numbers(file: h5py.File, name: str) -> np.ndarray:
+    dataset = checked_dataset(file, name)
+    if dataset.dtype.kind not in "fiu":
+        raise ValueError(f"{name!r} holds {dataset.dtype} where numbers are expected")
+    return np.asarray(dataset[()])
 
 
 def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -117,25 +130,40 @@ def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
     if whitening is None:
         write_torch(path, {"state_dict": state, "epoch": 0, "best_recall5": 0.0})
         return
-    projection, bias = whitening.get_weights()
+    projection, bias = whitening.get_weights()[0], whitening.folded_bias()
     write_torch(path, state | {"pca_layer.weight": projection.T[:, :, None, None], "pca_layer.bias": bias})
 
 
 def _parts(model: keras.Model) -> tuple[ImagePreprocessing, NetVLAD, Whitening | None]:
-    layers: Mapping[str, keras.layers.Layer] = {layer.name: layer for layer in model.layers}
-    expected = ["preprocessing", *VGG16.values(), "netvlad"]
-    missing = [name for name in expected if name not in layers]
-    if missing:
-        raise ValueError(f"`model` must be a vgg16_netvlad; it has no layer {missing[0]}. Received: model={model.name}")
-    preprocessing, netvlad, whitening = layers["preprocessing"], layers["netvlad"], layers.get("whitening")
+    preprocessing, netvlad, whitening = _layers(model)
     mean = preprocessing.mean[::-1] if preprocessing.bgr else preprocessing.mean
     if not np.allclose(mean, MEAN, rtol=0, atol=1e-5) or set(preprocessing.std) != {1.0}:
         raise ValueError(
             f"`model` must subtract the mean {MEAN} and not divide, since OpenIBL's own preprocessing does that. "
             f"Received: mean={mean}, std={preprocessing.std}"
         )
-    if layers["conv5_3"].activation is not keras.activations.linear:
+    if model.get_layer("conv5_3").activation is not keras.activations.linear:
         raise ValueError("`model` must pool conv5_3 before its ReLU. Received: a model that pools what comes after it")
     if netvlad.method != "vlad_preL2_intra":
         raise ValueError(f"`model` must use NetVLAD's method vlad_preL2_intra. Received: method={netvlad.method}")
     return preprocessing, netvlad, whitening
+
+
+def _layers(model: keras.Model) -> tuple[ImagePreprocessing, NetVLAD, Whitening | None]:
+    """Preprocessing, NetVLAD and whitening of a model in which nothing else follows them that would be lost."""
+    layers = {layer.name: layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
+    missing = [name for name in _LAYERS if name not in layers]
+    others = [name for name in layers if name not in (*_LAYERS, "whitening")]
+    if missing or others or tuple(layers) not in (_LAYERS, (*_LAYERS, "whitening")):
+        raise ValueError(
+            "`model` must be a vgg16_netvlad with at most one whitening, of the layers "
+            f"{', '.join(_LAYERS)} and perhaps whitening, in this order; OpenIBL has no others. "
+            f"Received: model={model.name} without {missing} and with {others or list(layers)}"
+        )
+    kinds = {"preprocessing": ImagePreprocessing, "netvlad": NetVLAD, "whitening": Whitening}
+    for name, kind in kinds.items():
+        if name in layers and not isinstance(layers[name], kind):
+            raise ValueError(
+                f"`model` must have a {kind.__name__} as its layer {name!r}. Received: {type(layers[name]).__name__}"
+            )
+    return layers["preprocessing"], layers["netvlad"], layers.get("whitening")

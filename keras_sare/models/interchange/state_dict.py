@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_sare.models.interchange.torch_pickle import Inert
+
 WRAPPERS = ("state_dict", "model_state_dict")
 """Keys under which training programs keep the state dict, beside epoch, optimiser and results."""
 
@@ -22,11 +24,12 @@ class StateDict:
         meta: what the file holds beside the state dict.
 
     Raises:
-        ValueError: there is no state dict.
+        ValueError: there is no state dict, or names in it differ by "module" only.
     """
 
     def __init__(self, content: Any, path: str) -> None:
         self.path = path
+        self._refuse_network(content)
         if not isinstance(content, Mapping):
             raise ValueError(
                 f"`path` must be a file with a state dict, not with a {type(content).__name__}: save the network's "
@@ -35,12 +38,33 @@ class StateDict:
         wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         state = content if wrapper is None else content[wrapper]
         self.meta: dict[str, Any] = {} if wrapper is None else {k: v for k, v in content.items() if k != wrapper}
-        self._left = {_without_module(key): array for key, array in state.items() if isinstance(array, np.ndarray)}
+        self._refuse_network(state)
+        self._left = self._arrays(state)
         if not self._left:
             raise ValueError(
                 f"`path` must be a file with a state dict; it holds no tensor under {list(content)[:10]}. "
                 f"Received: path={path!r}"
             )
+
+    def _refuse_network(self, content: Any) -> None:
+        if isinstance(content, Inert):
+            raise ValueError(
+                f"`path` must be a file with a state dict, not with a whole object, {type(content).__name__}: load it "
+                f"in PyTorch and save its `state_dict()`. Received: path={self.path!r}"
+            )
+
+    def _arrays(self, state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
+        arrays: dict[str, np.ndarray] = {}
+        for key, array in state.items():
+            name = _without_module(key)
+            if isinstance(array, np.ndarray) and name in arrays:
+                raise ValueError(
+                    f"`path` must be a file that has every array once; it has two called {name!r}, with and without "
+                    f"'module'. Received: path={self.path!r}"
+                )
+            if isinstance(array, np.ndarray):
+                arrays[name] = array
+        return arrays
 
     def __contains__(self, key: str) -> bool:
         return key in self._left

@@ -57,7 +57,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(f"`path` must name an existing file. Received: path={str(path)!r}")
     if not is_torch_file(path):
         raise ValueError(
-            "`path` must be a file that `torch.save` wrote (version 0.1.10 or later). Received: path={str(path)!r}"
+            f"`path` must be a file that `torch.save` wrote (version 0.1.10 or later). Received: path={str(path)!r}"
         )
     try:
         with open(path, "rb") as file:
@@ -96,14 +96,14 @@ def _read_zip(path: Path) -> Any:
     cache: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        root = next((name[: -len("data.pkl")] for name in names if name.endswith("/data.pkl")), None)
+        if root is None:
+            raise ValueError("the archive has no data.pkl; `keras.saving.load_model` reads the files (.keras) of Keras")
+        if f"{root}constants.pkl" in names:
+            raise ValueError("it holds a TorchScript program; save the network's `state_dict()` instead")
         packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
         if packed:
             raise ValueError(f"{packed[0]} is compressed, which torch never does")
-        root = next((name[: -len("data.pkl")] for name in names if name.endswith("/data.pkl")), None)
-        if root is None:
-            raise ValueError("the archive has no data.pkl")
-        if f"{root}constants.pkl" in names:
-            raise ValueError("it holds a TorchScript program; save the network's `state_dict()` instead")
         order = ">" if f"{root}byteorder" in names and archive.read(f"{root}byteorder") == b"big" else "<"
 
         def storage(key: str, element: str, count: int) -> np.ndarray:

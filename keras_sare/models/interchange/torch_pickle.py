@@ -27,6 +27,9 @@ STORAGES = {
 Storage = Callable[[str, str, int], np.ndarray]
 """(key, value of `STORAGES`, number of elements) -> all elements of a storage, one-dimensional."""
 
+MAX_RANK = 64
+"""Of arrays, numpy's limit as well as torch's."""
+
 
 def read_pickle(file: IO[bytes], storage: Storage) -> Any:
     """Reads one pickle; see `TorchUnpickler`. The file is left behind its end.
@@ -48,6 +51,8 @@ def read_pickle(file: IO[bytes], storage: Storage) -> Any:
 class TorchUnpickler(pickle.Unpickler):
     """Reads containers, numbers, tensors and numpy arrays. Tensors become numpy arrays that look into the file.
 
+    No array can be written to, because a pickle could go on to do it.
+
     A pickle may name any function of Python with arguments for it. Here a name is looked up in a table and nowhere
     else: no module is imported and no attribute read. What the table does not hold becomes an `Inert` where the pickle
     only makes an object of it, and an error where it calls it.
@@ -62,7 +67,8 @@ class TorchUnpickler(pickle.Unpickler):
         super().__init__(file, encoding="latin1")
         self._storage = storage
         # Made anew for each file: a pickle cannot alter them, and what it did to them would not outlive it.
-        self._admitted = {name: _Call((function,)) for name, function in CALLS.items()}
+        budget = _Budget(4 * _size_left(file) + 2**20)
+        self._admitted = {name: _Call(function, budget) for name, function in CALLS.items()}
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}".replace("__builtin__.", "builtins.")
@@ -81,6 +87,7 @@ class TorchUnpickler(pickle.Unpickler):
         if view and view[0] is not None:
             _, start, size = view[0]
             elements = elements[start : start + size]
+        elements.flags.writeable = False
         return elements
 
 
@@ -88,7 +95,10 @@ class _InertType(type):
     """Type of the types that stand for unknown names: they cannot be called and cannot be changed."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        raise pickle.UnpicklingError(f"it wants to call {cls.__name__}, which no file of weights needs; refused")
+        raise pickle.UnpicklingError(
+            f"it wants to call {cls.__name__}, which no file of weights needs; refused. If you trust the file, load it "
+            "in PyTorch and save the network's `state_dict()` alone"
+        )
 
     def __setattr__(cls, name: str, value: Any) -> None:
         raise pickle.UnpicklingError(f"it wants to change {cls.__name__}; refused")
@@ -112,13 +122,38 @@ class Inert(dict, metaclass=_InertType):
         """Drops the item of an unknown kind of set."""
 
 
-class _Call(tuple):
-    """A function that a pickle may call. A tuple has no attributes that a pickle could set."""
+class _Budget:
+    """Of elements that calls may copy: else a pickle could have one long list copied over and over."""
 
-    __slots__ = ()
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise pickle.UnpicklingError("it makes far more of its content than there is in the file")
+
+
+class _Call:
+    """A function that a pickle may call, but neither take out nor alter."""
+
+    __slots__ = ("_budget", "_function")
+    _function: Callable[..., Any]
+    _budget: _Budget
+
+    def __init__(self, function: Callable[..., Any], budget: _Budget) -> None:
+        object.__setattr__(self, "_function", function)
+        object.__setattr__(self, "_budget", budget)
 
     def __call__(self, *args: Any) -> Any:
-        return self[0](*args)
+        self._budget.spend(sum(len(a) for a in args if isinstance(a, str | list | tuple | dict)))
+        made = self._function(*args)
+        if type(made) is _Array:
+            made.budget = self._budget
+        return made
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError("it wants to change a function; refused")
 
 
 class _Dict(dict):
@@ -146,10 +181,18 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """A numpy array whose pickled state is checked before numpy's C code sees it."""
+    """A numpy array whose pickled state is checked before numpy's C code sees it, and set once.
+
+    A second state would free the elements of the first, into which something else may look by then.
+    """
+
+    budget: _Budget
 
     def __setstate__(self, state: Any) -> None:
+        if not self.flags.writeable:
+            raise pickle.UnpicklingError("it sets the elements of a numpy array twice")
         _, shape, dtype, fortran, data = state
+        self.budget.spend(len(data))
         data = data.encode("latin1") if isinstance(data, str) else data
         if not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or not _counts(*shape):
             raise pickle.UnpicklingError("it holds a numpy array of something other than numbers")
@@ -157,6 +200,26 @@ class _Array(np.ndarray):
             raise pickle.UnpicklingError(f"its numpy array of shape {shape} has {len(data)} bytes")
         # numpy's own types ask for a numpy.bool here, its code for a bool.
         super().__setstate__((1, shape, dtype.dtype, bool(fortran), data))  # type: ignore[arg-type]
+        # The elements may be those of the bytes object itself, which Python shares and takes for constant.
+        self.flags.writeable = False
+
+
+def _size_left(file: IO[bytes]) -> int:
+    start = file.tell()
+    end = file.seek(0, io.SEEK_END)
+    file.seek(start)
+    return end - start
+
+
+def _of_items(kind: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a container of plain ones only: an array would give an object for each of its elements."""
+
+    def make(*items: Any) -> Any:
+        if not all(type(i) in (list, tuple, dict) for i in items):
+            raise pickle.UnpicklingError(f"it makes a {kind.__name__} of something other than a list")
+        return kind(*items)
+
+    return make
 
 
 def _counts(*numbers: Any) -> bool:
@@ -164,6 +227,9 @@ def _counts(*numbers: Any) -> bool:
 
 
 def _tensor(elements: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
+    # A numpy array of the pickle would not do: what is made here does not keep its elements alive.
+    if type(elements) is not np.ndarray or elements.ndim != 1:
+        raise pickle.UnpicklingError(f"it holds a tensor of something other than a storage, {type(elements).__name__}")
     if not _counts(offset, *size, *stride) or len(size) != len(stride):
         raise pickle.UnpicklingError(f"it holds a tensor of shape {size} with strides {stride} from {offset}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if all(size) else -1
@@ -171,13 +237,32 @@ def _tensor(elements: np.ndarray, offset: int, size: tuple[int, ...], stride: tu
         raise pickle.UnpicklingError(
             f"its tensor of shape {size} with strides {stride} reaches element {last} of {len(elements)}"
         )
+    if math.prod(size) > len(elements):
+        raise pickle.UnpicklingError(
+            f"its tensor of shape {size} repeats the {len(elements)} elements of its storage; in PyTorch, save a "
+            "`contiguous()` one"
+        )
     strides = [step * elements.itemsize for step in stride]
     # numpy checks strides against the array's memory, so a mistake above would be an error and nothing worse.
-    return np.ndarray(size, elements.dtype, elements, offset * elements.itemsize if all(size) else 0, strides)
+    tensor = np.ndarray(size, elements.dtype, elements, offset * elements.itemsize if all(size) else 0, strides)
+    tensor.flags.writeable = False
+    return tensor
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> Any:
     return np.frombuffer(data, dtype.dtype)[0]
+
+
+def _size(sizes: tuple[int, ...] = ()) -> tuple[int, ...]:
+    if not isinstance(sizes, tuple | list) or len(sizes) > MAX_RANK or not _counts(*sizes):
+        raise pickle.UnpicklingError("it holds a torch.Size of something other than a few numbers")
+    return tuple(sizes)
+
+
+def _device(kind: str, index: int | None = None) -> str:
+    if type(kind) is not str or type(index) not in (int, type(None)):
+        raise pickle.UnpicklingError("it holds a torch.device of something other than a name and a number")
+    return kind if index is None else f"{kind[:MAX_RANK]}:{index}"
 
 
 def _bytes(text: str, encoding: str) -> bytes:
@@ -191,13 +276,13 @@ CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
     "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
-    "torch.Size": tuple,
-    "torch.device": lambda *parts: ":".join(map(str, parts)),
-    "collections.OrderedDict": _Dict,
-    "collections.Counter": _Dict,
+    "torch.Size": _size,
+    "torch.device": _device,
+    "collections.OrderedDict": _of_items(_Dict),
+    "collections.Counter": _of_items(_Dict),
     "collections.defaultdict": lambda *_: _Dict(),
-    "builtins.set": set,
-    "builtins.frozenset": frozenset,
+    "builtins.set": _of_items(set),
+    "builtins.frozenset": _of_items(frozenset),
     "_codecs.encode": _bytes,
     "numpy.dtype": _Dtype,
     **{

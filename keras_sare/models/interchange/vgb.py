@@ -26,12 +26,19 @@ def read(state: StateDict, pooling: str | None = None, l2: str | None = None) ->
         l2: the benchmark's option --l2, where the file does not tell it and it matters.
 
     Raises:
-        ValueError: an array is missing, unknown or has an odd shape, or `l2` is unknown or does not fit the file.
+        ValueError: an array is missing, unknown or has an odd shape, `l2` is unknown or does not fit the file, or the
+            last layer follows NetVLAD: the benchmark gives it as many inputs as the feature map has channels, so that
+            its own program cannot run such a network.
     """
     if l2 not in (None, *L2):
         raise ValueError(f"`l2` must be one of {', '.join(L2)}. Received: l2={l2!r}")
     backbone = read_backbone(state, "backbone.")
     layers = dict(backbone.layers)
+    if state.has("aggregation.0.conv."):
+        raise ValueError(
+            "`path` must be a file without a fully connected layer after NetVLAD (--fc_output_dim), which the "
+            f"benchmark's own program cannot run. Received: path={state.path!r}"
+        )
     projected = len(state.shape("aggregation.1.weight") or ()) == 2
     prefix = "aggregation.0." if projected else "aggregation."
     place = next((place for place in "01" if f"{prefix}{place}.p" in state), None)

@@ -93,7 +93,10 @@ def test_an_exported_model_comes_back_bit_for_bit(tmp_path: Path) -> None:
         imported = matconvnet.read(tmp_path / "net.mat")
         assert tuple(imported.layers) == (*CONVOLUTIONS, "netvlad", "whitening")[: None if dim else -1]
         for name, arrays in imported.layers.items():
-            pairs = zip(arrays, model.get_layer(name).get_weights(), strict=True)
+            layer = model.get_layer(name)
+            whitening = name == "whitening"
+            written = [layer.get_weights()[0], layer.folded_bias()] if whitening else layer.get_weights()
+            pairs = zip(arrays, written, strict=True)
             assert all(one.shape == other.shape and np.array_equal(one, other) for one, other in pairs)
         assert imported.preprocessing == {"mean": mean, "std": (1.0, 1.0, 1.0), "bgr": False}
         assert (imported.dim, imported.options) == (dim, {"clusters": 3, "method": "vlad_preL2_intra"})
@@ -106,7 +109,8 @@ def test_other_preprocessing_is_folded_into_the_first_convolution(tmp_path: Path
     imported = matconvnet.read(tmp_path / "net.mat")
     again = narrow_model(**imported.preprocessing)
     for name, arrays in imported.layers.items():
-        again.get_layer(name).set_weights(arrays)
+        layer = again.get_layer(name)
+        (layer.set_projection(*arrays) if name == "whitening" else layer.set_weights(arrays))
     images = np.random.RandomState(0).randint(0, 256, (1, 32, 48, 3)).astype("uint8")
     assert np.abs(keras.ops.convert_to_numpy(again(images) - model(images))).max() < 1e-5
     kernel = model.get_layer("conv1_1").get_weights()[0]
@@ -115,15 +119,21 @@ def test_other_preprocessing_is_folded_into_the_first_convolution(tmp_path: Path
 
 
 def test_models_that_hloc_cannot_read_are_refused(tmp_path: Path) -> None:
-    unit = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    unit: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     narrow = narrow_model(**unit)
-    for model in (
-        narrow_model("vladv2_preL2_intra", **unit),
-        narrow_model(relu=True, **unit),
-        keras.Model(narrow.input, narrow.get_layer("conv5_3").output),
+    twice = keras.Model(narrow.input, Whitening(2, name="whitening_2")(narrow.output))
+    local = keras.layers.UnitNormalization(name="local_l2")(narrow.get_layer("conv5_3").output)
+    both = [narrow.get_layer("netvlad").output, narrow.output]
+    for model, message in (
+        (narrow_model("vladv2_preL2_intra", **unit), "method='vladv2_preL2_intra'"),
+        (narrow_model(relu=True, **unit), "relu=True"),
+        (keras.Model(narrow.input, narrow.get_layer("conv5_3").output), r"without the layers \['netvlad'\]"),
+        (twice, r"the further layers \['whitening_2'\]"),
+        (keras.Model(narrow.input, NetVLAD(3, name="netvlad")(local)), r"the further layers \['local_l2'\]"),
+        (keras.Model(narrow.input, both), r"2 output\(s\)"),
     ):
         with pytest.raises(
-            ValueError, match=r"`model` must be vgg16_netvlad of the method vlad_preL2_intra.* Received:"
+            ValueError, match=rf"`model` must be vgg16_netvlad of the method vlad_preL2_intra.* Received: .*{message}"
         ):
             matconvnet.write(model, tmp_path / "net.mat")
     assert not list(tmp_path.iterdir())

@@ -159,6 +159,10 @@ def test_unknown_file_is_answered_with_what_it_holds_and_what_is_understood(tmp_
         ValueError, match="`path` must be a file of `torch.save`, a .mat file or a checkpoint of Tensor"
     ):
         load_weights_from(tmp_path / "odd.txt")
+    with h5py.File(tmp_path / "model.weights.h5", "w"):
+        pass
+    with pytest.raises(ValueError, match=r"HDF5 \(\.h5\) are for `build\(weights=...\)`. Received: path="):
+        load_weights_from(tmp_path / "model.weights.h5")
     with pytest.raises(FileNotFoundError, match="`path` must name an existing file, or the prefix of a checkpoint"):
         load_weights_from(tmp_path / "none.pth")
 
@@ -181,6 +185,21 @@ def test_every_missing_or_unknown_array_is_named(layout, prefix, rest):
             read(layout, without)
     with pytest.raises(ValueError, match="this one has more. Not taken yet, 1 arrays: extra.weight"):
         read(layout, {**state, "extra.weight": blank(1)})
+
+
+def test_whitening_of_patch_netvlad_needs_its_netvlad():
+    state = {**alexnet("encoder."), "WPCA.0.weight": blank(8, 256, 1, 1), "WPCA.0.bias": blank(8)}
+    with pytest.raises(
+        ValueError, match=r"with the NetVLAD layer \(pool\.\*\) .* WPCA\.0\.\* whitens. Received: path="
+    ):
+        read(nanne, state)
+
+
+def test_netvlad_with_a_layer_after_it_is_refused_which_the_benchmark_cannot_run():
+    layer = {"aggregation.1.weight": blank(16, 256), "aggregation.1.bias": blank(16)}
+    state = {**alexnet("backbone."), **netvlad("aggregation.0.", channels=256), **layer}
+    with pytest.raises(ValueError, match=r"without a fully connected layer after NetVLAD \(--fc_output_dim\)"):
+        read(vgb, state)
 
 
 # OpenIBL's PCA
@@ -211,6 +230,16 @@ def test_pca_that_does_not_fit_is_refused(tmp_path):
         file["lams"], file["mu"] = np.ones(2), np.zeros((10, 1))
     with pytest.raises(ValueError, match=r"`pca` must hold U \(4096, dim\), .* Received: U \(10, 2\)"):
         read(openibl, state, pca=tmp_path / "pca.h5")
+    with h5py.File(tmp_path / "links.h5", "w") as file:
+        file["U"] = h5py.ExternalLink("pca.h5", "U")
+    with pytest.raises(
+        ValueError, match="`pca` must be an HDF5 file .* 'U' is a link by name, perhaps to another file"
+    ):
+        read(openibl, state, pca=tmp_path / "links.h5")
+    with h5py.File(tmp_path / "texts.h5", "w") as file:
+        file["U"] = np.zeros((10, 1), "S1")
+    with pytest.raises(ValueError, match=r"'U' holds \|S1 where numbers are expected"):
+        read(openibl, state, pca=tmp_path / "texts.h5")
     layer = {"pca_layer.weight": blank(2, 4096, 1, 1), "pca_layer.bias": blank(2)}
     with pytest.raises(ValueError, match="`pca` must be None where the file has a PCA layer"):
         read(openibl, {**state, **layer}, pca=tmp_path / "pca.h5")
@@ -296,3 +325,16 @@ def test_learned_whitening_must_be_in_the_file_and_fit():
         ValueError, match="`whitening` must be None where the network has a whitening among its weights"
     ):
         read(cirtorch, cirtorch_state(layer, Lw=learned), whitening=("retrieval-SfM-120k", "ss"))
+
+
+@pytest.mark.parametrize("part", ["mean", "std"])
+@pytest.mark.parametrize("value", [None, [0.5, 0.5], ["0.5"] * 3, 0.5, [[1, 2, 3]] * 3])
+def test_mean_and_std_of_cirtorch_must_be_three_numbers(part, value):
+    with pytest.raises(ValueError, match=rf"whose meta has a '{part}' of three numbers, in 0..1. Received: {part}="):
+        read(cirtorch, cirtorch_state(**{part: value}))
+
+
+@pytest.mark.parametrize("learned", [None, [], {"a": None}, {"a": {"ss": None}}, {"a": {"ss": {"m": np.zeros(1)}}}])
+def test_learned_whitening_of_an_odd_form_counts_as_none(learned):
+    with pytest.raises(ValueError, match="`whitening` must be one of none at all. Received: whitening="):
+        read(cirtorch, cirtorch_state(Lw=learned), whitening=("a", "ss"))

@@ -76,7 +76,7 @@ def test_every_vlad_method_computes_what_the_matlab_layers_do(tmp_path: Path, me
     netvlad, whitening = NetVLAD(**imported.options), Whitening(DIM)
     whitening(netvlad(features))
     netvlad.set_weights(imported.layers["netvlad"])
-    whitening.set_weights(imported.layers["whitening"])
+    whitening.set_projection(*imported.layers["whitening"])
     found = keras.ops.convert_to_numpy(whitening(netvlad(features)))[0]
     assert np.abs(found - matlab_forward(features, method)).max() < 1e-6
 
@@ -181,11 +181,26 @@ def without(net: dict[str, Any], name: str) -> dict[str, Any]:
     return net
 
 
-def changed(net: dict[str, Any], name: str, **values: Any) -> dict[str, Any]:
+def changed(net: dict[str, Any], which: str, /, **values: Any) -> dict[str, Any]:
     for layer in net["layers"]:
-        if layer["name"] == name:
+        if layer["name"] == which:
             layer.update(values)
     return net
+
+
+def lacking(net: dict[str, Any], name: str, key: str) -> dict[str, Any]:
+    for layer in net["layers"]:
+        if layer["name"] == name:
+            del layer[key]
+    return net
+
+
+def test_objects_of_other_classes_are_refused_whatever_their_name(tmp_path: Path) -> None:
+    net, table = network(dim=None), WRITERS.Table()
+    net["layers"][-1] = table.add("layerPowerLaw", {"type": "custom", "name": "postL2"})
+    WRITERS.write_v5(tmp_path / "net.mat", {"net": net}, table)
+    with pytest.raises(ValueError, match="it ends in the layers .* which NetVLAD does not make"):
+        matconvnet.read(tmp_path / "net.mat")
 
 
 @pytest.mark.parametrize(
@@ -197,8 +212,21 @@ def changed(net: dict[str, Any], name: str, **values: Any) -> dict[str, Any]:
         (changed(network(), "pool1", method="avg"), "its layer pool1 has method avg where VGG16 has max"),
         (changed(network(), "conv2_1", weights=[]), "its layer conv2_1 has no weights"),
         (changed(network(), "conv2_1", weights=[np.ones((3, 3, 2, 4)), np.ones(3)]), "and 3 biases"),
-        (without(network(), "postL2"), "it ends in the layers .* which NetVLAD does not make"),
-        (changed(network(), "preL2", param=np.array([5, 1, 2e-5, 0.75])), "its layer preL2 is no L2 normalisation"),
+        (changed(network(), "conv1_2", dilate=2), "its layer conv1_2 has dilate .* where VGG16 has 1"),
+        (lacking(network(), "conv1_2", "pad"), "its layer conv1_2 has pad 0 where VGG16 has 1"),
+        (lacking(network(), "pool1", "stride"), "its layer pool1 has stride 1 where VGG16 has 2"),
+        (changed(network(), "pool1", pad=np.empty((0, 0))), "its layer pool1 has pad .* where VGG16 has 0"),
+        (without(network(), "postL2"), "it ends in the layers .* which NetVLAD does not make: it ends in postL2"),
+        (changed(network(), "postL2", name="power"), "it ends in the layers .*'power'.* which NetVLAD does not make"),
+        (changed(network(), "finalL2", name="power"), "it ends in the layers .*'power'.* which NetVLAD does not make"),
+        (changed(network(), "preL2", param=np.array([8, 1, 2e-5, 0.75])), "preL2 is no L2 normalisation of 4 channels"),
+        (changed(network(), "preL2", param=np.array([7, 1e-12, 1, 0.5])), "preL2 is no L2 normalisation of 4 channels"),
+        (changed(network(), "vlad:intranorm", param=np.array([5, 1e-12, 1, 0.5])), "vlad:intranorm is no L2 normali"),
+        (changed(network(), "preL2", param=np.array([8])), "preL2 is no L2 normalisation"),
+        (changed(network(), "vlad:core", name="fisher"), "its layer fisher is none of the methods vlad, vladv2, max"),
+        (changed(network(), "WPCA", weights=[np.ones((3, 3, 12, 2)), np.ones(2)]), r"WPCA has a kernel .*, not 1 x 1"),
+        (changed(network(), "WPCA", pad=1), "its layer WPCA has pad .* where NetVLAD has 0"),
+        (changed(network(), "WPCA", stride=2), "its layer WPCA has stride .* where NetVLAD has 1"),
         (changed(network(), "vlad:core", weights=[]), "its layer vlad:core is none of the methods vlad, vladv2, max"),
         (changed(network(), "vlad:core", weights=[np.ones((1, 1, 4, 3)), np.ones(4)]), "do not fit 4 channels"),
         (changed(network(), "WPCA", weights=[np.ones((1, 1, 9, 2)), np.ones(2)]), "WPCA takes 9 of 12 values"),

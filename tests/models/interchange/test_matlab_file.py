@@ -1,10 +1,15 @@
 import io
 import runpy
+import time
+import tracemalloc
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -185,3 +190,124 @@ def test_compressed_variables_that_end_early_are_an_error(tmp_path: Path) -> Non
     path.write_bytes(plain.getvalue()[:128] + np.array([15, len(packed)], "<u4").tobytes() + packed)
     with pytest.raises(ValueError, match="a compressed variable is cut"):
         read_matlab(path)
+
+
+def packed(path: Path, content: bytes) -> Path:
+    """A file of one compressed variable."""
+    data = zlib.compress(content)
+    path.write_bytes(b"MATLAB 5.0".ljust(124) + b"\0\1IM" + np.array([15, len(data)], "<u4").tobytes() + data)
+    return path
+
+
+@contextmanager
+def within(megabytes: float) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_compressed_variables_inflate_no_further_than_they_say(tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    savemat(plain, {"x": np.arange(10.0)})
+    bomb = packed(tmp_path / "a.mat", plain.getvalue()[128:] + bytes(30_000_000))
+    with within(megabytes=2):
+        assert np.array_equal(read_matlab(bomb)["x"], [np.arange(10.0)])
+
+
+@pytest.mark.parametrize("kind", [0, 9, 15])
+def test_compressed_elements_that_are_no_variable_are_not_inflated(tmp_path: Path, kind: int) -> None:
+    bomb = packed(tmp_path / "a.mat", np.array([kind, 30_000_000], "<u4").tobytes() + bytes(30_000_000))
+    with within(megabytes=2), pytest.raises(ValueError, match=f"an element of type {kind} where a variable is exp"):
+        read_matlab(bomb)
+
+
+def test_empty_elements_in_a_variable_are_refused_one_by_one(tmp_path: Path) -> None:
+    size = 8_000_000
+    zeros = packed(tmp_path / "a.mat", np.array([14, size], "<u4").tobytes() + bytes(size))
+    # A cell array says 6, 8: flags; 1; 5, 8: its shape; 1, 1: its name.
+    head = np.array([6, 8, 1, 0, 5, 8, 1000, 1000, 1, 1, ord("x"), 0], "<u4").tobytes()
+    cells = packed(tmp_path / "b.mat", np.array([14, size], "<u4").tobytes() + head + bytes(size - len(head)))
+    for path, message in ((zeros, "type 0 where numbers are expected"), (cells, "type 0 where a variable is expected")):
+        # The inflated bytes themselves, and room for them to grow.
+        with within(megabytes=18), pytest.raises(ValueError, match=message):
+            read_matlab(path)
+
+
+def test_values_outlive_the_file_that_they_lie_in(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mat", "plain", {"x": np.arange(50_000.0)})
+    with within(megabytes=0.3):
+        found = read_matlab(path)["x"]
+    path.unlink()
+    assert np.array_equal(found, [np.arange(50_000.0)])
+
+
+def nested_cells(path: Path, levels: int) -> Path:
+    """Cells of ten references to the same cell each, and so on."""
+    with h5py.File(path, "w") as file:
+        inner = file.create_dataset("#refs#/a", data=np.ones((1, 1)))
+        for i in range(levels):
+            cells = file.create_dataset(f"#refs#/c{i}", (10, 1), h5py.ref_dtype)
+            cells[...] = inner.ref
+            cells.attrs["MATLAB_class"] = np.bytes_("cell")
+            inner = cells
+        file["net"] = file[f"#refs#/c{levels - 1}"]
+    return path
+
+
+def test_cells_that_many_cells_refer_to_are_read_once(tmp_path: Path) -> None:
+    start = time.process_time()
+    found = read_matlab(nested_cells(tmp_path / "a.mat", 50))["net"]
+    assert time.process_time() - start < 2
+    for _ in range(50):
+        assert len(found) == 10
+        found = found[9]
+    assert found.item() == 1
+
+
+def test_cells_that_hold_themselves_are_an_error(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        cells = file.create_dataset("net", (1, 1), h5py.ref_dtype)
+        cells[...] = cells.ref
+    with pytest.raises(ValueError, match="whole MATLAB file; it cannot be read: RecursionError"):
+        read_matlab(tmp_path / "a.mat")
+
+
+def test_objects_that_many_objects_hold_are_made_once(tmp_path: Path) -> None:
+    table = WRITERS.Table()
+    layer = table.add("Leaf", {"name": "leaf"})
+    for _ in range(30):
+        layer = table.add("Node", {"parts": [layer] * 10})
+    found = read_matlab(write(tmp_path / "a.mat", "little", {"net": layer}, table))["net"]
+    for _ in range(30):
+        assert found.class_name == "Node"
+        found = found["parts"][9]
+    assert found == {"name": "leaf"}
+
+
+def test_more_references_than_anyone_saves_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        cells = file.create_dataset("net", (1001, 1000), h5py.ref_dtype, compression="gzip")
+        cells[...] = np.full(cells.shape, cells.ref)
+    with pytest.raises(ValueError, match="cells of more than 1000000 values"):
+        read_matlab(tmp_path / "a.mat")
+
+
+def test_values_in_other_files_and_values_that_are_not_stored_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "b.mat", "w") as file:
+        file["x"] = np.ones((1, 1))
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["linked"] = h5py.ExternalLink(str(tmp_path / "b.mat"), "/x")
+        file["struct/linked"] = h5py.SoftLink("/linked")
+        file.create_dataset("external", (9,), "u1", external=[(str(tmp_path / "b.mat"), 0, 9)])
+        file.create_dataset("nothing", (150_000_000,), "f8", chunks=(1_000_000,))
+    for name, message in (
+        ("linked", "'linked' is a link by name"),
+        ("struct", "'linked' is a link by name"),
+        ("external", "'/external' keeps its values in other files"),
+        ("nothing", "'/nothing' claims 1200000000 bytes, of which 0 are stored"),
+    ):
+        with pytest.raises(ValueError, match=f"whole MATLAB file; .*{message}.* Received: path="):
+            read_matlab(tmp_path / "a.mat", [name])

@@ -29,7 +29,7 @@ def save(prefix: Path, variables: dict[str, np.ndarray]) -> Path:
 
 def narrow_variables(channels: int = 4, clusters: int = 3, dim: int = 2) -> dict[str, np.ndarray]:
     random = np.random.RandomState(0)
-    shapes = {f"{name}/kernel": (3, 3, 4, channels) for name in CONVOLUTIONS}
+    shapes: dict[str, tuple[int, ...]] = {f"{name}/kernel": (3, 3, 4, channels) for name in CONVOLUTIONS}
     shapes |= {f"{name}/bias": (channels,) for name in CONVOLUTIONS}
     shapes |= {"average_rgb": (3,), "assignment/kernel": (1, 1, channels, clusters)}
     shapes |= {"cluster_centers": (1, 1, 1, channels, clusters)}
@@ -100,11 +100,15 @@ def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
     scope = "vgg16_netvlad_pca"
     whole = narrow_variables()
     lacking = {name: array for name, array in whole.items() if "conv4_2/bias" not in name}
+    scopes = {name: np.zeros(shape, "f4") for name, shape in (("WPCA", (3, 3, 12, 2)), ("assignment", (3, 3, 4, 3)))}
+    wide, wide_scores = ({**whole, f"{scope}/{name}/kernel": kernel} for name, kernel in scopes.items())
     unfit = {**whole, f"{scope}/cluster_centers": np.zeros((4, 3), "f4")}
     for variables, message in (
         ({"w": np.ones(2, "f4")}, r"it has 0 variables called average_rgb among 1: \['w'\]"),
         (lacking, r"it lacks the variables \['conv4_2/bias'\]"),
         (unfit, r"it has an assignment \(1, 1, 4, 3\) and centres \(4, 3\) that do not fit"),
+        (wide, r"it has a WPCA \(3, 3, 12, 2\) and 2 biases where \(1, 1, 12, biases\) fits"),
+        (wide_scores, r"it has an assignment \(3, 3, 4, 3\) and centres .* that do not fit"),
     ):
         with pytest.raises(ValueError, match=rf"`path` must be a checkpoint of netvlad_tf_open .*{message}"):
             netvlad_tf.read(save(tmp_path / "net", variables))

@@ -76,7 +76,7 @@ def test_models_that_openibl_has_not_are_refused(plain, tmp_path):
     path = tmp_path / "model.pth"
     with pytest.raises(ValueError, match="`layout` must be one of openibl, hloc. Received: layout='nanne'"):
         save_weights_as(plain, path, "nanne")
-    with pytest.raises(ValueError, match="`model` must be a vgg16_netvlad; it has no layer conv1_1. Received: model=a"):
+    with pytest.raises(ValueError, match=r"`model` must be a vgg16_netvlad .* model=alexnet_mac without \['conv1_1', "):
         save_weights_as(assemble("alexnet", "mac"), path, "openibl")
     with pytest.raises(ValueError, match=r"`model` must subtract the mean .* and not divide, .* std=\(58.395, 57.12"):
         save_weights_as(network("torch"), path, "openibl")
@@ -86,4 +86,24 @@ def test_models_that_openibl_has_not_are_refused(plain, tmp_path):
     other = type(netvlad)(CLUSTERS, method="vlad_intra", name="netvlad")
     with pytest.raises(ValueError, match="NetVLAD's method vlad_preL2_intra. Received: method=vlad_intra"):
         save_weights_as(keras.Model(plain.input, other(netvlad.input)), path, "openibl")
+    assert not path.exists()
+
+
+def further(model, layer):
+    return keras.Model(model.input, layer(model.output), name=model.name)
+
+
+def test_layers_that_would_be_lost_are_refused_by_name(plain, whitened, tmp_path):
+    path = tmp_path / "model.pth"
+    twice = with_whitening(whitened, np.eye(DIM, 4), np.zeros(4), 4)
+    for model, name in (
+        (twice, "whitening_2"),
+        (further(plain, keras.layers.UnitNormalization(name="local_l2")), "local_l2"),
+        (further(whitened, keras.layers.Dense(2, name="head")), "head"),
+        (assemble("vgg16", "gem", dim=4), "gem"),
+    ):
+        with pytest.raises(ValueError, match=rf"at most one whitening, .* and with \['{name}'[,\]]"):
+            save_weights_as(model, path, "openibl")
+    with pytest.raises(ValueError, match="must have a Whitening as its layer 'whitening'. Received: Dense"):
+        save_weights_as(further(plain, keras.layers.Dense(2, name="whitening")), path, "openibl")
     assert not path.exists()

@@ -1,7 +1,10 @@
+import io
+
 import numpy as np
 import pytest
 
 from keras_sare.models.interchange.state_dict import StateDict
+from keras_sare.models.interchange.torch_pickle import TorchUnpickler
 
 
 def state_of(**arrays):
@@ -64,3 +67,15 @@ def test_content_without_a_state_dict_is_refused():
         StateDict([], "weights.pth")
     with pytest.raises(ValueError, match=r"it holds no tensor under \['epoch'\]"):
         StateDict({"epoch": 3}, "weights.pth")
+
+
+def test_names_that_differ_by_module_only_are_refused():
+    with pytest.raises(ValueError, match="it has two called 'a.weight', with and without 'module'. Received: path='w"):
+        state_of(**{"a.weight": np.ones(1), "module.a.weight": np.zeros(1)})
+
+
+def test_whole_network_in_place_of_the_state_dict_is_named():
+    network = TorchUnpickler(io.BytesIO(b"cmodel\nNet\n)\x81."), lambda *_: np.zeros(0)).load()
+    for content in (network, {"epoch": 3, "state_dict": network}):
+        with pytest.raises(ValueError, match=r"not with a whole object, model\.Net: .* save its `state_dict\(\)`"):
+            StateDict(content, "weights.pth")

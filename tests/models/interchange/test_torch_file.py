@@ -1,5 +1,8 @@
+import datetime
+import io
 import os
 import pickle
+import struct
 import subprocess
 import zipfile
 from pathlib import Path
@@ -7,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_sare.models.interchange.state_dict import StateDict
 from keras_sare.models.interchange.torch_file import LEGACY_START, is_torch_file, read_torch, write_torch
-from keras_sare.models.interchange.torch_pickle import CALLS, Inert
+from keras_sare.models.interchange.torch_pickle import CALLS, Inert, TorchUnpickler
 
 DATA = Path(__file__).parents[2] / "data"
 FILES = {name: DATA / f"torch_weights_{name}.pth" for name in ("zip", "legacy")}
@@ -19,7 +23,7 @@ TENSORS = {
     "transposed": TABLE.T,
     "row": TABLE[2],
     "column": TABLE[:, 1],
-    "expanded": np.ones(3, "float32"),
+    "expanded": np.arange(3, dtype="float32")[None],
     "half": np.array([1.5, -2], "float16"),
     "bfloat16": np.array([1.5, -2], "float32"),
     "double": np.ones(2) / 3,
@@ -101,6 +105,13 @@ def test_tensors_look_into_the_file(name):
     while isinstance(base.base, np.ndarray):
         base = base.base
     assert isinstance(base, np.memmap)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_array_of_a_file_can_be_written_to(name):
+    content = read_torch(FILES[name])
+    arrays = [*content["state_dict"].values(), *content["Lw"].values()]
+    assert not any(array.flags.writeable for array in arrays)
 
 
 def test_both_formats_are_told_from_other_files(tmp_path):
@@ -256,6 +267,140 @@ def test_numpy_array_whose_bytes_do_not_fill_its_shape_is_refused(tmp_path, shap
         read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + opcodes))
 
 
+def array(letter=b"A", size=8):
+    """Opcodes that make an array of bytes, and those that set its elements."""
+    state = b"(K\x01K%c\x85" % size + b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R\x89B" + struct.pack("<I", size)
+    return b"cnumpy.core.multiarray\n_reconstruct\n)R", state + letter * size + b"tb"
+
+
+def unmemoised(value):
+    """Opcodes that push a value and remember nothing."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, 2)
+    pickler.fast = True
+    pickler.dump(value)
+    return file.getvalue()[2:-1]
+
+
+FROM_MEMO = b"ctorch._utils\n_rebuild_tensor\n(h\x00K\x00K\x08\x85K\x01\x85tR"
+STORAGE = tensor().split(b"(", 1)[1].split(b"Q")[0] + b"Q"
+SET_FIRST = b"K\x00K\x5as"
+
+
+def test_array_of_the_pickle_is_no_storage_of_a_tensor(tmp_path):
+    # Else a tensor would look into memory that a second state of the array frees.
+    new, state = array()
+    with pytest.raises(ValueError, match="a tensor of something other than a storage, _Array"):
+        read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + new + state + b"q\x000" + FROM_MEMO + b"."))
+
+
+def test_elements_of_an_array_are_set_once(tmp_path):
+    new, state = array()
+    np.testing.assert_array_equal(
+        read_torch(write_zip(tmp_path / "good.pth", b"\x80\x03" + new + state + b".")), [65] * 8
+    )
+    for again in (state, array(size=0)[1]):
+        with pytest.raises(ValueError, match="it sets the elements of a numpy array twice"):
+            read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + new + state + again + b"."))
+    with pytest.raises(ValueError, match="it sets the elements of a numpy array twice"):
+        read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + new + array(size=0)[1] + state + b"."))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        tensor(size=(6,), stride=(1,)),
+        b"".join(array()),
+        b"".join(array(size=1)),
+        STORAGE,
+    ],
+    ids=["tensor", "array", "array of one byte, which Python shares", "storage"],
+)
+def test_pickle_cannot_write_into_its_arrays(tmp_path, target):
+    records = {"data/0": np.arange(6, dtype="f4").tobytes()}
+    assert isinstance(read_torch(write_zip(tmp_path / "good.pth", b"\x80\x03" + target + b".", **records)), np.ndarray)
+    with pytest.raises(ValueError, match="assignment destination is read-only"):
+        read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + target + SET_FIRST + b".", **records))
+    assert bytes([65]) == b"A"
+
+
+def test_storage_that_is_not_of_the_file_is_not_written_to_either():
+    pickled = io.BytesIO(b"\x80\x02" + STORAGE + SET_FIRST + b".")
+    unpickler = TorchUnpickler(pickled, lambda key, element, count: np.zeros(count, element))
+    with pytest.raises(ValueError, match="read-only"):
+        unpickler.load()
+
+
+def test_functions_of_the_table_cannot_be_taken_out_of_it(tmp_path):
+    # A call's arguments are any tuple; so what stands for a function must not be one.
+    opcodes = b"ctorch._utils\n_rebuild_parameter\nctorch._utils\n_rebuild_tensor\nR."
+    with pytest.raises(ValueError, match="`path` must be a whole file of weights"):
+        read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x02" + opcodes))
+
+
+def test_tensor_that_repeats_its_storage_is_refused(tmp_path):
+    # A few bytes would claim any amount of memory.
+    records = {"data/0": bytes(4)}
+    for size in ((2,), (2**30, 2**30)):
+        pickled = b"\x80\x02" + tensor(count=1, size=size, stride=(0,) * len(size)) + b"."
+        with pytest.raises(ValueError, match=r"repeats the 1 elements of its storage; .* save a `contiguous\(\)` one"):
+            read_torch(write_zip(tmp_path / "bad.pth", pickled, **records))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"c__builtin__\nset\nh\x00\x85R",
+        b"ccollections\nOrderedDict\nh\x01\x85R",
+        b"c_codecs\nencode\nh\x02X\x06\x00\x00\x00latin1\x86R",
+        array()[0] + b"(K\x01J\x40\x9c\x00\x00\x85cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R\x89h\x02tb",
+    ],
+    ids=["set", "dict", "text", "array"],
+)
+def test_copying_one_thing_over_and_over_is_refused(tmp_path, call):
+    parts = [[*range(40000)], dict.fromkeys(range(40000)), "a" * 40000]
+    memo = b"".join(unmemoised(part) + b"q%c0" % place for place, part in enumerate(parts))
+    read_torch(write_zip(tmp_path / "good.pth", b"\x80\x02" + memo + b"]" + (call + b"a") * 2 + b"."))
+    with pytest.raises(ValueError, match="it makes far more of its content than there is in the file"):
+        read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x02" + memo + b"]" + (call + b"a") * 1000 + b"."))
+
+
+def test_many_large_tensors_are_no_copies(tmp_path):
+    count = 2**20
+    pickled = b"\x80\x02]" + (tensor(count=count, size=(count,), stride=(1,)) + b"a") * 8 + b"."
+    tensors = read_torch(write_zip(tmp_path / "large.pth", pickled, **{"data/0": bytes(4 * count)}))
+    assert [len(t) for t in tensors] == [count] * 8
+
+
+def test_containers_are_not_made_of_arrays(tmp_path):
+    pickled = b"\x80\x02c__builtin__\nset\n" + tensor(size=(6,), stride=(1,)) + b"\x85R."
+    odd = write_zip(tmp_path / "odd.pth", pickled, **{"data/0": bytes(24)})
+    with pytest.raises(ValueError, match="it makes a set of something other than a list"):
+        read_torch(odd)
+
+
+@pytest.mark.parametrize(
+    "sizes", [b"(K\x01]t", b"(" + b"K\x01" * 65 + b"t", b"(J\xff\xff\xff\xfft", b"X\x01\x00\x00\x00a"]
+)
+def test_size_is_a_few_counts(tmp_path, sizes):
+    with pytest.raises(ValueError, match=r"it holds a torch\.Size of something other than a few numbers"):
+        read_torch(write_zip(tmp_path / "bad.pth", b"\x80\x02ctorch\nSize\n" + sizes + b"\x85R."))
+
+
+@pytest.mark.parametrize("parts", [b"]\x85", b"K\x01\x85", b"X\x03\x00\x00\x00cpu]\x86"])
+def test_device_is_a_name_and_a_number(tmp_path, parts):
+    with pytest.raises(ValueError, match=r"it holds a torch\.device of something other than a name and a number"):
+        read_torch(write_zip(tmp_path / "bad.pth", b"\x80\x02ctorch\ndevice\n" + parts + b"R."))
+
+
+@pytest.mark.parametrize("value", [Path("run"), datetime.datetime(2020, 1, 1)], ids=["path", "date"])
+def test_refusal_of_an_object_beside_the_weights_says_what_to_do(tmp_path, value):
+    with pytest.raises(
+        ValueError, match=r"wants to call .* load it in PyTorch and save the network's `state_dict\(\)` alone"
+    ):
+        read_torch(write_zip(tmp_path / "odd.pth", pickle.dumps({"state_dict": {}, "from": value}, 2)))
+
+
 # Damaged files
 
 
@@ -324,9 +469,12 @@ def test_compressed_storage_is_refused(tmp_path):
 
 
 def test_program_and_whole_network_say_what_to_save_instead(tmp_path):
-    program = write_zip(tmp_path / "program.pt", b"\x80\x02}.", **{"constants.pkl": b"\x80\x02)."})
     with pytest.raises(ValueError, match=r"TorchScript program; save the network's `state_dict\(\)` instead"):
-        read_torch(program)
+        read_torch(DATA / "torch_weights_program.pth")
+    with pytest.raises(
+        ValueError, match=r"not with a whole object, torch\.nn.*Linear: load .* save its `state_dict\(\)`"
+    ):
+        StateDict(read_torch(DATA / "torch_weights_network.pth"), "network.pth")
     opcodes = b"\x80\x02(X\x06\x00\x00\x00modulecmodel\nNet\nNNtQ."
     parts = [pickle.dumps(part, 2) for part in (1001, {})] + [opcodes, pickle.dumps([], 2)]
     (tmp_path / "network.pth").write_bytes(LEGACY_START + b"".join(parts))
@@ -338,9 +486,11 @@ def test_other_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="`path` must name an existing file. Received: path="):
         read_torch(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("weights")
-    with pytest.raises(ValueError, match="`path` must be a file that `torch.save` wrote"):
+    with pytest.raises(
+        ValueError, match=r"`path` must be a file that `torch.save` wrote .* Received: path='/.*text\.pth'"
+    ):
         read_torch(tmp_path / "text.pth")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme", "hello")
-    with pytest.raises(ValueError, match="the archive has no data.pkl"):
+    with pytest.raises(ValueError, match="the archive has no data.pkl; `keras.saving.load_model` reads the files"):
         read_torch(tmp_path / "other.zip")
