@@ -97,9 +97,9 @@ class IncrementalPCAWhitening:
         largest = min(self.dim, largest_dimension(self.count, len(self._mean), max_samples=self.count))
         if self._scatter is None or not 1 <= dim <= largest:
             raise ValueError(
-                f"`dim` must be at most {largest} and at least 1: n samples span at most n - 1 directions, and {self.dim} "
-                f"were asked for at first; lower it or update with more images. Received: dim={dim} after {self.count} "
-                f"samples of width {len(self._mean)}"
+                f"`dim` must be at most {largest} and at least 1, because n samples span at most n - 1 directions, and "
+                f"{self.dim} were asked for at first; lower it or update with more images. "
+                f"Received: dim={dim} after {self.count} samples of width {len(self._mean)}"
             )
         try:
             projection, eigenvalues, share = self._scatter.whiten(self.count, dim, self._mean)
