@@ -1,28 +1,15 @@
 """The contrastive loss against literal numbers, naive loops and closed-form gradients."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_sare.losses import ContrastiveLoss, contrastive
 
 GOLDEN = 0.2522811276
 """Value for the squared distances .5 (positive) and .6, .8, .4 (negatives) at margin .7."""
-
-
-def unit_tuples(batch: int = 6, negatives: int = 5, dim: int = 4) -> np.ndarray:
-    x = np.random.default_rng(3).normal(size=(batch, 2 + negatives, dim))
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def value_and_gradient(loss: ContrastiveLoss, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    embeddings = tf.constant(x)
-    with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        values = loss.call(None, embeddings)
-    return values.numpy(), tape.gradient(values, embeddings).numpy()
 
 
 def test_the_value_is_the_golden_one() -> None:
@@ -36,7 +23,7 @@ def test_embeddings_give_the_golden_value_too() -> None:
 
 
 @pytest.mark.parametrize("margin", [0.7, 1.3, 2.0])
-def test_it_equals_a_naive_loop(margin: float) -> None:
+def test_it_equals_a_naive_loop(margin: float, unit_tuples: Callable, value_and_gradient: Callable) -> None:
     x = unit_tuples()
     naive = []
     for query, positive, *negatives in x:
@@ -47,7 +34,7 @@ def test_it_equals_a_naive_loop(margin: float) -> None:
     np.testing.assert_allclose(value_and_gradient(ContrastiveLoss(margin), x)[0], naive, rtol=1e-12)
 
 
-def test_the_gradient_is_the_closed_form() -> None:
+def test_the_gradient_is_the_closed_form(unit_tuples: Callable, value_and_gradient: Callable) -> None:
     margin, x = 1.3, unit_tuples()
     closed = np.zeros_like(x)
     for gradient, (query, positive, *negatives) in zip(closed, x, strict=True):
@@ -62,7 +49,9 @@ def test_the_gradient_is_the_closed_form() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("same", [[0, 1], [0, 2], [0, 1, 2, 3]], ids=["q=p", "q=n", "q=p=n=n"])
-def test_coinciding_images_have_a_finite_gradient(same: list[int], dtype: str) -> None:
+def test_coinciding_images_have_a_finite_gradient(
+    same: list[int], dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
     # One tuple for each gap: none, and gaps whose square is 0, denormal or far under 1 in float32.
     x = unit_tuples(4, 2)
     x[:, same] = np.multiply.outer([0.0, 1e-22, 1e-19, 1e-12], np.arange(len(same)))[..., None]

@@ -33,19 +33,6 @@ def golden(kernel: str, mode: str) -> float:
     return GOLDEN[kernel, mode] / (3 if mode == "independent" else 1)
 
 
-def unit_tuples(batch: int, negatives: int, dim: int = 6) -> np.ndarray:
-    x = np.random.default_rng(3).normal(size=(batch, 2 + negatives, dim))
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-def value_and_gradient(loss: SARELoss, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    embeddings = tf.constant(x)
-    with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        values = loss.call(None, embeddings)
-    return values.numpy(), tape.gradient(values, embeddings).numpy()
-
-
 def at_temperature(kernel: str, temperature: float | None) -> tuple[Callable, Callable]:
     k, steepness = KERNELS[kernel]
     power = 1 if temperature is None else 1 / temperature
@@ -94,7 +81,14 @@ def test_embeddings_give_the_golden_value_too(kernel: str, mode: str) -> None:
 @pytest.mark.parametrize("temperature", [None, 0.14, 3.0])
 @pytest.mark.parametrize("negatives", [1, 10])
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
-def test_it_equals_a_naive_loop(kernel: str, mode: str, negatives: int, temperature: float | None) -> None:
+def test_it_equals_a_naive_loop(
+    kernel: str,
+    mode: str,
+    negatives: int,
+    temperature: float | None,
+    unit_tuples: Callable,
+    value_and_gradient: Callable,
+) -> None:
     x = unit_tuples(5, negatives)
     d = [[float(np.sum((t[0] - other) ** 2)) for other in t[1:]] for t in x]
     naive = [naive_loss(row[0], row[1:], kernel, mode, temperature) for row in d]
@@ -104,7 +98,14 @@ def test_it_equals_a_naive_loop(kernel: str, mode: str, negatives: int, temperat
 @pytest.mark.parametrize("temperature", [None, 0.14])
 @pytest.mark.parametrize("negatives", [1, 3])
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
-def test_the_gradient_is_the_closed_form(kernel: str, mode: str, negatives: int, temperature: float | None) -> None:
+def test_the_gradient_is_the_closed_form(
+    kernel: str,
+    mode: str,
+    negatives: int,
+    temperature: float | None,
+    unit_tuples: Callable,
+    value_and_gradient: Callable,
+) -> None:
     x = unit_tuples(4, negatives)
     closed = [closed_form_gradient(t, kernel, mode, temperature) for t in x]
     gradient = value_and_gradient(SARELoss(kernel, mode, temperature), x)[1]
@@ -112,7 +113,9 @@ def test_the_gradient_is_the_closed_form(kernel: str, mode: str, negatives: int,
 
 
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
-def test_the_scale_deepibl_divides_the_summed_gradient_by_batch_times_negatives(kernel: str, mode: str) -> None:
+def test_the_scale_deepibl_divides_the_summed_gradient_by_batch_times_negatives(
+    kernel: str, mode: str, unit_tuples: Callable
+) -> None:
     batch, negatives = 4, 3
     x = tf.constant(unit_tuples(batch, negatives))
     # The closed form of the independent mode is that of a mean over negatives.
@@ -126,7 +129,9 @@ def test_the_scale_deepibl_divides_the_summed_gradient_by_batch_times_negatives(
 
 
 @pytest.mark.parametrize("temperature", [None, 0.2])
-def test_joint_gaussian_is_a_softmax_of_dot_products_at_half_the_temperature(temperature: float | None) -> None:
+def test_joint_gaussian_is_a_softmax_of_dot_products_at_half_the_temperature(
+    temperature: float | None, unit_tuples: Callable
+) -> None:
     x = unit_tuples(5, 4)
     logits = np.einsum("td,tid->ti", x[:, 0], x[:, 1:]) / (0.5 * (temperature or 1))
     expected = np.log(np.exp(logits).sum(axis=1)) - logits[:, 0]
@@ -134,7 +139,9 @@ def test_joint_gaussian_is_a_softmax_of_dot_products_at_half_the_temperature(tem
     np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
-def test_the_joint_cauchy_gradient_is_the_published_formula() -> None:
+def test_the_joint_cauchy_gradient_is_the_published_formula(
+    unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
     query, positive, *negatives = unit_tuples(1, 3)[0]
     dp, dn = np.sum((query - positive) ** 2), [np.sum((query - n) ** 2) for n in negatives]
     factor = 2 / (1 + sum((1 + dp) / (1 + d) for d in dn))
@@ -155,7 +162,9 @@ def test_with_one_negative_both_modes_are_the_same(kernel: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
 @pytest.mark.parametrize("same", [[0, 1], [0, 2], [1, 2], [0, 1, 2, 3]], ids=["q=p", "q=n", "p=n", "q=p=n=n"])
-def test_coinciding_images_have_a_finite_gradient(kernel: str, mode: str, same: list[int], dtype: str) -> None:
+def test_coinciding_images_have_a_finite_gradient(
+    kernel: str, mode: str, same: list[int], dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
     # One tuple for each gap: none, and gaps whose square is 0, denormal or far under 1 in float32.
     x = unit_tuples(4, 2)
     x[:, same] = np.multiply.outer([0.0, 1e-22, 1e-19, 1e-12], np.arange(len(same)))[..., None]

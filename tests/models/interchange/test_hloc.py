@@ -10,8 +10,8 @@ from scipy.io import loadmat, savemat
 
 from keras_sare.layers import ImagePreprocessing, NetVLAD, Whitening
 from keras_sare.models.backbones import PREPROCESSING
-from keras_sare.models.build import assemble
 from keras_sare.models.interchange import matconvnet
+from keras_sare.models.interchange.load import load_weights_from
 from keras_sare.models.interchange.vgg16_netvlad import CONVOLUTIONS
 
 DATA = Path(__file__).parents[2] / "data"
@@ -44,19 +44,7 @@ def seeded_file(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def model(seeded_file: Path) -> keras.Model:
-    imported = matconvnet.read(seeded_file)
-    model = assemble(
-        imported.backbone,
-        str(imported.pooling),
-        cut=imported.cut,
-        relu=imported.relu,
-        preprocessing=imported.preprocessing,
-        options=imported.options,
-        dim=imported.dim,
-    )
-    for name, arrays in imported.layers.items():
-        model.get_layer(name).set_weights(arrays)
-    return model
+    return load_weights_from(seeded_file)
 
 
 def as_hloc_reads(path: Path) -> list[np.ndarray]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.models.build import assemble
 from keras_sare.models.interchange import netvlad_tf
+from keras_sare.models.interchange.load import load_weights_from
 from keras_sare.models.interchange.vgg16_netvlad import CONVOLUTIONS
 
 DATA = Path(__file__).parents[2] / "data"
@@ -39,18 +39,7 @@ def narrow_variables(channels: int = 4, clusters: int = 3, dim: int = 2) -> dict
 
 def test_descriptors_of_real_photographs_equal_the_originals(real_data: Path, tmp_path: Path) -> None:
     variables = SEEDED.checkpoint_variables(SEEDED.convolutions(real_data))
-    imported = netvlad_tf.read(save(tmp_path / "net", variables))
-    model = assemble(
-        imported.backbone,
-        str(imported.pooling),
-        cut=imported.cut,
-        relu=imported.relu,
-        preprocessing=imported.preprocessing,
-        options=imported.options,
-        dim=imported.dim,
-    )
-    for name, arrays in imported.layers.items():
-        model.get_layer(name).set_weights(arrays)
+    model = load_weights_from(save(tmp_path / "net", variables))
     oracle = np.load(DATA / "netvlad_tf_oracle.npz")
     photos = SEEDED.photos(real_data)
     gray = np.repeat(photos[0][:, :, :1], 3, axis=2)
