@@ -18,9 +18,10 @@ KNOWN_PREPROCESSING = {
     "37844b3458447f8833acc782622c138c7b78d81d013fece4e13182e436ae5299": "torch",
 }
 
-VGG16_CONVOLUTIONS = [
+VGG16_CONVOLUTIONS = tuple(
     f"conv{block}_{i}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, count + 1)
-]
+)
+"""Names of VGG16's convolutions, from input to output."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,6 @@
 
 import numpy as np
 
-CONVOLUTIONS = tuple(
-    f"conv{block}_{i}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, count + 1)
-)
-"""Names of VGG16's convolutions, from input to output."""
-
 
 def from_channel_major(matrix: np.ndarray, clusters: int) -> np.ndarray:
     """Reorders the rows of a whitening matrix for this library's descriptors.
