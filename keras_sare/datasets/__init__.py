@@ -7,9 +7,11 @@
 * `neighbours_within(queries, database, radius)`, `Neighbours`: the database images near each query.
 * `earth_centred(latitude, longitude)`: degrees to metres, anywhere on the globe.
 * `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
+* `Augmentation`: random changes of colour, scale and side for training.
 * `find_corrupt(paths)`: the files that cannot be read, with the reason.
 """
 
+from keras_sare.datasets.augmentation import Augmentation
 from keras_sare.datasets.csv_places import read_csv
 from keras_sare.datasets.dbstruct import read_dbstruct
 from keras_sare.datasets.images import decode_image, find_corrupt, image_batches, load_image
@@ -18,6 +20,7 @@ from keras_sare.datasets.place_dataset import ImageSet, PlaceDataset
 from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
 
 __all__ = [
+    "Augmentation",
     "ImageSet",
     "Neighbours",
     "PlaceDataset",

@@ -6,12 +6,14 @@ from keras_sare.models.extractor import Extractor
 from keras_sare.models.imagenet import imagenet_weights
 from keras_sare.models.initialise import initialise_netvlad, netvlad_layer, warn_if_uninitialised
 from keras_sare.models.interchange.load import load_weights_from, save_weights_as
+from keras_sare.models.precision import PRECISIONS, set_precision
 from keras_sare.models.presets import PRESETS, Preset
 from keras_sare.models.surgery import freeze_before, split, with_whitening
 
 __all__ = [
     "BACKBONES",
     "POOLINGS",
+    "PRECISIONS",
     "PREPROCESSING",
     "PRESETS",
     "Extractor",
@@ -24,6 +26,7 @@ __all__ = [
     "load_weights_from",
     "netvlad_layer",
     "save_weights_as",
+    "set_precision",
     "split",
     "warn_if_uninitialised",
     "with_whitening",
