@@ -9,8 +9,8 @@ conv5_1. Published on Pitts250k-test: recall@1 0.86 for NetVLAD, 0.89 for SARE. 
 
 import logging
 import sys
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,23 @@ import numpy as np
 from absl import app, flags
 
 from keras_sare import models
-from keras_sare.datasets import PlaceDataset, open_splits
+from keras_sare.datasets import Augmentation, PlaceDataset, open_splits
 from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss
 from keras_sare.training import (
+    AugmentedInputs,
+    Describer,
     Places,
     RunFolder,
     Trainer,
     TrainingSettings,
+    Workers,
     choose_strategy,
     open_places,
     report_places,
 )
 from keras_sare.utils.progress import show_information
 from keras_sare.whitening import fit_pca_whitening, largest_dimension, warn_of_overlap
+from trainers.recipes import RECIPES
 
 logger = logging.getLogger("keras_sare.pitts")
 
@@ -47,6 +51,7 @@ LOSSES = {
     "multi_similarity": MultiSimilarityLoss,
     "info_nce": InfoNCELoss,
 }
+flags.DEFINE_enum("recipe", "pitts30k", sorted(RECIPES), "Values of the flags that are not given.")
 flags.DEFINE_string("root", None, "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
 flags.DEFINE_string("prefix", "", "Start of the .mat files' names, where --root holds several datasets.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
@@ -59,13 +64,28 @@ flags.DEFINE_list("image_size", ["480", "640"], "height,width that images are re
 flags.DEFINE_enum("loss", "sare_independent", sorted(LOSSES), "Loss over tuples.")
 flags.DEFINE_enum("kernel", "gaussian", ["gaussian", "cauchy", "exponential"], "Kernel of SARE.")
 flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
+flags.DEFINE_enum("mining", DEFAULTS.mining, ["random", "full"], "Negatives from a random pool or the whole database.")
+flags.DEFINE_bool("database_queries", False, "Take database images as queries of tuples too.")
+flags.DEFINE_integer("refresh_every", DEFAULTS.refresh_every, "Queries between refreshes of the cache.", lower_bound=1)
+flags.DEFINE_bool("distractors", False, "Validate with the training database as distractors.")
+flags.DEFINE_list("augment", [], "Random changes, such as brightness=0.2,scale=0.1: the fields of Augmentation.")
+flags.DEFINE_integer("tuples_per_step", DEFAULTS.tuples_per_step, "Tuples in a batch.", lower_bound=1)
+flags.DEFINE_integer("gradient_chunk", 0, "Images back-propagated at a time; 0: a whole batch.", lower_bound=0)
+flags.DEFINE_enum("precision", "float32", models.PRECISIONS, "Of the computation in training; results are float32.")
+flags.DEFINE_bool("jit_compile", False, "Compile the training step with XLA.")
 flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs.", lower_bound=1)
 flags.DEFINE_integer("select_by", DEFAULTS.select_by, "N of the validation recall@N that chooses the best epoch.")
 flags.DEFINE_integer("patience", DEFAULTS.patience, "Epochs without better validation recall.", lower_bound=1)
-flags.DEFINE_float("learning_rate", DEFAULTS.learning_rate, "At the start; halves every 5 epochs.")
+flags.DEFINE_enum("optimizer", DEFAULTS.optimizer, ["sgd", "adam"], "SGD with momentum, or AdamW.")
+flags.DEFINE_float("learning_rate", DEFAULTS.learning_rate, "At the start.")
+flags.DEFINE_float("weight_decay", DEFAULTS.weight_decay, "Of SGD or of AdamW.", lower_bound=0)
+flags.DEFINE_enum("schedule", DEFAULTS.schedule, ["halving", "cosine"], "Halves every 5 epochs, or falls to nearly 0.")
 flags.DEFINE_integer("dim", 4096, "Dimension after PCA whitening.", lower_bound=1)
 flags.DEFINE_string("store", None, "Folder for the frozen layers' output, shared by runs; by default inside --output.")
 flags.DEFINE_float("store_gb", 100.0, "Disk for the frozen layers' output; 0 computes it again at every step.")
+flags.DEFINE_enum("store_dtype", "float16", ["float16", "bfloat16", "float32"], "Of the frozen layers' stored output.")
+flags.DEFINE_integer("checkpoint_every", DEFAULTS.checkpoint_every, "Steps between checkpoints.", lower_bound=1)
+flags.DEFINE_integer("keep_checkpoints", DEFAULTS.keep_checkpoints, "Last checkpoints kept.", lower_bound=1)
 flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at which the run stops.")
 flags.DEFINE_integer("logical_cpus", 0, "Train on so many logical CPU devices, to try MirroredStrategy without GPUs.")
 flags.DEFINE_integer("seed", 0, "Of everything random.")
@@ -78,57 +98,105 @@ def main(_: list[str]) -> None:
     try:
         train()
     except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command with --resume goes on after the last complete epoch.")
+        sys.exit("Interrupted. The same command with --resume goes on after the last checkpoint.")
 
 
 def train() -> None:
     """Dataset, model, training, whitening, evaluation."""
+    _apply_recipe()
     chosen = _chosen_settings()
     settings = TrainingSettings(**{f.name: chosen[f.name] for f in fields(TrainingSettings) if f.name in chosen})
-    height, width = map(int, FLAGS.image_size)
+    size, augmentation = _image_size(), _augmentation()
     keras.utils.set_random_seed(settings.seed)
     strategy, run = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
+    workers = Workers(strategy)
     run.check(chosen, FLAGS.resume)
 
     datasets = _open_datasets()
     _warn_of_overlap(datasets["train"], datasets["test"])
+    started = run.off_the_shelf.is_file()
     with strategy.scope():
-        model = _untrained_model(run)
-    if FLAGS.dim > (width_of := model.output.shape[-1]):
-        raise ValueError(f"`dim` must be at most {width_of}, what {FLAGS.model} gives. Received: dim={FLAGS.dim}")
+        model = _load_or_build(run.off_the_shelf if started else None)
+    if FLAGS.dim > (width := model.output.shape[-1]):
+        raise ValueError(f"`dim` must be at most {width}, what {FLAGS.model} gives. Received: dim={FLAGS.dim}")
     models.freeze_before(model, FLAGS.train_from)
-    trunk, _ = models.split(model, FLAGS.train_from)
-    run.write_settings(chosen)
-    store = Path(FLAGS.store or run.path / "trunk")
-    places, stored = open_places(datasets, trunk, (height, width), settings, store, FLAGS.store_gb * 1e9)
+    trunk, head = models.split(model, FLAGS.train_from)
+    _write_once(workers, lambda: run.write_settings(chosen))
+    store, limit = Path(FLAGS.store or run.path / "trunk"), FLAGS.store_gb * 1e9
+    places = open_places(datasets, trunk, size, settings, store, limit, dtype=FLAGS.store_dtype, strategy=strategy)
+    stored = places["train"].stored
+    if augmentation:
+        inputs = AugmentedInputs(_image_paths(datasets["train"]), size, augmentation, settings.seed)
+        places["train"] = replace(places["train"], augmented=inputs)
 
     def fed(whole: keras.Model) -> keras.Model:
         """The part of a model that takes what `places` give."""
         return models.split(whole, FLAGS.train_from)[1] if stored else whole
 
-    if not run.off_the_shelf.is_file():
-        if models.netvlad_layer(model):
-            fed_to = FLAGS.train_from if stored else None
-            models.initialise_netvlad(model, _sample(places["train"], 500), settings.seed, fed_to)
-        run.save_model(model, run.off_the_shelf)
-    loss = LOSSES[FLAGS.loss]()
-    Trainer(fed(model), loss, places["train"], places["val"], settings, run.path, strategy).fit()
+    if not started:
+        _write_once(workers, lambda: _initialise(model, places["train"], run))
+        model.set_weights(keras.saving.load_model(run.off_the_shelf).get_weights())
+    # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
+    models.set_precision(head if stored else model, FLAGS.precision)
+    Trainer(head, LOSSES[FLAGS.loss](), places["train"], places["val"], settings, run.path, strategy, trunk).fit()
+    models.set_precision(model, "float32")
 
-    train_images = _sample_ids(len(datasets["train"].database), WHITENING_IMAGES)
-    described = places["train"].describe(models.Extractor(fed(model)), train_images, "whitening")
-    pca = fit_pca_whitening(described, FLAGS.dim)
+    sample = _sample_ids(len(datasets["train"].database), WHITENING_IMAGES)
+    pca = fit_pca_whitening(places["train"].describe(Describer(fed(model), strategy), sample, "whitening"), FLAGS.dim)
     whitened = models.with_whitening(model, pca.projection, pca.bias, FLAGS.dim, pca.mean)
-    run.save_model(whitened, run.model)
+    _write_once(workers, lambda: run.save_model(whitened, run.model))
 
     before = keras.saving.load_model(run.off_the_shelf)
     compared = {"off the shelf": before, f"trained, whitened to {FLAGS.dim}-D": whitened, "trained": model}
     compared = {name: fed(one) for name, one in compared.items()}
-    print(report_places(compared, places["test"], run.path, settings.negative_radius))
-    logger.info("Model, table, curves and matches: %s", run.path)
+    if tables := report_places(compared, places["test"], run.path, settings.negative_radius, strategy):
+        print(tables)
+        logger.info("Model, table, curves and matches: %s", run.path)
+
+
+def _apply_recipe() -> None:
+    """Gives the flags that the command line does not name the recipe's values."""
+    for name, value in RECIPES[FLAGS.recipe].items():
+        if not FLAGS[name].present:
+            FLAGS.set_default(name, value)
+
+
+def _image_size() -> tuple[int, int]:
+    height, width = map(int, FLAGS.image_size)
+    return height, width
+
+
+def _augmentation() -> Augmentation | None:
+    known = {field.name for field in fields(Augmentation)}
+    try:
+        changes: dict[str, Any] = {name: float(value) for name, value in (part.split("=") for part in FLAGS.augment)}
+    except ValueError:
+        changes = {"": 0.0}
+    if not changes.keys() <= known:
+        raise ValueError(
+            f"`augment` must give numbers to some of {', '.join(sorted(known))}, for example brightness=0.2,flip=1. "
+            f"Received: augment={','.join(FLAGS.augment)}"
+        )
+    return Augmentation(**{**changes, "flip": bool(changes.get("flip"))}) if changes else None
+
+
+def _write_once(workers: Workers, write: Callable[[], None]) -> None:
+    """Lets one worker write, when all have come this far, and the others wait for it."""
+    workers.barrier()
+    if workers.is_chief:
+        write()
+    workers.barrier()
+
+
+def _initialise(model: keras.Model, places: Places, run: RunFolder) -> None:
+    if models.netvlad_layer(model):
+        fed_to = FLAGS.train_from if places.stored else None
+        models.initialise_netvlad(model, _sample(places, 500), FLAGS.seed, fed_to)
+    run.save_model(model, run.off_the_shelf)
 
 
 def _chosen_settings() -> dict[str, Any]:
-    """Every flag of this recipe but those that say where and whether to resume."""
+    """Every flag of this program but those that say where and whether to resume."""
     defined = FLAGS.flags_by_module_dict()[__name__ if __name__ in FLAGS.flags_by_module_dict() else sys.argv[0]]
     return {flag.name: flag.value for flag in defined if flag.name not in ("output", "resume", "store")}
 
@@ -147,16 +215,20 @@ def _open_datasets() -> dict[str, PlaceDataset]:
     return datasets
 
 
-def _untrained_model(run: RunFolder) -> keras.Model:
-    if run.off_the_shelf.is_file():
-        return keras.saving.load_model(run.off_the_shelf)
+def _load_or_build(path: Path | None) -> keras.Model:
+    if path:
+        return keras.saving.load_model(path)
     return models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
+
+
+def _image_paths(dataset: PlaceDataset) -> np.ndarray:
+    return np.concatenate([dataset.database.paths, dataset.queries.paths])
 
 
 def _warn_of_overlap(train: PlaceDataset, test: PlaceDataset) -> None:
     """Before training, though whitening is fitted after it: then there is still something to do about it."""
     fitted_on = train.database.paths[_sample_ids(len(train.database), WHITENING_IMAGES)]
-    warn_of_overlap(fitted_on, np.concatenate([test.queries.paths, test.database.paths]))
+    warn_of_overlap(fitted_on, _image_paths(test))
 
 
 def _sample_ids(images: int, count: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Mining: which images make a tuple. Pure index maths on arrays, and the tf.data pipeline that feeds the tuples."""
 
 from keras_sare.mining.hard_negatives import HardNegativeMiner
+from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.mining.tuples import tuple_dataset
 
-__all__ = ["HardNegativeMiner", "tuple_dataset"]
+__all__ = ["HardNegativeMiner", "MinedTuples", "tuple_dataset"]

@@ -4,12 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_sare.mining.candidates import nearest_candidates, rows_within
+from keras_sare.mining.mined_tuples import MinedTuples
+from keras_sare.retrieval import nearest
+
+_WAYS = ("random", "full")
+
 
 class HardNegativeMiner:
-    """Chooses for a query its best positive and its hardest negatives.
+    """Chooses for queries their best positive and their hardest negatives.
 
-    The positive is the potential positive that is nearest in the cached descriptors. The negatives are the nearest of
-    `pool` random definite negatives united with those that the same query met last time; they are remembered.
+    The positive is the potential positive that is nearest in the cached descriptors. The negatives are remembered, and
+    come from one of
+
+    * `mining="random"`, the papers' way: the nearest of `pool` random definite negatives united with those that the
+      same query met last time;
+    * `mining="full"`: the nearest of all definite negatives, an exact search over the whole database. The remembered
+      ones are among them anyway.
 
     The random draw of a query depends on (seed, epoch, query) alone. So a resumed run, and any number of workers that
     share the queries, draw the same; only `remembered` is state.
@@ -25,9 +36,11 @@ class HardNegativeMiner:
         negatives: negatives per tuple.
         pool: random definite negatives that are looked at.
         seed: of the random draws.
+        mining: "random" or "full".
 
     Raises:
-        ValueError: no query has a positive, or some query has fewer definite negatives than `negatives`.
+        ValueError: no query has a positive, some query has fewer definite negatives than `negatives`, the lists are
+            of different queries, or `mining` or `negatives` is not one of the allowed values.
     """
 
     def __init__(
@@ -38,39 +51,76 @@ class HardNegativeMiner:
         negatives: int = 10,
         pool: int = 1000,
         seed: int = 0,
+        mining: str = "random",
     ) -> None:
-        self.positives, self.non_negatives = positives, non_negatives
+        if mining not in _WAYS:
+            raise ValueError(f"`mining` must be one of {_WAYS}. Received: mining={mining!r}")
+        if negatives < 1:
+            raise ValueError(f"`negatives` must be at least 1. Received: negatives={negatives}")
+        if len(positives) != len(non_negatives):
+            raise ValueError(
+                "`positives` and `non_negatives` must have one entry for each query. "
+                f"Received: len(positives)={len(positives)}, len(non_negatives)={len(non_negatives)}"
+            )
+        self.positives, self.non_negatives, self.mining = positives, non_negatives, mining
         self.database_size, self.negatives, self.pool, self.seed = database_size, negatives, max(pool, negatives), seed
-        self.trainable_queries = np.array([q for q in range(len(positives)) if len(positives[q])], np.int64)
+        self.trainable_queries = np.flatnonzero([len(rows) for rows in positives]).astype(np.int64)
         self.remembered = np.full((len(positives), negatives), -1, np.int64)
         if not len(self.trainable_queries):
             raise ValueError(
                 f"`positives` must give at least one of the {len(positives)} queries a database image nearby: none "
                 "has a potential positive. Check the positions' unit (metres) or widen the radius."
             )
-        fewest = database_size - max(len(non_negatives[q]) for q in self.trainable_queries)
+        fewest = database_size - max(len(non_negatives[q]) for q in self.trainable_queries.tolist())
         if fewest < negatives:
             raise ValueError(
                 f"`negatives` must not exceed the definite negatives of any query: one has only {fewest} among "
                 f"{database_size} database images. Received: negatives={negatives}"
             )
 
-    def mine(self, query: int, descriptor: np.ndarray, database: np.ndarray, epoch: int) -> np.ndarray:
-        """Mines one tuple and remembers its negatives.
+    def mine(
+        self,
+        queries: np.ndarray,
+        descriptors: np.ndarray,
+        database: np.ndarray,
+        epoch: int,
+        memory_limit: float = 5e8,
+    ) -> MinedTuples:
+        """Mines the tuples of a window of queries and remembers their negatives.
+
+        Queries do not see one another: any split of a window gives the same tuples (distances that agree to float32's
+        rounding, about 1e-6 of unit vectors, may change places). Where windows are shared out over workers, each has
+        to set `remembered[queries] = images[:, 1:]` for the part that others mined.
 
         Args:
-            query: index of the query.
-            descriptor: [D] its cached descriptor, L2-normalised.
-            database: [database_size, D] cached descriptors, L2-normalised; may be a memory map.
+            queries: int64 [W] indices of queries that have a positive.
+            descriptors: [W, D] their cached descriptors, L2-normalised.
+            database: [database_size, D] cached descriptors, L2-normalised; an array or a memory map of any float type,
+                read in order of rows.
             epoch: number of the epoch.
+            memory_limit: bytes for the part of the database that is held at a time; nothing else grows with it.
 
-        Returns:
-            int64 [1 + negatives]: database indices of the positive, then of the negatives, hardest first.
+        Raises:
+            ValueError: shapes do not fit, a query has no positive, a positive is a definite negative too, or a
+                descriptor is not finite.
         """
-        candidates = self._candidates(query, epoch)
-        hardest = _nearest(descriptor, database, candidates, self.negatives)
-        self.remembered[query] = hardest
-        return np.concatenate([_nearest(descriptor, database, self.positives[query], 1), hardest])
+        self._check_window(queries, descriptors, database)
+        positives = [np.unique(self.positives[query]) for query in queries]
+        near, positive = nearest_candidates(descriptors, database, positives, 1, memory_limit)
+        far, negatives = self._hardest(queries, descriptors, database, epoch, memory_limit)
+        _check_apart(queries, positive, negatives)
+        self.remembered[queries] = negatives
+        return MinedTuples(np.concatenate([positive, negatives], axis=1), far[:, 0] - near[:, 0])
+
+    def _hardest(
+        self, queries: np.ndarray, descriptors: np.ndarray, database: np.ndarray, epoch: int, memory_limit: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.mining == "full":
+            barred = [self.non_negatives[query] for query in queries]
+            rows = rows_within(memory_limit, descriptors, database)
+            return nearest(descriptors, database, self.negatives, rows, barred)
+        candidates = [self._candidates(int(query), epoch) for query in queries]
+        return nearest_candidates(descriptors, database, candidates, self.negatives, memory_limit)
 
     def _candidates(self, query: int, epoch: int) -> np.ndarray:
         barred = self.non_negatives[query]
@@ -81,8 +131,26 @@ class HardNegativeMiner:
         known = self.remembered[query]
         return np.union1d(drawn, known[known >= 0])
 
+    def _check_window(self, queries: np.ndarray, descriptors: np.ndarray, database: np.ndarray) -> None:
+        if len(descriptors) != len(queries) or len(database) != self.database_size:
+            raise ValueError(
+                f"`descriptors` must have a row for each of the {len(queries)} queries, `database` one for each of the "
+                f"{self.database_size} database images. "
+                f"Received: descriptors.shape={descriptors.shape}, database.shape={database.shape}"
+            )
+        lonely = np.setdiff1d(queries, self.trainable_queries)
+        if len(lonely):
+            raise ValueError(
+                "`queries` must have a potential positive each; take them from `trainable_queries`. "
+                f"Received: query {lonely[0]}"
+            )
 
-def _nearest(descriptor: np.ndarray, database: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
-    """The `count` candidates with the largest dot product, which for unit vectors are the nearest; ties by index."""
-    similarity = database[candidates] @ descriptor
-    return np.asarray(candidates)[np.argsort(-similarity, kind="stable")[:count]].astype(np.int64)
+
+def _check_apart(queries: np.ndarray, positive: np.ndarray, negatives: np.ndarray) -> None:
+    both = np.flatnonzero((negatives == positive).any(axis=1))
+    if len(both):
+        raise ValueError(
+            "`positives` must be among `non_negatives`: an image would be positive and negative in one tuple. Let the "
+            f"radius of definite negatives be the larger one. Received: query {queries[both[0]]}, database image "
+            f"{positive[both[0], 0]}"
+        )

@@ -6,20 +6,28 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_sare.datasets import Neighbours
 from keras_sare.evaluation import RecallReport, evaluate, same_group
 from keras_sare.evaluation.plots import GalleryRow, Match, match_gallery
 from keras_sare.evaluation.report_files import write_reports
-from keras_sare.models import Extractor
+from keras_sare.training.describer import Describer
 from keras_sare.training.places import Places
+from keras_sare.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 GALLERY_ROWS = 8
 
 
-def report_places(models: Mapping[str, keras.Model], places: Places, folder: Path, radius: float) -> str:
+def report_places(
+    models: Mapping[str, keras.Model],
+    places: Places,
+    folder: Path,
+    radius: float,
+    strategy: tf.distribute.Strategy | None = None,
+) -> str:
     """Evaluates models side by side on the same places and writes what came out.
 
     Writes `recall.{json,md,png}`, `matches.png`, and where the dataset names the pass (walk or drive) of its images
@@ -30,10 +38,14 @@ def report_places(models: Mapping[str, keras.Model], places: Places, folder: Pat
         places: usually the test split.
         folder: where the files go.
         radius: metres within which a database image is right.
+        strategy: whose replicas and workers describe the images; by default one device. All workers must make this
+            call; only the chief evaluates and writes.
 
     Returns:
-        The tables, Markdown.
+        The tables, Markdown; "" on workers that are not the chief.
     """
+    strategy = strategy or tf.distribute.get_strategy()
+    is_chief = Workers(strategy).is_chief
     dataset = places.dataset
     positives = dataset.positives(radius)
     own_pass = _own_pass(places, positives)
@@ -43,7 +55,9 @@ def report_places(models: Mapping[str, keras.Model], places: Places, folder: Pat
     first: dict[str, np.ndarray] = {}
     for name, model in models.items():
         logger.info("Evaluating %s on %s", name, dataset.name)
-        queries, database = places.describe_all(Extractor(model))
+        queries, database = places.describe_all(Describer(model, strategy))
+        if not is_chief:
+            continue
         reports[name], predictions = evaluate(queries, database, positives, protocol=protocol, dataset=dataset.name)
         first[name] = predictions[:, 0]
         if own_pass is not None:
@@ -55,6 +69,8 @@ def report_places(models: Mapping[str, keras.Model], places: Places, folder: Pat
                 dataset=dataset.name,
                 exclude=own_pass,
             )
+    if not is_chief:
+        return ""
     tables = [write_reports(folder, reports)]
     if across:
         tables.append(write_reports(folder, across, stem="recall_other_passes"))

@@ -1,18 +1,11 @@
 """What the trained part of a model is fed: pixels, or the stored output of the frozen part."""
 
-import hashlib
-import math
-import os
-from pathlib import Path
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets import decode_image, image_batches
-from keras_sare.models import Extractor
-from keras_sare.utils.files import atomic_path
 
 
 class Inputs(Protocol):
@@ -23,6 +16,21 @@ class Inputs(Protocol):
 
     def gather(self, ids: Any) -> Any:
         """Inputs [n, ...] of the images `ids`, int64 [n]; a TensorFlow function for `dataset.map`."""
+
+
+class Rows(Protocol):
+    """What `StoredInputs` reads: an array, or a `TrunkStore`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[N, ...]."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the rows."""
+
+    def __getitem__(self, ids: Any, /) -> np.ndarray:
+        """Rows [n, ...] of `ids`, int64 [n] in any order."""
 
 
 class ImageInputs:
@@ -52,13 +60,13 @@ class ImageInputs:
 
 
 class StoredInputs:
-    """Rows of an array, for example the memory-mapped output of a frozen trunk.
+    """Rows of an array, for example the stored output of a frozen trunk.
 
     Args:
         array: [N, ...]; the id of an image is its row.
     """
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: Rows) -> None:
         self.array = array
 
     def batches(self, ids: np.ndarray, batch_size: int) -> Any:
@@ -70,61 +78,3 @@ class StoredInputs:
         """Rows [n, ...] of `ids`."""
         rows = tf.numpy_function(lambda i: self.array[i], [ids], tf.as_dtype(self.array.dtype), stateful=False)
         return tf.ensure_shape(rows, (None, *self.array.shape[1:]))
-
-
-def store_trunk(
-    folder: str | os.PathLike[str], trunk: keras.Model, images: ImageInputs, batch_size: int
-) -> StoredInputs:
-    """Computes the output of the frozen part of a model once per image and keeps it on disk as float16.
-
-    The file's name is a digest of the weights, the image size and the image files (path, size and time of change), so
-    that a later run with the same ones reads it instead of computing it again. It appears when it is complete.
-
-    Args:
-        folder: where the file is kept.
-        trunk: frozen part of the model, images to feature maps.
-        images: the images.
-        batch_size: images in a batch.
-
-    Raises:
-        ValueError: the trunk's output does not fit float16.
-    """
-    path = Path(folder) / f"trunk-{_digest(trunk, images)}.npy"
-    shape = _stored_shape(trunk, images)
-    if not path.is_file():
-        with atomic_path(path) as temporary:
-            array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-            with np.errstate(over="ignore"):
-                Extractor(trunk)(images.batches(np.arange(shape[0]), batch_size), shape[0], array, "frozen layers")
-            _check_finite(array)
-            array.flush()
-    return StoredInputs(np.load(path, mmap_mode="r"))
-
-
-def stored_bytes(trunk: keras.Model, images: ImageInputs) -> int:
-    """Size of what `store_trunk` keeps."""
-    return 2 * math.prod(_stored_shape(trunk, images))
-
-
-def _stored_shape(trunk: keras.Model, images: ImageInputs) -> tuple[int, ...]:
-    height, width, channels = trunk.compute_output_shape((1, *images.size, 3))[1:]
-    return (len(images.paths), height, width, channels)
-
-
-def _digest(trunk: keras.Model, images: ImageInputs) -> str:
-    sha = hashlib.sha256(repr((images.size, trunk.layers[1].get_config())).encode())
-    for weight in trunk.weights:
-        sha.update(keras.ops.convert_to_numpy(weight).tobytes())
-    for path in images.paths:
-        status = os.stat(path)
-        sha.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    return sha.hexdigest()[:16]
-
-
-def _check_finite(array: np.ndarray) -> None:
-    for row, maps in enumerate(array):
-        if not np.isfinite(maps).all():
-            raise ValueError(
-                f"The frozen layers' output of image {row} does not fit float16. Train without the store: it is turned "
-                "off by a budget of 0."
-            )

@@ -9,8 +9,23 @@ import keras
 
 from keras_sare.utils.files import atomic_path, remove_partials
 
-CHANGEABLE = frozenset({"dim", "epochs", "learning_rate", "max_corrupt_share", "patience", "store_gb"})
-"""Settings that a resumed run may have otherwise than the run that it continues."""
+CHANGEABLE = frozenset(
+    {
+        "checkpoint_every",
+        "dim",
+        "epochs",
+        "gradient_chunk",
+        "jit_compile",
+        "keep_checkpoints",
+        "learning_rate",
+        "logical_cpus",
+        "max_corrupt_share",
+        "patience",
+        "store_gb",
+    }
+)
+"""Settings that a resumed run may have otherwise than the run that it continues; those that say how a step is computed
+change it by rounding alone."""
 
 
 class RunFolder:
@@ -20,8 +35,8 @@ class RunFolder:
     |---|---|
     | `run.json` | the settings |
     | `off_the_shelf.keras` | the model before training, NetVLAD initialised |
-    | `checkpoints/` | the last and the best epoch |
-    | `log.csv`, `tensorboard/` | figures of each epoch |
+    | `checkpoints/` | the last few states of the run and the best epoch's |
+    | `log.csv`, `tensorboard/`, `training.png` | figures of each epoch |
     | `model.keras` | the best epoch's model with whitening: the result |
     | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation on the test split |
 

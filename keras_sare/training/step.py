@@ -7,6 +7,10 @@ import keras
 import tensorflow as tf
 
 from keras_sare.losses import TupleLoss
+from keras_sare.training.gradient_cache import gradients_at_once, gradients_in_chunks, map_chunks
+
+FROZEN_CHUNK = 4
+"""Images that the frozen part takes at a time: enough to fill the device, few enough to need no memory to speak of."""
 
 
 def make_train_step(
@@ -15,49 +19,104 @@ def make_train_step(
     loss: TupleLoss,
     optimizer: keras.optimizers.Optimizer,
     weight_decay: float,
-) -> Callable[[Any], Any]:
+    *,
+    frozen: keras.Model | None = None,
+    chunk: int = 0,
+    jit_compile: bool = False,
+    share: bool = True,
+) -> Callable[[Any, Any], Any]:
     """Makes the function that trains `model` on one batch of tuples.
 
     The gradient is that of the mean loss over the tuples of all replicas, plus weight_decay * weight as MatConvNet and
     PyTorch's SGD add it (Keras's own `weight_decay` leaves it out of the momentum: ten times weaker at 0.9).
+
+    With a `keras.optimizers.LossScaleOptimizer`, for float16, the loss is scaled; a step whose gradient overflows on
+    any replica is left out on all of them.
+
+    Batch normalisation in training mode normalises over the images that it is given at a time: over the distinct images
+    of a replica's batch, or over a chunk of them.
 
     Args:
         strategy: the strategy under whose scope `model` and `optimizer` were made.
         model: gives descriptors [n, dim] of inputs [n, ...]. Its trainable weights are trained.
         loss: one value per tuple; their mean is taken, so its reduction must be Keras' default, and the scale of the
             gradient is its `scale`.
-        optimizer: updates the weights.
+        optimizer: updates the weights; built on `model.trainable_variables`.
         weight_decay: factor of the weights in the gradient.
+        frozen: the part before `model`, which is not trained: inputs are then its inputs. It runs for inference, a few
+            images at a time, so that a step needs the memory of `model` alone.
+        chunk: 0, or how many images are embedded and back-propagated at a time, see `gradients_in_chunks`: memory is
+            that of so many images and of the descriptors, for a third more arithmetic and the same gradient.
+        jit_compile: whether XLA compiles the networks. Shared images are then embedded as often as they occur, because
+            XLA would compile anew for every number of distinct images.
+        share: whether an image that occurs twice in a replica's batch is embedded once. False where the inputs of two
+            occurrences differ, as those of augmented images do.
 
     Returns:
-        Function from inputs [tuples, tuple size, ...], or the per-replica values of a distributed dataset, to the mean
-        loss over all tuples, float32 scalar.
+        Function from ids int64 [tuples, tuple size] and inputs [tuples, tuple size, ...], or the per-replica values of
+        a distributed dataset, to the mean loss over all tuples, float32 scalar. Equal ids say that inputs are equal.
 
     Raises:
-        ValueError: the loss has another reduction.
+        ValueError: the loss has another reduction, or `chunk` is negative.
     """
+    _check(loss, chunk)
+    variables, replicas = model.trainable_variables, strategy.num_replicas_in_sync
+
+    def loss_and_gradient(descriptors: Any, slots: Any) -> tuple[Any, Any]:
+        tuples = tf.gather(descriptors, slots)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(tuples)
+            # Every replica holds the same number of tuples, and the optimizer adds up the replicas' gradients.
+            mean = tf.reduce_mean(loss.call(None, tuples)) / replicas
+            scaled = optimizer.scale_loss(mean)
+        return mean, tf.math.unsorted_segment_sum(tape.gradient(scaled, tuples), slots, tf.shape(descriptors)[0])
+
+    def on_replica(ids: Any, inputs: Any) -> Any:
+        images, slots = _images(ids, inputs, share and not jit_compile)
+        if frozen is not None:
+            images = map_chunks(lambda x: frozen(x, training=False), images, FROZEN_CHUNK, jit_compile)
+        if chunk:
+            mean, gradients = gradients_in_chunks(model, images, slots, loss_and_gradient, chunk, jit_compile)
+        else:
+            mean, gradients = gradients_at_once(model, images, slots, loss_and_gradient, jit_compile)
+        decay = optimizer.scale_loss(weight_decay / replicas)
+        decayed = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
+        if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            decayed = _overflown_everywhere(decayed)
+        optimizer.apply(decayed, variables)
+        return mean
+
+    @tf.function
+    def step(ids: Any, inputs: Any) -> Any:
+        return strategy.reduce("SUM", strategy.run(on_replica, (ids, inputs)), axis=None)
+
+    return step
+
+
+def _check(loss: TupleLoss, chunk: int) -> None:
     if loss.reduction not in ("sum_over_batch_size", "mean"):
         raise ValueError(
             "`loss` must have the reduction 'sum_over_batch_size': the mean over tuples is trained. A sum is that at a "
             f"learning rate as many times larger. Received: loss.reduction={loss.reduction!r}"
         )
-    variables = model.trainable_variables
-    replicas = strategy.num_replicas_in_sync
+    if chunk < 0:
+        raise ValueError(f"`chunk` must be a number of images, or 0 for all of them at once. Received: chunk={chunk}")
 
-    def on_replica(inputs: Any) -> Any:
-        shape = tf.shape(inputs)
-        with tf.GradientTape() as tape:
-            descriptors = model(tf.reshape(inputs, tf.concat([[-1], shape[2:]], 0)), training=True)
-            tuples = tf.reshape(descriptors, (-1, inputs.shape[1], descriptors.shape[-1]))
-            # Every replica holds the same number of tuples, and the optimizer adds up the replicas' gradients.
-            mean = tf.reduce_mean(loss.call(None, tuples)) / replicas
-        gradients = tape.gradient(mean, variables)
-        decayed = [g + weight_decay / replicas * v for g, v in zip(gradients, variables, strict=True)]
-        optimizer.apply(decayed, variables)
-        return mean
 
-    @tf.function
-    def step(inputs: Any) -> Any:
-        return strategy.reduce("SUM", strategy.run(on_replica, (inputs,)), axis=None)
+def _images(ids: Any, inputs: Any, share: bool) -> tuple[Any, Any]:
+    """Inputs [images, ...] of the batch's images and, for each place in a tuple, which of them stands there."""
+    images = tf.reshape(inputs, tf.concat([[-1], tf.shape(inputs)[2:]], 0))
+    images = tf.ensure_shape(images, (None, *inputs.shape[2:]))
+    positions = tf.range(tf.size(ids))
+    if not share:
+        return images, tf.reshape(positions, tf.shape(ids))
+    distinct, slots = tf.unique(tf.reshape(ids, [-1]))
+    first = tf.math.unsorted_segment_min(positions, slots, tf.size(distinct))
+    return tf.gather(images, first), tf.reshape(slots, tf.shape(ids))
 
-    return step
+
+def _overflown_everywhere(gradients: list[Any]) -> list[Any]:
+    """Makes the gradient NaN on every replica where it is not finite on one: Keras looks at the first replica alone."""
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+    overflown = tf.distribute.get_replica_context().all_reduce("SUM", tf.cast(~finite, tf.float32))
+    return [tf.where(overflown > 0, tf.constant(float("nan"), g.dtype), g) for g in gradients]

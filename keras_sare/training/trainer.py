@@ -1,8 +1,8 @@
 """The training loop: refresh the cached descriptors, mine tuples, train on them, validate, keep the best epoch."""
 
 import logging
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.evaluation import RecallReport, better, evaluate
+from keras_sare.evaluation import RecallReport, better
 from keras_sare.losses import TupleLoss
-from keras_sare.mining import HardNegativeMiner, tuple_dataset
-from keras_sare.models import Extractor, warn_if_uninitialised
-from keras_sare.training.checkpoints import Checkpoints, Progress
+from keras_sare.models import warn_if_uninitialised
+from keras_sare.training.checkpoints import Checkpoints
+from keras_sare.training.describer import Describer
+from keras_sare.training.failures import unreadable_image
 from keras_sare.training.logs import EpochLog
 from keras_sare.training.places import Places
+from keras_sare.training.run_state import EpochState, RunState
 from keras_sare.training.settings import TrainingSettings
-from keras_sare.training.step import make_train_step
-from keras_sare.utils.progress import progress as progress_bar
+from keras_sare.training.time_split import PARTS, TimeSplit
+from keras_sare.training.tuple_trainer import TupleTrainer
+from keras_sare.training.validator import Validator
+from keras_sare.training.window_miner import WindowMiner
+from keras_sare.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +35,30 @@ class Trainer:
     Each epoch visits every query that has a potential positive once, in random order. The queries are cut into windows
     of `refresh_every`; at the start of a window the descriptors of the database and of the window's queries are
     computed with the present weights, and the window's tuples are mined from them. After each epoch the validation
-    recall decides whether it is the best, and a checkpoint is written. A run that is killed loses the current epoch.
+    recall decides whether it is the best.
 
-    Everything random is drawn from (seed, epoch), so that a resumed run goes on as the unbroken one would.
+    Checkpoints are written after each refresh, every `checkpoint_every` steps and after each epoch. Everything random
+    is drawn from (seed, epoch, query) or is a variable of the model, so that a run that is killed at any moment and
+    resumed goes on as the unbroken one would, on one processor bit by bit.
+
+    Descriptors, mining and steps are shared out over the replicas and workers of the strategy. With several workers the
+    first one writes the files, and all read them: `folder` must be one that they share.
 
     Args:
-        model: the part of the model that is trained; takes what the `inputs` of the places give. Made, like the
-            optimizer that this class makes, under `strategy`'s scope. Its trainable weights are trained.
+        model: the part of the model that is trained, made under `strategy`'s scope. Its trainable weights are trained;
+            where it computes in float16, through a scaled loss.
         loss: loss over tuples.
         train: training places.
         validation: validation places.
         settings: the numbers.
-        folder: of the run: checkpoints, `log.csv`, TensorBoard events.
-        strategy: any `tf.distribute` strategy of one process.
+        folder: of the run: checkpoints, `log.csv`, `training.png`, TensorBoard events.
+        strategy: any `tf.distribute` strategy, of one process or several.
+        frozen: the part before `model`, put before it where places are not stored or are augmented. None where `model`
+            takes what the places give.
 
     Raises:
-        ValueError: too few queries or database images for the settings, or tuples that do not divide over replicas.
+        ValueError: too few queries or database images for the settings, tuples that do not divide over replicas, or
+            places that need a `frozen` part.
     """
 
     def __init__(
@@ -57,19 +70,35 @@ class Trainer:
         settings: TrainingSettings,
         folder: Path,
         strategy: tf.distribute.Strategy,
+        frozen: keras.Model | None = None,
     ) -> None:
-        self.model, self.train, self.validation, self.settings = model, train, validation, settings
-        self.strategy, self.extractor = strategy, Extractor(model)
-        self.miner = _make_miner(train, settings)
-        _check_steps(settings, len(self.miner.trainable_queries), strategy.num_replicas_in_sync)
-        self.validation_positives = validation.dataset.positives(settings.negative_radius)
-        with strategy.scope():
-            self.optimizer = keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
-            self.optimizer.build(model.trainable_variables)
-        self.step = make_train_step(strategy, model, loss, self.optimizer, settings.weight_decay)
-        self.checkpoints, self.log = Checkpoints(folder / "checkpoints"), EpochLog(folder)
+        _check_frozen(train, frozen)
+        self.model, self.settings = model, settings
+        self.workers = Workers(strategy)
+        fed = {
+            stored: _fed(model, None if stored else frozen, strategy) for stored in {train.stored, validation.stored}
+        }
+        self.miner = WindowMiner(train, settings, fed[train.stored], self.workers)
+        _check_steps(settings, len(self.miner.queries), strategy.num_replicas_in_sync)
+        self.validate = Validator(
+            validation,
+            fed[validation.stored],
+            settings.negative_radius,
+            distractors=(train, fed[train.stored]) if settings.distractors else None,
+        )
+        self.tuple_trainer = TupleTrainer(model, loss, train, settings, strategy, frozen)
+        self.checkpoints = Checkpoints(
+            folder / "checkpoints",
+            model,
+            self.tuple_trainer.optimizer,
+            self.miner.remembered,
+            settings.keep_checkpoints,
+            frozen,
+            writes=self.workers.is_chief,
+        )
+        self.log, self.state, self.times = EpochLog(folder), RunState(), TimeSplit()
 
-    def fit(self) -> Progress:
+    def fit(self) -> RunState:
         """Trains until the last epoch or until validation recall stops rising; the model is left with the best weights.
 
         Returns:
@@ -77,95 +106,140 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is not finite; the message names the images. The last checkpoint is whole.
+            OSError: a checkpoint or the log cannot be written, for example because the disk is full.
+            ValueError: an image cannot be read, or none of the checkpoints can.
+            WorkerLostError: another worker stopped.
         """
-        state = self.checkpoints.restore(self.model, self.optimizer, self.miner.remembered)
-        if state is None:
+        with self._explained():
+            self._start()
+            while not self._finished():
+                self._train_epoch(self.state.epoch + 1)
+                self._finish_epoch(self.state.epoch + 1)
+            self.checkpoints.load_best(self.state)
+        logger.info("Best epoch: %d of %d", self.state.best_epoch, self.state.epoch)
+        return self.state
+
+    def _start(self) -> None:
+        restored = self.checkpoints.restore()
+        self.workers.barrier()  # The first checkpoint that is written may drop one that another worker reads.
+        if restored is None:
             warn_if_uninitialised(self.model, "trained")
-            state = Progress()
-            self._finish_epoch(state, loss=None, started=time.monotonic())
+            self.times = TimeSplit()
+            self._finish_epoch(0)
         else:
-            logger.info("Resuming after epoch %d", state.epoch)
-        while state.epoch < self.settings.epochs and state.epoch - state.best_epoch < self.settings.patience:
-            started = time.monotonic()
-            state.epoch += 1
-            loss = self._train_epoch(state.epoch)
-            self._finish_epoch(state, loss, started)
-        self.checkpoints.load_best(self.model, state)
-        logger.info("Best epoch: %d of %d", state.best_epoch, state.epoch)
-        return state
+            running = restored.running
+            self.state, self.times = restored, TimeSplit(running.seconds)
+            logger.info("Resuming after epoch %d, step %d of the next", restored.epoch, len(running.losses))
+            self._write_log()
 
-    def _train_epoch(self, epoch: int) -> float:
-        self.optimizer.learning_rate = self.settings.learning_rate_at(epoch)
-        order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.miner.trainable_queries)
-        window = self.settings.refresh_every_at(epoch)
-        losses = [self._train_window(order[i : i + window], epoch) for i in range(0, len(order), window)]
-        return float(np.mean(np.concatenate(losses)))
+    def _finished(self) -> bool:
+        state, running = self.state, self.state.running
+        stale = state.epoch - state.best_epoch >= self.settings.patience
+        return running.tuples is None and (state.epoch >= self.settings.epochs or stale)
 
-    def _train_window(self, queries: np.ndarray, epoch: int) -> np.ndarray:
-        size, per_step = 2 + self.settings.negatives, self.settings.tuples_per_step
-        database = self.train.describe(self.extractor, np.arange(self.miner.database_size), "cache: database")
-        descriptors = self.train.describe(self.extractor, self.train.query_ids(queries), "cache: queries")
+    def _train_epoch(self, epoch: int) -> None:
+        self.tuple_trainer.set_rate(epoch)
+        running, windows = self.state.running, self._windows(epoch)
+        while running.window < len(windows):
+            if running.tuples is None:
+                mined = self.miner.mine(windows[running.window], epoch, self.times)
+                running.tuples, running.violating = mined.tuples, running.violating + mined.violating
+                self.state.refreshes += 1
+                self._save()
+            self._train_window(epoch, running.tuples)
+            running.window, running.tuples, running.step = running.window + 1, None, 0
 
-        def rows() -> Iterator[np.ndarray]:
-            for query, descriptor in zip(queries, descriptors, strict=True):
-                mined = self.miner.mine(query, descriptor, database, epoch)
-                yield np.concatenate([[query + self.miner.database_size], mined])
+    def _train_window(self, epoch: int, tuples: np.ndarray) -> None:
+        """Trains from the present step of the window on, and writes a checkpoint where one is due."""
+        running, per_step, every = self.state.running, self.settings.tuples_per_step, self.settings.checkpoint_every
+        steps = len(tuples) // per_step
+        while running.step < steps:
+            done = len(running.losses)
+            end = min(running.step + every - done % every, steps)
+            part = tuples[running.step * per_step : end * per_step]
+            running.losses += self.tuple_trainer(part, epoch, self.times, done)
+            running.step = end
+            if len(running.losses) % every == 0:
+                self._save()
 
-        tuples = tuple_dataset(rows, self.train.inputs.gather, size, per_step)
-        steps = len(queries) // per_step
-        losses = np.empty(steps)
-        batches = self.strategy.experimental_distribute_dataset(tuples)
-        for i, (ids, inputs) in enumerate(progress_bar(batches, f"epoch {epoch}", steps, "step")):
-            losses[i] = self.step(inputs)
-            if not np.isfinite(losses[i]):
-                raise FloatingPointError(self._describe_failure(epoch, i, ids, losses[i]))
-        return losses
+    def _finish_epoch(self, epoch: int) -> None:
+        with self.times.spent_on("validation"):
+            report = self.validate()
+        state = self.state
+        if epoch == 0 or better(report, RecallReport.from_json(state.best), self.settings.select_by):
+            state.best_epoch, state.best = epoch, report.to_json()
+        row = self._figures(epoch) | {f"recall@{n}": report.at(n) for n in (1, 5, 10) if n in report.ns}
+        logger.info("Epoch %d: %s", epoch, ", ".join(f"{k} {v:.4g}" for k, v in row.items() if v != ""))
+        seconds = self.times.seconds()
+        row |= {f"seconds_{part}": round(seconds[part], 2) for part in PARTS}
+        state.history.append(row | {"seconds": round(seconds["total"], 2)})
+        # What the checkpoint of an epoch takes counts for the next one: this one's figures are inside.
+        state.epoch, state.running, self.times = epoch, EpochState(), TimeSplit()
+        self._save()
+        self._write_log()
 
-    def _finish_epoch(self, state: Progress, loss: float | None, started: float) -> None:
-        report = self.validate()
-        if state.epoch == 0 or better(report, RecallReport.from_json(state.best), self.settings.select_by):
-            state.best_epoch, state.best = state.epoch, report.to_json()
-        row: dict[str, Any] = {"epoch": state.epoch, "loss": "" if loss is None else loss}
-        row["learning_rate"] = self.settings.learning_rate_at(max(state.epoch, 1))
-        row |= {f"recall@{n}": report.at(n) for n in (1, 5, 10) if n in report.ns}
-        state.history.append(row | {"seconds": round(time.monotonic() - started, 1)})
-        self.checkpoints.save(state, self.model, self.optimizer, self.miner.remembered)
-        self.log.write(state.history)
-        logger.info("Epoch %d: %s", state.epoch, ", ".join(f"{k} {v:.4g}" for k, v in row.items() if v != ""))
+    def _figures(self, epoch: int) -> dict[str, Any]:
+        figures: dict[str, Any] = {
+            "epoch": epoch,
+            "loss": "",
+            "learning_rate": self.settings.learning_rate_at(max(epoch, 1)),
+        }
+        figures |= {"violating": "", "cache_age": ""}
+        if epoch:
+            windows, running = self._windows(epoch), self.state.running
+            ages = np.concatenate([np.arange(len(window) // self.settings.tuples_per_step) for window in windows])
+            figures["loss"] = float(np.mean(running.losses))
+            figures["violating"] = running.violating / sum(len(window) for window in windows)
+            figures["cache_age"] = float(ages.mean())
+        return figures
 
-    def validate(self) -> RecallReport:
-        """Recall@N of the present weights on the validation places."""
-        queries, database = self.validation.describe_all(self.extractor)
-        protocol = f"recall@N within {self.settings.negative_radius:g} m"
-        dataset = self.validation.dataset.name
-        return evaluate(queries, database, self.validation_positives, protocol=protocol, dataset=dataset)[0]
+    def _windows(self, epoch: int) -> list[np.ndarray]:
+        return self.miner.windows(epoch, self.settings.refresh_every_at(epoch))
 
-    def _describe_failure(self, epoch: int, step: int, ids: Any, loss: float) -> str:
-        images = np.concatenate([np.asarray(part) for part in self.strategy.experimental_local_results(ids)])
-        places = self.train.dataset
-        names = np.concatenate([places.database.paths, places.queries.paths])[images]
-        return (
-            f"The loss is {loss} in epoch {epoch}, step {step + 1}. Lower the learning rate "
-            f"({self.settings.learning_rate_at(epoch):g}) and resume from the last checkpoint. The tuples of that "
-            f"step, query first: {names.tolist()}"
+    def _save(self) -> None:
+        self.state.running.seconds = self.times.seconds()
+        with self.times.spent_on("checkpoints"):
+            self.checkpoints.save(self.state)
+            self.workers.barrier()
+
+    def _write_log(self) -> None:
+        if not self.workers.is_chief:
+            return
+        try:
+            self.log.write(self.state.history, self.state.best_epoch)
+        except OSError as error:
+            raise self.checkpoints.explain(error, "the log") from error
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Adds to errors that stop the run where it goes on."""
+        try:
+            with self.workers.explain_loss():
+                yield
+        except tf.errors.OpError as error:
+            image = unreadable_image(error)
+            if not image:
+                raise
+            raise ValueError(
+                f"{image}. Repair or replace the file and resume the run. {self.checkpoints.last}"
+            ) from error
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error}. {self.checkpoints.last}") from error
+
+
+def _fed(model: keras.Model, before: keras.Model | None, strategy: tf.distribute.Strategy) -> Describer:
+    if before is None:
+        return Describer(model, strategy)
+    with strategy.scope():
+        return Describer(keras.Model(before.inputs[0], model(before.output)), strategy)
+
+
+def _check_frozen(train: Places, frozen: keras.Model | None) -> None:
+    if frozen is None and train.stored and train.augmented is not None:
+        raise ValueError(
+            "`frozen` must be given where `train` is stored and augmented: augmented images go through the layers "
+            "whose output is stored. Received: frozen=None"
         )
-
-
-def _make_miner(train: Places, settings: TrainingSettings) -> HardNegativeMiner:
-    dataset = train.dataset
-    positives = dataset.positives(settings.positive_radius, exclude_within=settings.min_positive)
-    miner = HardNegativeMiner(
-        positives,
-        dataset.positives(settings.negative_radius),
-        len(dataset.database),
-        settings.negatives,
-        settings.negative_pool,
-        settings.seed,
-    )
-    logger.info(
-        "Training queries with a potential positive: %d of %d", len(miner.trainable_queries), len(dataset.queries)
-    )
-    return miner
 
 
 def _check_steps(settings: TrainingSettings, queries: int, replicas: int) -> None:

@@ -1,12 +1,10 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_sare.datasets import load_image
-from keras_sare.models import split
-from keras_sare.training import ImageInputs, StoredInputs, store_trunk
-from keras_sare.training.inputs import stored_bytes
+from keras_sare.training import StoredInputs
+from keras_sare.training.chunk_files import ChunkFiles
 
 
 @pytest.fixture
@@ -37,33 +35,19 @@ def test_stored_rows_are_gathered_and_batched_like_images():
     np.testing.assert_array_equal(np.concatenate([x for _, x in batches]), array[[2, 0, 3]])
 
 
-def test_head_on_the_stored_trunk_gives_the_models_descriptors(images, make_model, tmp_path):
-    model = make_model()
-    trunk, head = split(model, "conv2")
-    stored = store_trunk(tmp_path / "store", trunk, images, 2)
-    pixels = images.gather(tf.range(len(images.paths)))
-    np.testing.assert_allclose(head(np.asarray(stored.array)), model(pixels), atol=2e-3)  # float16 maps
-    [file] = (tmp_path / "store").iterdir()
-    assert file.stat().st_size == pytest.approx(stored_bytes(trunk, images), abs=200)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_rows_of_files_reach_tensorflow_in_their_dtype(tmp_path, dtype):
+    values = np.arange(24, dtype="float32").reshape(4, 2, 3)
+    files = ChunkFiles(tmp_path, values.shape, dtype, 3)
+    for number in (0, 1):
+        files.write(number, values[files.rows(number)])
 
+    class Array:
+        shape, dtype = values.shape, files.dtype
 
-def test_store_is_reused_until_weights_size_or_files_change(images, make_model, tmp_path):
-    trunk, _ = split(make_model(), "conv2")
-    store_trunk(tmp_path, trunk, images, 2)
-    [file] = tmp_path.glob("trunk-*.npy")
-    before = file.stat().st_mtime_ns
-    store_trunk(tmp_path, trunk, images, 2)
-    assert file.stat().st_mtime_ns == before
-    store_trunk(tmp_path, trunk, ImageInputs(images.paths, (20, 24)), 2)
-    assert len(list(tmp_path.glob("trunk-*.npy"))) == 2
-    trunk.get_layer("conv1").bias.assign_add(np.ones(8))
-    store_trunk(tmp_path, trunk, images, 2)
-    assert len(list(tmp_path.glob("trunk-*.npy"))) == 3
+        def __getitem__(self, ids):
+            return files.read(ids)
 
-
-def test_maps_too_large_for_float16_are_refused_and_leave_nothing(images, tmp_path):
-    inputs = keras.Input((None, None, 3))
-    trunk = keras.Model(inputs, keras.layers.Rescaling(1e4)(inputs))
-    with pytest.raises(ValueError, match="of image 0 does not fit float16"):
-        store_trunk(tmp_path / "store", trunk, images, 2)
-    assert list((tmp_path / "store").iterdir()) == []
+    [rows] = tf.data.Dataset.from_tensors(np.array([3, 1, 3])).map(StoredInputs(Array()).gather)
+    assert rows.dtype == dtype
+    np.testing.assert_array_equal(tf.cast(rows, tf.float32), values[[3, 1, 3]])

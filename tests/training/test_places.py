@@ -2,64 +2,54 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from keras_sare.models import Extractor, split
-from keras_sare.training import ImageInputs, StoredInputs, open_places, report_places
+from keras_sare.training import report_places
+from keras_sare.training.describer import Describer
+from keras_sare.training.workers import Workers
 
 
 @pytest.fixture
-def opened(make_places, make_model, settings, tmp_path):
-    def open_with(limit):
-        trunk, head = split(make_model(), "conv2")
-        dataset = make_places("test", 6, seed=2).dataset
-        places, stored = open_places({"test": dataset}, trunk, (12, 16), settings, tmp_path / "store", limit)
-        return places["test"], stored, head
-
-    return open_with
+def places(make_places):
+    return make_places("test", 6, seed=2)
 
 
-def test_output_of_the_frozen_layers_is_stored_where_it_fits(opened):
-    places, stored, _ = opened(1e6)
-    assert stored
-    assert isinstance(places.inputs, StoredInputs)
+@pytest.fixture
+def describer(make_model):
+    return Describer(make_model(), tf.distribute.get_strategy())
 
 
-def test_inputs_are_pixels_where_it_does_not_fit(opened, tmp_path):
-    places, stored, _ = opened(1e3)
-    assert not stored
-    assert isinstance(places.inputs, ImageInputs)
-    assert not (tmp_path / "store").exists()
+def test_inputs_are_pixels_as_they_are_unless_said_otherwise(places):
+    assert not places.stored
+    assert places.augmented is None
 
 
-def test_descriptors_are_the_same_from_the_store_and_from_pixels(opened, make_model):
-    from_store, _, head = opened(1e6)
-    from_pixels, _, _ = opened(0)
-    for a, b in zip(
-        from_store.describe_all(Extractor(head)), from_pixels.describe_all(Extractor(make_model())), strict=True
-    ):
-        np.testing.assert_allclose(a, b, atol=2e-3)  # float16 maps
-
-
-def test_ids_run_over_the_database_and_then_over_the_queries(opened, make_model):
-    places, _, _ = opened(0)
-    extractor = Extractor(make_model())
-    queries, _ = places.describe_all(extractor)
-    chosen = places.describe(extractor, places.query_ids(np.array([4, 1])), "two queries")
+def test_ids_run_over_the_database_and_then_over_the_queries(places, describer):
+    queries, database = places.describe_all(describer)
+    chosen = places.describe(describer, places.query_ids(np.array([4, 1])), "two queries")
     np.testing.assert_allclose(chosen, queries[[4, 1]], atol=1e-6)
+    chosen = places.describe(describer, np.array([5]), "a database image")
+    np.testing.assert_allclose(chosen, database[[5]], atol=1e-6)
 
 
-def test_descriptors_beyond_the_memory_limit_go_to_a_file(opened, make_model):
-    places, _, _ = opened(0)
+def test_replicas_share_the_images(places, describer, make_model):
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    shared = places.describe_all(Describer(make_model(mirrored), mirrored))
+    for a, b in zip(shared, places.describe_all(describer), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_descriptors_beyond_the_memory_limit_go_to_a_file(places, describer):
     small = dataclasses.replace(places, settings=dataclasses.replace(places.settings, memory_limit=10))
-    extractor = Extractor(make_model())
-    database = small.describe(extractor, np.arange(6), "database")
+    database = small.describe(describer, np.arange(6), "database")
     assert isinstance(database, np.memmap)
-    np.testing.assert_array_equal(database, places.describe(extractor, np.arange(6), "database"))
+    np.testing.assert_array_equal(database, places.describe(describer, np.arange(6), "database"))
 
 
-def test_report_compares_models_and_leaves_tables_and_pictures(opened, make_model, tmp_path):
-    places, _, _ = opened(0)
-    table = report_places({"off the shelf": make_model(), "trained": make_model()}, places, tmp_path / "out", 25)
+def test_report_by_two_replicas_compares_models_and_leaves_tables_and_pictures(places, make_model, tmp_path):
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    models = {"off the shelf": make_model(), "trained": make_model(mirrored)}
+    table = report_places(models, places, tmp_path / "out", 25, mirrored)
     assert table == (tmp_path / "out" / "recall.md").read_text().rstrip()
     assert "| trained / off the shelf | 1.00 |" in table
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -70,8 +60,7 @@ def test_report_compares_models_and_leaves_tables_and_pictures(opened, make_mode
     ]
 
 
-def test_report_across_passes_leaves_the_querys_own_pass_out(opened, make_model, tmp_path):
-    places, _, _ = opened(0)
+def test_report_across_passes_leaves_the_querys_own_pass_out(places, make_model, tmp_path):
     dataset = places.dataset
     # Queries 0 to 2 were taken on the pass of their own positives, the others on a pass of its own.
     passes = np.array(["a", "a", "a", "b", "b", "b"])
@@ -83,8 +72,7 @@ def test_report_across_passes_leaves_the_querys_own_pass_out(opened, make_model,
     assert (tmp_path / "out" / "recall_other_passes.png").exists()
 
 
-def test_single_pass_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(opened, make_model, tmp_path):
-    places, _, _ = opened(0)
+def test_single_pass_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(places, make_model, tmp_path):
     passes = np.array([""] * 6)
     sides = {
         side: dataclasses.replace(getattr(places.dataset, side), passes=passes) for side in ("database", "queries")
@@ -93,3 +81,15 @@ def test_single_pass_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(opene
     table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "own pass" not in table
     assert (tmp_path / "out" / "recall.md").exists()
+
+
+def test_only_the_chief_reports(places, make_model, tmp_path, monkeypatch):
+    init = Workers.__init__
+
+    def not_chief(self, strategy):
+        init(self, strategy)
+        self.is_chief = False
+
+    monkeypatch.setattr(Workers, "__init__", not_chief)
+    assert report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25) == ""
+    assert not (tmp_path / "out").exists()

@@ -41,7 +41,7 @@ def test_folder_that_is_no_run_is_not_resumed(tmp_path):
 
 
 def test_run_may_be_resumed_for_more_epochs_but_not_with_another_loss(run):
-    run.check({**SETTINGS, "epochs": 9}, resume=True)
+    run.check({**SETTINGS, "epochs": 9, "checkpoint_every": 50, "gradient_chunk": 4}, resume=True)
     with pytest.raises(ValueError, match="Received: loss: 'sare_independent' before, 'contrastive' now"):
         run.check({**SETTINGS, "loss": "contrastive"}, resume=True)
 

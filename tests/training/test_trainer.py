@@ -1,13 +1,19 @@
 import csv
+import dataclasses
 import itertools
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.util import event_pb2
 
+from keras_sare.datasets import Augmentation
 from keras_sare.losses import SARELoss
-from keras_sare.training import Trainer, TrainingSettings
+from keras_sare.models import set_precision, split
+from keras_sare.training import StoredInputs, Trainer
+from keras_sare.training.augmented_inputs import AugmentedInputs
+from keras_sare.training.time_split import PARTS
 
 
 class Killed(BaseException):
@@ -16,11 +22,13 @@ class Killed(BaseException):
 
 @pytest.fixture
 def make_trainer(make_places, make_model, settings, tmp_path):
-    def make(folder="run", strategy=None, model=None, settings=settings, loss=None):
-        strategy = strategy or tf.distribute.get_strategy()
-        train, validation = make_places("train", 12, 0, settings), make_places("val", 8, 1, settings)
-        model = model or make_model(strategy)
-        return Trainer(model, loss or SARELoss(), train, validation, settings, tmp_path / folder, strategy)
+    """On photographs, with NetVLAD."""
+
+    def make(initialise=True, **changed):
+        one = dataclasses.replace(settings, **changed)
+        places = make_places("train", 12, 0, one), make_places("val", 8, 1, one)
+        strategy = tf.distribute.get_strategy()
+        return Trainer(make_model(strategy, initialise), SARELoss(), *places, one, tmp_path / "run", strategy)
 
     return make
 
@@ -29,87 +37,297 @@ def weights(trainer):
     return [keras.ops.convert_to_numpy(w) for w in trainer.model.weights]
 
 
-def test_training_lowers_the_loss_and_leaves_logs_and_the_best_weights(make_trainer, tmp_path):
-    trainer = make_trainer(settings=TrainingSettings(8, 2, 2, 6, learning_rate=1e-4, refresh_every=6))
-    progress = trainer.fit()
+def without_seconds(history):
+    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in history]
+
+
+def assert_same_run(a, b):
+    """Weights bit by bit, and every figure but times."""
+    for x, y in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert without_seconds(a.state.history) == without_seconds(b.state.history)
+    assert (a.state.best_epoch, a.state.best, a.state.refreshes) == (
+        b.state.best_epoch,
+        b.state.best,
+        b.state.refreshes,
+    )
+    np.testing.assert_array_equal(a.miner.remembered, b.miner.remembered)
+
+
+def names(folder, run="run"):
+    return sorted(path.name for path in (folder / run / "checkpoints").iterdir())
+
+
+def kill_at(trainer, step):
+    """Lets a run die before a step, counted from 0 over all epochs."""
+    steps, original = itertools.count(), trainer.tuple_trainer.step
+
+    def killed(*batch):
+        if next(steps) == step:
+            raise Killed
+        return original(*batch)
+
+    trainer.tuple_trainer.step = killed
+
+
+def read_events(folder):
+    """(step, name) of all TensorBoard scalars."""
+    found = []
+    for path in folder.glob("events*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = event_pb2.Event.FromString(record.numpy())
+            found += [(event.step, value.tag) for value in event.summary.value]
+    return found
+
+
+def test_training_lowers_the_loss_and_leaves_figures_and_the_best_weights(make_small_trainer, tmp_path):
+    trainer = make_small_trainer(epochs=6, halve_every=4, refresh_every=6)
+    state = trainer.fit()
     rows = list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
-    assert [int(row["epoch"]) for row in rows] == list(range(progress.epoch + 1))
+    assert [int(row["epoch"]) for row in rows] == list(range(7))
     losses = [float(row["loss"]) for row in rows[1:]]
     assert losses[-1] < losses[0]
-    assert trainer.validate().at(5) == max(float(row["recall@5"]) for row in rows)
-    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert trainer.validate().at(1) == max(float(row["recall@1"]) for row in rows)
+    assert [float(row["learning_rate"]) for row in rows] == [0.05] * 5 + [0.025] * 2
+    # Windows of three steps, 0, 1 and 2 since the refresh; from the fifth epoch on of six steps.
+    assert [float(row["cache_age"]) for row in rows[1:]] == [1.0] * 4 + [2.5] * 2
+    assert state.refreshes == 2 * 4 + 2
+    for row in rows[1:]:
+        parts = [float(row[f"seconds_{part}"]) for part in PARTS]
+        assert 0 < sum(parts) <= float(row["seconds"]) + 0.1
+        assert min(parts[:-1]) >= 0
+        assert 0 <= float(row["violating"]) <= 1
+    assert (6, "seconds_refresh") in read_events(tmp_path / "run" / "tensorboard")
 
 
-def test_resumed_run_ends_with_the_same_weights_bit_by_bit(make_trainer, tmp_path, monkeypatch):
-    unbroken = make_trainer("unbroken")
+def test_resumed_run_ends_with_the_same_weights_bit_by_bit(make_small_trainer, tmp_path):
+    """Six steps an epoch, two a window: killed in the middle of the second window of the second epoch."""
+    unbroken = make_small_trainer("unbroken")
     expected = unbroken.fit()
-
-    broken = make_trainer("broken")
-    count, step = itertools.count(), broken.step
-
-    def killed_in_the_second_epoch(inputs):
-        if next(count) == 8:
-            raise Killed
-        return step(inputs)
-
-    monkeypatch.setattr(broken, "step", killed_in_the_second_epoch)
+    broken = make_small_trainer("broken", checkpoint_every=1)
+    kill_at(broken, 9)
     with pytest.raises(Killed):
         broken.fit()
-    resumed = make_trainer("broken")
-    progress = resumed.fit()
-    assert progress.epoch == expected.epoch == 3
-    assert progress.best_epoch == expected.best_epoch
-    assert progress.best == expected.best
-    for a, b in zip(weights(unbroken), weights(resumed), strict=True):
-        np.testing.assert_array_equal(a, b)
-    for key in ("loss", "recall@1", "recall@5"):
-        assert [row[key] for row in progress.history] == [row[key] for row in expected.history]
+    assert names(tmp_path, "broken")[-1] == "epoch-0001-window-0001-step-000001"
+    resumed = make_small_trainer("broken", checkpoint_every=4)
+    steps, step = itertools.count(), resumed.tuple_trainer.step
+    resumed.tuple_trainer.step = lambda *batch: (next(steps), step(*batch))[1]
+    resumed.fit()
+    assert next(steps) == 9  # of 18: none of the nine before is trained again
+    assert expected.epoch == 3
+    assert_same_run(unbroken, resumed)
+    events = read_events(tmp_path / "broken" / "tensorboard")
+    assert len(events) == len(set(events))
+    assert {step for step, _ in events} == {0, 1, 2, 3}
+    rows = list(csv.DictReader((tmp_path / "broken" / "log.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
 
 
-def test_two_replicas_train_like_one(make_trainer):
-    one, two = make_trainer("one"), make_trainer("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-    history, mirrored = one.fit().history, two.fit().history
-    np.testing.assert_allclose([r["loss"] for r in mirrored[1:]], [r["loss"] for r in history[1:]], rtol=1e-4)
-    for a, b in zip(weights(one), weights(two), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-
-
-def test_finished_run_is_not_trained_again(make_trainer):
-    make_trainer().fit()
-    again = make_trainer()
-    again.step = None  # would fail if called
-    assert again.fit().epoch == 3
-
-
-def test_training_stops_when_validation_stops_rising(make_trainer):
-    settings = TrainingSettings(
-        epochs=50, tuples_per_step=2, negatives=2, negative_pool=6, patience=2, learning_rate=1e-9, refresh_every=6
+def test_damaged_checkpoint_costs_its_steps_and_nothing_else(make_small_trainer, tmp_path, caplog):
+    unbroken, broken = (
+        make_small_trainer("unbroken", epochs=2),
+        make_small_trainer("broken", epochs=2, checkpoint_every=1),
     )
-    progress = make_trainer(settings=settings).fit()
-    assert progress.epoch == progress.best_epoch + 2
+    unbroken.fit()
+    kill_at(broken, 9)
+    with pytest.raises(Killed):
+        broken.fit()
+    last = tmp_path / "broken" / "checkpoints" / "epoch-0001-window-0001-step-000001"
+    (last / "weights.npz").write_bytes(b"half")
+    resumed = make_small_trainer("broken", epochs=2, checkpoint_every=1)
+    resumed.fit()
+    assert f"Checkpoint {last} is damaged" in caplog.text
+    assert_same_run(unbroken, resumed)
 
 
-def test_loss_that_is_not_finite_names_the_images_and_leaves_the_checkpoint(make_trainer, tmp_path):
-    class Broken(SARELoss):
-        def from_distances(self, *distances):
-            return super().from_distances(*distances) * float("nan")
-
-    with pytest.raises(FloatingPointError, match="loss is nan in epoch 1, step 1.*train_query_.*train_database_"):
-        make_trainer(loss=Broken()).fit()
-    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["epoch-0000"]
-
-
-def test_model_without_clusters_warns(make_trainer, make_model):
-    with pytest.warns(UserWarning, match="is being trained without clusters"):
-        make_trainer(model=make_model(initialise=False)).fit()
+def test_two_replicas_train_like_one(make_small_trainer):
+    one = make_small_trainer("one", dropout=0)
+    two = make_small_trainer("two", dropout=0, strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    history, mirrored = one.fit().history, two.fit().history
+    np.testing.assert_allclose([r["loss"] for r in mirrored[1:]], [r["loss"] for r in history[1:]], rtol=1e-6)
+    for a, b in zip(weights(one), weights(two), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
-def test_tuples_must_divide_over_the_replicas(make_trainer):
+def test_finished_run_is_not_trained_again(make_small_trainer):
+    first = make_small_trainer(epochs=1)
+    first.fit()
+    again = make_small_trainer(epochs=1)
+    again.tuple_trainer.step = None  # would fail if called
+    assert again.fit().epoch == 1
+    assert_same_run(first, again)
+
+
+def test_training_stops_when_validation_stops_rising(make_small_trainer):
+    state = make_small_trainer(epochs=50, patience=2, learning_rate=1e-9, refresh_every=6).fit()
+    assert state.epoch == state.best_epoch + 2
+
+
+@pytest.fixture
+def fed(make_places, settings, tmp_path):
+    """A run on a model in two parts, with the first stored, or computed in every step, or augmented by nothing."""
+
+    def run(way):
+        keras.utils.set_random_seed(3)
+        images = keras.Input((12, 16, 3))
+        x = keras.layers.AveragePooling2D(4, name="pool")(keras.layers.Rescaling(1 / 255)(images))
+        x = keras.layers.Dense(5, name="last")(keras.layers.Flatten()(keras.layers.Conv2D(4, 3, name="conv")(x)))
+        trunk, head = split(keras.Model(images, keras.layers.UnitNormalization()(x)), "conv")
+        short = dataclasses.replace(settings, epochs=1)
+        places = [make_places("train", 12, 0, short), make_places("val", 8, 1, short)]
+        if way != "computed":
+            for i, one in enumerate(places):
+                pixels = one.inputs.gather(tf.range(len(one.inputs.paths)))
+                places[i] = dataclasses.replace(one, inputs=StoredInputs(trunk(pixels).numpy()), stored=True)
+        if way == "augmented":
+            paths = np.concatenate([places[0].dataset.database.paths, places[0].dataset.queries.paths])
+            places[0] = dataclasses.replace(places[0], augmented=AugmentedInputs(paths, (12, 16), Augmentation(), 0))
+        trainer = Trainer(head, SARELoss(), *places, short, tmp_path / way, tf.distribute.get_strategy(), trunk)
+        trainer.fit()
+        return trainer
+
+    return run
+
+
+def test_frozen_part_gives_the_same_run_stored_or_computed_in_every_step(fed):
+    stored = fed("stored")
+    for other in (fed("computed"), fed("augmented")):
+        before, after = other.state.history
+        np.testing.assert_allclose(after["loss"], stored.state.history[1]["loss"], rtol=1e-5)
+        assert before["recall@1"] == stored.state.history[0]["recall@1"]
+        for a, b in zip(weights(other), weights(stored), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_augmented_images_need_the_layers_whose_output_is_stored(make_small_trainer, tmp_path):
+    trainer = make_small_trainer()
+    places = dataclasses.replace(trainer.validate.places, augmented=trainer.validate.places.inputs)
+    with pytest.raises(ValueError, match="`frozen` must be given where `train` is stored and augmented"):
+        Trainer(trainer.model, SARELoss(), places, places, trainer.settings, tmp_path, tf.distribute.get_strategy())
+
+
+def test_model_that_computes_in_float16_is_trained_through_a_scaled_loss(make_small_trainer):
+    plain = make_small_trainer()
+    assert isinstance(plain.tuple_trainer.optimizer, keras.optimizers.SGD)
+    set_precision(plain.model, "mixed_float16")
+    places = plain.validate.places
+    scaled = Trainer(plain.model, SARELoss(), places, places, plain.settings, plain.log.folder, plain.workers.strategy)
+    assert isinstance(scaled.tuple_trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+class Broken(SARELoss):
+    """Not a number from the third step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = tf.Variable(0)
+
+    def call(self, *arguments):
+        self.steps.assign_add(1)
+        return super().call(*arguments) * tf.where(self.steps < 3, 1.0, float("nan"))
+
+
+def test_loss_that_is_not_finite_names_the_images_and_leaves_the_checkpoint(make_small_trainer, tmp_path):
+    with pytest.raises(
+        FloatingPointError, match="The loss is nan in epoch 1, step 3, at the learning rate 0.05"
+    ) as info:
+        make_small_trainer(loss=Broken(), refresh_every=12).fit()
+    assert str(info.value).count("train_query_") == 2
+    assert str(info.value).count("train_database_") == 2 * 3
+    assert "The last checkpoint, epoch-0000-window-0000-step-000000, is whole" in str(info.value)
+    assert names(tmp_path) == ["epoch-0000", "epoch-0000-window-0000-step-000000"]
+    unbroken, resumed = make_small_trainer("unbroken", refresh_every=12), make_small_trainer(refresh_every=12)
+    unbroken.fit()
+    resumed.fit()
+    assert_same_run(unbroken, resumed)
+
+
+def test_weight_that_is_not_finite_is_not_written(make_small_trainer, tmp_path):
+    """The loss of a step is that before its update: it does not show what the last update before a checkpoint does."""
+    trainer = make_small_trainer(checkpoint_every=2)
+    step, steps = trainer.tuple_trainer.step, itertools.count(1)
+
+    def spoils(*batch):
+        loss = step(*batch)
+        if next(steps) == 4:
+            trainer.model.get_layer("last").bias.assign(np.full(5, np.nan))
+        return loss
+
+    trainer.tuple_trainer.step = spoils
+    with pytest.raises(FloatingPointError, match="A weight is not finite after the update in epoch 1, step 4"):
+        trainer.fit()
+    assert names(tmp_path)[-1] == "epoch-0000-window-0001-step-000000"
+
+
+@pytest.mark.parametrize("moment", ["refresh", "step"])
+def test_unreadable_image_stops_the_run_with_its_name_and_the_run_goes_on_when_it_is_back(
+    make_trainer, tmp_path, moment
+):
+    trainer = make_trainer(epochs=1, refresh_every=12)
+    path = tmp_path / "photos" / "train_query_7.png"
+    whole, mine = path.read_bytes(), trainer.miner.mine
+
+    def damages(*arguments):
+        if moment == "refresh":
+            path.write_bytes(whole[:100])
+        window = mine(*arguments)
+        path.write_bytes(whole[:100])
+        return window
+
+    trainer.miner.mine = damages
+    with pytest.raises(
+        ValueError, match=f"Cannot read image {path}: .*resume the run. The last checkpoint, epoch-0000"
+    ):
+        trainer.fit()
+    path.write_bytes(whole)
+    trainer.miner.mine = mine
+    assert trainer.fit().epoch == 1
+    assert (tmp_path / "run" / "training.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_log_that_cannot_be_written_is_written_by_the_resumed_run(make_small_trainer, tmp_path):
+    trainer = make_small_trainer(epochs=1)
+    trainer.log.write = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    with pytest.raises(
+        OSError, match="Cannot write the log .*No space left.* The last checkpoint, epoch-0000, is whole"
+    ):
+        trainer.fit()
+    make_small_trainer(epochs=1).fit()
+    assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 3
+
+
+def test_model_without_clusters_warns(make_trainer, monkeypatch):
+    def killed():
+        raise Killed
+
+    trainer = make_trainer(initialise=False)
+    monkeypatch.setattr(trainer, "validate", killed)
+    with pytest.warns(UserWarning, match="is being trained without clusters"), pytest.raises(Killed):
+        trainer.fit()
+
+
+def test_tuples_must_divide_over_the_replicas(make_small_trainer):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with pytest.raises(ValueError, match="`tuples_per_step` must be a multiple of the number of replicas, 2"):
-        make_trainer(strategy=strategy, settings=TrainingSettings(tuples_per_step=3, negatives=2))
+        make_small_trainer(strategy=strategy, tuples_per_step=3)
 
 
-def test_fewer_queries_than_a_step_needs_are_refused(make_trainer):
+def test_fewer_queries_than_a_step_needs_are_refused(make_small_trainer):
     with pytest.raises(ValueError, match="must not exceed the training queries with a positive, 12"):
-        make_trainer(settings=TrainingSettings(tuples_per_step=16, negatives=2))
+        make_small_trainer(tuples_per_step=16, refresh_every=100)
+
+
+def test_adam_trains_and_resumes_to_the_same_weights(make_small_trainer):
+    changed = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine", "distractors": True}
+    unbroken = make_small_trainer("unbroken", **changed)
+    unbroken.fit()
+    broken = make_small_trainer("broken", **changed)
+    kill_at(broken, 8)
+    with pytest.raises(Killed):
+        broken.fit()
+    resumed = make_small_trainer("broken", **changed)
+    resumed.fit()
+    for a, b in zip(weights(unbroken), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    losses = [row["loss"] for row in unbroken.state.history[1:]]
+    assert losses[-1] < losses[0]

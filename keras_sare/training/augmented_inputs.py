@@ -1,0 +1,60 @@
+"""Pixels that are changed at random for each step of training."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_sare.datasets import Augmentation, load_image
+
+
+class AugmentedInputs:
+    """Tuples of augmented images; what is random depends on the seed, the epoch and the tuple alone.
+
+    So a run that is resumed in mid-epoch sees the pixels that the unbroken one would.
+
+    Args:
+        paths: [N] image files; the id of an image is its index.
+        size: (height, width) that images are resized to, before they are changed.
+        augmentation: what changes them.
+        seed: of the run.
+    """
+
+    def __init__(self, paths: np.ndarray, size: tuple[int, int], augmentation: Augmentation, seed: int) -> None:
+        self.paths, self.size, self.augmentation, self.seed = paths, size, augmentation, seed
+
+    def for_epoch(self, epoch: int) -> Callable[[Any], Any]:
+        """Makes the function that reads the tuples of an epoch.
+
+        An image is changed by (seed, epoch, id of the tuple's first image, slot in the tuple): an image that several
+        tuples share is changed otherwise in each.
+
+        Args:
+            epoch: counted from 1.
+
+        Returns:
+            TensorFlow function for `dataset.map` from ids int64 [tuple size] to images float32 [tuple size, height,
+            width, 3], RGB in 0..255. It raises `tf.errors.InvalidArgumentError` with the file's name and the reason
+            where an image cannot be read.
+        """
+
+        def gather(ids: Any) -> Any:
+            tuple_seed = tf.random.fold_in((self.seed, epoch), ids[0], alg="philox")
+            seeds = tf.random.stateless_uniform(
+                [tf.shape(ids)[0], 2], tuple_seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+            )
+            spec = tf.TensorSpec((*self.size, 3), tf.float32)
+            return tf.map_fn(
+                lambda one: self.augmentation(self._read(one[0]), one[1]), (ids, seeds), fn_output_signature=spec
+            )
+
+        return gather
+
+    def _read(self, image: Any) -> Any:
+        # Not with TensorFlow's operations alone: their errors name no file.
+        read = tf.numpy_function(self._load, [image], tf.float32, stateful=False)
+        return tf.ensure_shape(read, (*self.size, 3))
+
+    def _load(self, image: np.int64) -> np.ndarray:
+        return load_image(str(self.paths[image]), self.size)

@@ -1,0 +1,36 @@
+"""Where the time of an epoch goes."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+PARTS = ("refresh", "mining", "waiting", "training", "validation", "checkpoints")
+"""Refresh of cached descriptors, mining, waiting for input, steps, validation, writing of checkpoints."""
+
+
+class TimeSplit:
+    """Seconds by part of the work, and altogether.
+
+    Args:
+        spent: what an earlier process spent on the same epoch.
+    """
+
+    def __init__(self, spent: Mapping[str, float] | None = None) -> None:
+        self._seconds = dict.fromkeys((*PARTS, "total"), 0.0) | dict(spent or {})
+        self._counted = time.monotonic()
+
+    @contextmanager
+    def spent_on(self, part: str) -> Iterator[None]:
+        """Counts the time of the block as spent on one of `PARTS`."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[part] += time.monotonic() - started
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds so far: one figure for each of `PARTS`, and `total`, which holds also what is in none of them."""
+        now = time.monotonic()
+        self._seconds["total"] += now - self._counted
+        self._counted = now
+        return dict(self._seconds)

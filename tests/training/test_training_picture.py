@@ -1,0 +1,45 @@
+import pytest
+from PIL import Image
+
+from keras_sare.training.time_split import PARTS
+from keras_sare.training.training_picture import draw_training
+
+HISTORY = [
+    {"epoch": epoch, "loss": "" if epoch == 0 else 1 / epoch, "recall@1": 0.4 + 0.1 * epoch, "recall@5": 0.8}
+    | {f"seconds_{part}": 2.0 for part in PARTS}
+    | {"seconds": 13.0}
+    for epoch in range(3)
+]
+
+
+def test_picture_shows_recall_loss_and_times(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.update(figure=figure))
+    with pytest.raises(FileNotFoundError):  # nothing was saved
+        draw_training(tmp_path / "training.png", HISTORY, best_epoch=2)
+    recall, loss, seconds = drawn["figure"].axes
+    assert [line.get_label() for line in recall.lines] == [
+        "recall@1: 40.0 %,\nbest 60.0 %",
+        "recall@5: 80.0 %,\nbest 80.0 %",
+        "best: epoch 2",
+    ]
+    assert list(recall.lines[0].get_ydata()) == pytest.approx([40, 50, 60])
+    assert list(loss.lines[0].get_xdata()) == [1, 2]
+    assert [text.get_text() for text in seconds.get_legend().get_texts()] == [
+        *(f"{part} 15 %" for part in PARTS),
+        "other 8 %",
+    ]
+    assert max(bar.get_y() + bar.get_height() for bar in seconds.patches) == pytest.approx(13)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_picture_is_written_after_any_epoch(tmp_path, epochs):
+    draw_training(tmp_path / "training.png", HISTORY[:epochs], best_epoch=0)
+    with Image.open(tmp_path / "training.png") as picture:
+        assert picture.width > 900
+    assert [path.name for path in tmp_path.iterdir()] == ["training.png"]
+
+
+def test_empty_history_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`history` must have a row for at least one epoch"):
+        draw_training(tmp_path / "training.png", [])

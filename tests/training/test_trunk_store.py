@@ -1,0 +1,231 @@
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_sare.layers import ImagePreprocessing
+from keras_sare.models import split
+from keras_sare.training import ImageInputs, TrunkStore
+
+ROW_BYTES = 10 * 14 * 8 * 2
+"""Of what `make_model`'s first convolution makes of 12 x 16 pixels, in float16."""
+
+
+@pytest.fixture
+def images(make_places):
+    return make_places("train", 5, seed=0).inputs
+
+
+@pytest.fixture
+def trunk(make_model):
+    return split(make_model(initialise=False), "conv2")[0]
+
+
+@pytest.fixture
+def make_store(tmp_path, trunk, images):
+    def make(dtype="float16", images=images, trunk=trunk, rows=3, batch_size=2):
+        return TrunkStore(tmp_path / "store", trunk, images, batch_size, dtype, rows * ROW_BYTES)
+
+    return make
+
+
+@pytest.fixture
+def maps(trunk, images):
+    pixels = images.gather(tf.range(len(images.paths)))
+    return trunk(pixels).numpy()
+
+
+def fill(store):
+    store.fill(np.flatnonzero(~store.files.scan()), "store")
+    return store
+
+
+def key(store):
+    return store.files.folder.name
+
+
+@pytest.mark.parametrize(
+    ("dtype", "relative", "absolute"), [("float32", 1e-6, 1e-7), ("float16", 2**-11, 2**-25), ("bfloat16", 2**-8, 0)]
+)
+def test_rows_are_the_trunks_output_rounded_once(make_store, maps, dtype, relative, absolute):
+    store = fill(make_store(dtype))
+    ids = np.array([7, 0, 9, 3])
+    rows = store[ids]
+    assert store.shape == maps.shape
+    assert rows.dtype == store.dtype == tf.as_dtype(dtype).as_numpy_dtype
+    np.testing.assert_allclose(rows.astype("float32"), maps[ids], relative, absolute)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 100])
+def test_files_hold_the_same_whatever_their_size(make_store, maps, rows):
+    store = fill(make_store(rows=rows))
+    assert len(store.files.sizes) == -(-10 // rows)
+    np.testing.assert_array_equal(store[np.arange(10)], maps.astype("float16"))
+
+
+def test_missing_rows_are_computed_when_asked_for_and_equal_the_stored_ones(make_store):
+    store, ids = make_store(), np.array([9, 0, 4, 5, 0, 8])
+    store.fill(np.array([1]), "store")
+    computed = store[ids]
+    np.testing.assert_array_equal(computed, fill(store)[ids])
+
+
+def test_missing_rows_are_computed_in_small_batches(make_store, monkeypatch):
+    store, sizes = make_store(batch_size=4), []
+    compute = store._compute
+    monkeypatch.setattr(store, "_compute", lambda ids, pixels: sizes.append(len(ids)) or compute(ids, pixels))
+    store[np.arange(10)]
+    assert sizes == [4, 4, 2]
+
+
+def test_second_opening_computes_nothing(make_store, monkeypatch):
+    rows = fill(make_store())[np.arange(10)]
+    again = make_store()
+    assert again.files.present.all()
+    monkeypatch.setattr(again, "_compute", None)  # would fail if called
+    np.testing.assert_array_equal(again[np.arange(10)], rows)
+
+
+def test_after_a_kill_between_files_only_the_missing_ones_are_computed(make_store, monkeypatch, maps):
+    class Killed(BaseException):
+        pass
+
+    broken = make_store()
+    write = broken.files.write
+
+    def killed_at_the_third(file, values):
+        if file == 2:
+            raise Killed
+        write(file, values)
+
+    monkeypatch.setattr(broken.files, "write", killed_at_the_third)
+    with pytest.raises(Killed):
+        fill(broken)
+    resumed, computed = make_store(), []
+    assert resumed.files.present.tolist() == [True, True, False, False]
+    compute = resumed._compute
+    monkeypatch.setattr(resumed, "_compute", lambda ids, pixels: computed.extend(ids) or compute(ids, pixels))
+    fill(resumed)
+    assert computed == [6, 7, 8, 9]
+    np.testing.assert_array_equal(resumed[np.arange(10)], maps.astype("float16"))
+
+
+def test_key_is_the_same_for_another_model_of_the_same_weights_and_for_one_loaded_from_a_file(
+    make_store, make_model, tmp_path
+):
+    first = key(make_store())
+    model = make_model(initialise=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    model.trainable = False
+    for one in (model, loaded):
+        assert key(make_store(trunk=split(one, "conv2")[0])) == first
+
+
+def test_key_does_not_depend_on_the_layers_names(make_store, images):
+    def network():
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((None, None, 3))
+        hidden = keras.layers.Conv2D(2, 1)(inputs)
+        return keras.Model(inputs, keras.layers.Add()([hidden, keras.layers.ReLU()(hidden)]))
+
+    assert key(make_store(trunk=network())) == key(make_store(trunk=network()))
+
+
+def test_key_changes_with_the_weights(make_store, trunk):
+    before = key(make_store())
+    trunk.get_layer("conv1").bias.assign_add(np.full(8, 1e-6))
+    assert key(make_store()) != before
+
+
+def test_key_changes_with_the_layer_where_the_model_is_cut(make_store, make_model):
+    model = make_model(initialise=False)
+    model.get_layer("conv2").kernel.assign(np.zeros((3, 3, 8, 8)))
+    before_relu = keras.Model(model.input, keras.layers.ReLU()(model.get_layer("conv1").output))
+    assert key(make_store(trunk=before_relu)) != key(make_store(trunk=split(model, "conv2")[0]))
+
+
+def test_key_changes_with_the_preprocessing(make_store):
+    def trunk_with(**arguments):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((None, None, 3))
+        return keras.Model(
+            inputs, keras.layers.Conv2D(2, 1)(ImagePreprocessing((1, 2, 3), (1, 1, 1), **arguments)(inputs))
+        )
+
+    assert key(make_store(trunk=trunk_with())) == key(make_store(trunk=trunk_with()))
+    assert key(make_store(trunk=trunk_with(bgr=True))) != key(make_store(trunk=trunk_with()))
+
+
+def test_key_changes_with_the_precision_of_the_computation(make_store):
+    def trunk_in(dtype):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((None, None, 3))
+        return keras.Model(inputs, keras.layers.Conv2D(2, 1, dtype=dtype)(inputs))
+
+    assert key(make_store(trunk=trunk_in("mixed_bfloat16"))) != key(make_store(trunk=trunk_in("float32")))
+
+
+def test_key_changes_with_size_dtype_and_layout(make_store, images):
+    stores = [
+        make_store(),
+        make_store(images=ImageInputs(images.paths, (16, 12))),
+        make_store("bfloat16"),
+        make_store("float32"),
+        make_store(rows=4),
+    ]
+    assert len({key(store) for store in stores}) == len(stores)
+
+
+def test_key_changes_with_the_files(make_store, images, tmp_path):
+    before = key(make_store())
+    assert key(make_store(images=ImageInputs(images.paths[::-1], images.size))) != before
+    assert key(make_store(images=ImageInputs(images.paths[:-1], images.size))) != before
+    status = os.stat(images.paths[0])
+    os.utime(images.paths[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    touched = key(make_store())
+    assert touched != before
+    Image.new("RGB", (5, 5)).save(images.paths[0])
+    os.utime(images.paths[0], ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert key(make_store()) not in (before, touched)
+
+
+def test_key_does_not_depend_on_the_working_directory(make_store, images, monkeypatch):
+    before = key(make_store())
+    folder = os.path.dirname(images.paths[0])
+    monkeypatch.chdir(folder)
+    relative = np.array([os.path.basename(path) for path in images.paths])
+    assert key(make_store(images=ImageInputs(relative, images.size))) == before
+
+
+def test_other_stores_in_the_folder_are_left_alone(make_store, tmp_path):
+    fill(make_store())
+    fill(make_store("bfloat16"))
+    assert len(list((tmp_path / "store").glob("trunk-*/maps-00000.npy"))) == 2
+    assert make_store().files.present.all()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_maps_too_large_for_float16_name_the_image_and_the_way_out(make_store, trunk, images, stored):
+    trunk.get_layer("conv1").kernel.assign(np.full((3, 3, 3, 8), 1e6))
+    for i, path in enumerate(images.paths):
+        Image.new("RGB", (16, 12), "white" if i == 4 else "black").save(path)
+    store = make_store()
+    with pytest.raises(ValueError, match=r"train_database_4.png is not finite in float16. .*bfloat16.*budget of 0"):
+        fill(store) if stored else store[np.arange(10)]
+    assert store.files.scan().tolist() == [stored, False, False, False]
+    assert fill(make_store("bfloat16")).files.present.all()
+
+
+def test_weights_that_are_no_numbers_are_told(make_store, trunk):
+    trunk.get_layer("conv1").bias.assign(np.full(8, np.inf))
+    with pytest.raises(ValueError, match="train_database_0.png is not finite in float32. The weights of these layers"):
+        fill(make_store("float32"))
+
+
+def test_unknown_dtype_is_refused(make_store):
+    with pytest.raises(ValueError, match="`dtype` must be one of float16, bfloat16, float32. Received: dtype='int8'"):
+        make_store("int8")
