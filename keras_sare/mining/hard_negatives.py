@@ -78,12 +78,31 @@ class HardNegativeMiner:
                 f"{database_size} database images. Received: negatives={negatives}"
             )
 
+    def reachable(self, queries: np.ndarray, epoch: int) -> np.ndarray:
+        """Database images that `mine` looks at for some queries: only their descriptors need be computed.
+
+        Args:
+            queries: int64 [W] indices of queries that have a positive.
+            epoch: number of the epoch.
+
+        Returns:
+            int64 [n] database indices, ascending; all of them for `mining="full"`.
+        """
+        if self.mining == "full":
+            return np.arange(self.database_size)
+        looked_at = np.zeros(self.database_size, bool)
+        for query in queries.tolist():
+            looked_at[self.positives[query]] = True
+            looked_at[self._candidates(query, epoch)] = True
+        return np.flatnonzero(looked_at)
+
     def mine(
         self,
         queries: np.ndarray,
         descriptors: np.ndarray,
         database: np.ndarray,
         epoch: int,
+        ids: np.ndarray | None = None,
         memory_limit: float = 5e8,
     ) -> MinedTuples:
         """Mines the tuples of a window of queries and remembers their negatives.
@@ -95,31 +114,41 @@ class HardNegativeMiner:
         Args:
             queries: int64 [W] indices of queries that have a positive.
             descriptors: [W, D] their cached descriptors, L2-normalised.
-            database: [database_size, D] cached descriptors, L2-normalised; an array or a memory map of any float type,
-                read in order of rows.
+            database: [n, D] cached descriptors, L2-normalised; an array or a memory map of any float type, read in
+                order of rows.
             epoch: number of the epoch.
+            ids: int64 [n], ascending: the database images that the rows of `database` are of; at least those that
+                `reachable` gives. None where `database` has a row for each image.
             memory_limit: bytes for the part of the database that is held at a time; nothing else grows with it.
 
         Raises:
             ValueError: shapes do not fit, a query has no positive, a positive is a definite negative too, or a
                 descriptor is not finite.
         """
-        self._check_window(queries, descriptors, database)
-        positives = [np.unique(self.positives[query]) for query in queries]
+        ids = np.arange(self.database_size) if ids is None else ids
+        self._check_window(queries, descriptors, database, ids)
+        positives = _rows_of([np.unique(self.positives[query]) for query in queries], ids)
         near, positive = nearest_candidates(descriptors, database, positives, 1, memory_limit)
-        far, negatives = self._hardest(queries, descriptors, database, epoch, memory_limit)
+        far, negatives = self._hardest(queries, descriptors, database, epoch, ids, memory_limit)
+        positive, negatives = ids[positive], ids[negatives]
         _check_apart(queries, positive, negatives)
         self.remembered[queries] = negatives
         return MinedTuples(np.concatenate([positive, negatives], axis=1), far[:, 0] - near[:, 0])
 
     def _hardest(
-        self, queries: np.ndarray, descriptors: np.ndarray, database: np.ndarray, epoch: int, memory_limit: float
+        self,
+        queries: np.ndarray,
+        descriptors: np.ndarray,
+        database: np.ndarray,
+        epoch: int,
+        ids: np.ndarray,
+        memory_limit: float,
     ) -> tuple[np.ndarray, np.ndarray]:
         if self.mining == "full":
             barred = [self.non_negatives[query] for query in queries]
             rows = rows_within(memory_limit, descriptors, database)
             return nearest(descriptors, database, self.negatives, rows, barred)
-        candidates = [self._candidates(int(query), epoch) for query in queries]
+        candidates = _rows_of([self._candidates(query, epoch) for query in queries.tolist()], ids)
         return nearest_candidates(descriptors, database, candidates, self.negatives, memory_limit)
 
     def _candidates(self, query: int, epoch: int) -> np.ndarray:
@@ -131,11 +160,14 @@ class HardNegativeMiner:
         known = self.remembered[query]
         return np.union1d(drawn, known[known >= 0])
 
-    def _check_window(self, queries: np.ndarray, descriptors: np.ndarray, database: np.ndarray) -> None:
-        if len(descriptors) != len(queries) or len(database) != self.database_size:
+    def _check_window(
+        self, queries: np.ndarray, descriptors: np.ndarray, database: np.ndarray, ids: np.ndarray
+    ) -> None:
+        fewest = self.database_size if self.mining == "full" else 0
+        if len(descriptors) != len(queries) or not fewest <= len(database) == len(ids):
             raise ValueError(
                 f"`descriptors` must have a row for each of the {len(queries)} queries, `database` one for each of the "
-                f"{self.database_size} database images. "
+                f"{max(fewest, len(ids))} database images. "
                 f"Received: descriptors.shape={descriptors.shape}, database.shape={database.shape}"
             )
         lonely = np.setdiff1d(queries, self.trainable_queries)
@@ -144,6 +176,18 @@ class HardNegativeMiner:
                 "`queries` must have a potential positive each; take them from `trainable_queries`. "
                 f"Received: query {lonely[0]}"
             )
+
+
+def _rows_of(images: Sequence[np.ndarray], ids: np.ndarray) -> list[np.ndarray]:
+    """Where in `ids`, which are ascending, the images stand."""
+    rows = [np.searchsorted(ids, wanted) for wanted in images]
+    for row, wanted in zip(rows, images, strict=True):
+        if not np.array_equal(ids.take(row, mode="clip"), wanted):
+            missing = wanted[ids.take(row, mode="clip") != wanted][0]
+            raise ValueError(
+                f"`ids` must hold all images that `reachable` gives. Received: {len(ids)} ids without image {missing}"
+            )
+    return rows
 
 
 def _check_apart(queries: np.ndarray, positive: np.ndarray, negatives: np.ndarray) -> None:

@@ -84,15 +84,14 @@ class WindowMiner:
         return [window for window in whole if len(window)]
 
     def mine(self, queries: np.ndarray, epoch: int, times: TimeSplit) -> Window:
-        """Computes the descriptors of the database and of some queries, and mines the tuples of these queries."""
+        """Computes the descriptors that mining looks at for some queries, and mines the tuples of these queries."""
         with times.spent_on("refresh"):
-            database = self.train.describe(
-                self.describer, np.arange(len(self.train.dataset.database)), "cache: database"
-            )
+            looked_at = self._miner.reachable(queries, epoch)
+            database = self.train.describe(self.describer, looked_at, "cache: database")
             descriptors = self.train.describe(self.describer, self._ids[queries], "cache: queries")
         with times.spent_on("mining"):
             share = self.workers.share(len(queries))
-            mined = self._miner.mine(queries[share], descriptors[share], database, epoch)
+            mined = self._miner.mine(queries[share], descriptors[share], database, epoch, looked_at)
             images = self.workers.gather(mined.images, len(queries))
             margins = self.workers.gather(mined.margins, len(queries))
             self.remembered[queries] = images[:, 1:]

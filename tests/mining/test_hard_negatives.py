@@ -239,3 +239,24 @@ def test_descriptors_that_are_not_finite_are_refused(town, way):
     town[3][town[0][5][0]] = np.nan
     with pytest.raises(ValueError, match="finite numbers only.*Received: .* database row|broken rows from row"):
         mine(miner(town, mining=way), town, np.arange(20))
+
+
+@pytest.mark.parametrize("way", ["random", "full"])
+def test_descriptors_of_what_is_reachable_are_enough(steps, way):
+    whole, partly = miner(steps, mining=way, pool=6), miner(steps, mining=way, pool=6)
+    queries = np.array([3, 9, 4])
+    for epoch in (1, 2):  # In the second one, what is remembered from the first is reachable too.
+        ids = partly.reachable(queries, epoch)
+        assert (np.diff(ids) > 0).all()
+        assert len(ids) == 60 if way == "full" else 15 < len(ids) < 40
+        found = partly.mine(queries, steps[2][queries], steps[3][ids], epoch, ids)
+        expected = mine(whole, steps, queries, epoch)
+        np.testing.assert_array_equal(found.images, expected.images)
+        np.testing.assert_array_equal(found.margins, expected.margins)
+
+
+def test_image_that_is_reachable_and_not_given_is_named(town):
+    one = miner(town)
+    ids = one.reachable(np.array([5]), 1)
+    with pytest.raises(ValueError, match=f"`ids` must hold all images .* ids without image {ids[7]}"):
+        one.mine(np.array([5]), town[2][[5]], town[3][np.delete(ids, 7)], 1, np.delete(ids, 7))
