@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> None:
     _check_command(output / "command.json", passed_on)
     finished: list[FinishedRun] = []
     failed: list[Path] = []
-    runs = list(dict.fromkeys((loss, int(seed)) for loss in FLAGS.losses for seed in FLAGS.seeds))
+    # Seed by seed, so that all losses can be compared early.
+    runs = list(dict.fromkeys((loss, int(seed)) for seed in FLAGS.seeds for loss in FLAGS.losses))
     for i, (loss, seed) in enumerate(runs):
         run = output / f"{loss}-seed{seed}"
         if not _is_finished(run):

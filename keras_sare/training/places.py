@@ -43,15 +43,9 @@ class Places:
         chosen = np.arange(len(self.dataset.queries)) if queries is None else queries
         return chosen + len(self.dataset.database)
 
-    def describe(
-        self, describer: Describer, ids: np.ndarray, description: str, out: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Descriptors [len(ids), dim] of some images, float32, on every worker; all must make this call.
-
-        They are put into `out`, where it is given.
-        """
-        if out is None:
-            out = array_within(self.settings.memory_limit, (len(ids), *describer.output_shape), self.folder)
+    def describe(self, describer: Describer, ids: np.ndarray, description: str) -> np.ndarray:
+        """Descriptors [len(ids), dim] of some images, float32, on every worker; all must make this call."""
+        out = array_within(self.settings.memory_limit, (len(ids), *describer.output_shape), self.folder)
         return describer(self.inputs, ids, self.settings.extraction_batch, out, description)
 
     def describe_all(self, describer: Describer) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ _CHOICES = {
     "mining": ("random", "full"),
     "optimizer": ("sgd", "adam"),
     "schedule": ("halving", "cosine"),
+    "select": ("best", "last"),
 }
 
 
@@ -49,10 +50,10 @@ class TrainingSettings:
         database_queries: whether database images are queries of tuples too, each with other database images as positive
             and negatives. For small sets: more tuples from the same photos.
         refresh_every: queries after which cached descriptors are recomputed; doubles when the learning rate halves.
+        select: 'best' leaves the model with the epoch of the best validation recall; 'last' with the last one, for a
+            schedule that ends near 0 and a validation set too small to tell epochs apart.
         select_by: the N of the validation recall@N that chooses the best epoch (`keras_sare.evaluation.better`). The
             published rule is 5; where that is near 1 before training, it cannot tell epochs apart, and 1 can.
-        distractors: whether the training database is searched beside the validation database when epochs are compared.
-            A small validation set is too easy to tell epochs apart; distractors make it harder.
         patience: epochs without a better validation recall after which training stops.
         min_positive: metres; potential positives are farther than this (nearer ones are the same panorama).
         positive_radius: metres; potential positives are within this.
@@ -79,8 +80,8 @@ class TrainingSettings:
     jit_compile: bool = False
     database_queries: bool = False
     refresh_every: int = 1000
+    select: str = "best"
     select_by: int = 5
-    distractors: bool = False
     patience: int = 10
     min_positive: float = 1.0
     positive_radius: float = 10.0

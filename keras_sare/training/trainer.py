@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.evaluation import RecallReport, better
+from keras_sare.evaluation import RecallReport, better, evaluate
 from keras_sare.losses import TupleLoss
 from keras_sare.models import warn_if_uninitialised
 from keras_sare.training.checkpoints import Checkpoints
@@ -22,7 +22,6 @@ from keras_sare.training.run_state import EpochState, RunState
 from keras_sare.training.settings import TrainingSettings
 from keras_sare.training.time_split import PARTS, TimeSplit
 from keras_sare.training.tuple_trainer import TupleTrainer
-from keras_sare.training.validator import Validator
 from keras_sare.training.window_miner import WindowMiner
 from keras_sare.training.workers import Workers
 
@@ -35,7 +34,7 @@ class Trainer:
     Each epoch visits every query that has a potential positive once, in random order. The queries are cut into windows
     of `refresh_every`; at the start of a window the descriptors of the database and of the window's queries are
     computed with the present weights, and the window's tuples are mined from them. After each epoch the validation
-    recall decides whether it is the best.
+    recall decides whether it is the best, or with `select="last"` every epoch counts as better than those before.
 
     Checkpoints are written after each refresh, every `checkpoint_every` steps and after each epoch. Everything random
     is drawn from (seed, epoch, query) or is a variable of the model, so that a run that is killed at any moment and
@@ -73,19 +72,15 @@ class Trainer:
         frozen: keras.Model | None = None,
     ) -> None:
         _check_frozen(train, frozen)
-        self.model, self.settings = model, settings
+        self.model, self.validation, self.settings = model, validation, settings
         self.workers = Workers(strategy)
         fed = {
             stored: _fed(model, None if stored else frozen, strategy) for stored in {train.stored, validation.stored}
         }
+        self.describer = fed[validation.stored]
         self.miner = WindowMiner(train, settings, fed[train.stored], self.workers)
         _check_steps(settings, len(self.miner.queries), strategy.num_replicas_in_sync)
-        self.validate = Validator(
-            validation,
-            fed[validation.stored],
-            settings.negative_radius,
-            distractors=(train, fed[train.stored]) if settings.distractors else None,
-        )
+        self.validation_positives = validation.dataset.positives(settings.negative_radius)
         self.tuple_trainer = TupleTrainer(model, loss, train, settings, strategy, frozen)
         self.checkpoints = Checkpoints(
             folder / "checkpoints",
@@ -118,6 +113,13 @@ class Trainer:
             self.checkpoints.load_best(self.state)
         logger.info("Best epoch: %d of %d", self.state.best_epoch, self.state.epoch)
         return self.state
+
+    def validate(self) -> RecallReport:
+        """Recall@N of the present weights on the validation places."""
+        queries, database = self.validation.describe_all(self.describer)
+        protocol = f"recall@N within {self.settings.negative_radius:g} m"
+        dataset = self.validation.dataset.name
+        return evaluate(queries, database, self.validation_positives, protocol=protocol, dataset=dataset)[0]
 
     def _start(self) -> None:
         restored = self.checkpoints.restore()
@@ -166,7 +168,7 @@ class Trainer:
         with self.times.spent_on("validation"):
             report = self.validate()
         state = self.state
-        if epoch == 0 or better(report, RecallReport.from_json(state.best), self.settings.select_by):
+        if epoch == 0 or self._is_better(report):
             state.best_epoch, state.best = epoch, report.to_json()
         row = self._figures(epoch) | {f"recall@{n}": report.at(n) for n in (1, 5, 10) if n in report.ns}
         logger.info("Epoch %d: %s", epoch, ", ".join(f"{k} {v:.4g}" for k, v in row.items() if v != ""))
@@ -177,6 +179,11 @@ class Trainer:
         state.epoch, state.running, self.times = epoch, EpochState(), TimeSplit()
         self._save()
         self._write_log()
+
+    def _is_better(self, report: RecallReport) -> bool:
+        if self.settings.select == "last":
+            return True
+        return better(report, RecallReport.from_json(self.state.best), self.settings.select_by)
 
     def _figures(self, epoch: int) -> dict[str, Any]:
         figures: dict[str, Any] = {

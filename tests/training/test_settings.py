@@ -40,7 +40,7 @@ def test_cosine_falls_from_the_learning_rate_to_nearly_nothing_and_refreshes_sta
     assert settings.refresh_every_at(4) == 1000
 
 
-@pytest.mark.parametrize("name", ["mining", "optimizer", "schedule"])
+@pytest.mark.parametrize("name", ["mining", "optimizer", "schedule", "select"])
 def test_choices_must_be_known(name):
     with pytest.raises(ValueError, match=f"`{name}` must be one of .* Received: {name}='other'"):
         TrainingSettings(**{name: "other"})
