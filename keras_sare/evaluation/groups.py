@@ -30,11 +30,14 @@ def same_group(query_groups: np.ndarray, database_groups: np.ndarray) -> list[np
             "`query_groups` and `database_groups` must both be text or both be numbers, or nothing would ever match. "
             f"Received: query_groups.dtype={query_groups.dtype}, database_groups.dtype={database_groups.dtype}"
         )
-    order = np.argsort(database_groups, kind="stable").astype(np.int64)
+    # Numbers instead of labels: numpy 2.4 searches arrays of variable-width text wrongly (its issue 31533).
+    numbers = np.unique(np.concatenate([database_groups, query_groups]), return_inverse=True)[1]
+    database_numbers, query_numbers = np.split(numbers, [len(database_groups)])
+    order = np.argsort(database_numbers, kind="stable").astype(np.int64)
     order.flags.writeable = False
-    ordered = database_groups[order]
-    starts = np.searchsorted(ordered, query_groups, side="left")
-    ends = np.searchsorted(ordered, query_groups, side="right")
+    ordered = database_numbers[order]
+    starts = np.searchsorted(ordered, query_numbers, side="left")
+    ends = np.searchsorted(ordered, query_numbers, side="right")
     return [order[start:end] for start, end in zip(starts, ends, strict=True)]
 
 

@@ -26,6 +26,16 @@ def test_text_labels_of_different_length_are_compared_whole():
     assert [group.tolist() for group in same_group(["floor1", "floor10"], ["floor10", "floor1"])] == [[1], [0]]
 
 
+def test_text_of_variable_width_is_compared_as_it_reads():
+    """Labels as `PlaceDataset` holds them; from 16 bytes on they lie in another place of numpy's memory."""
+    rng = np.random.default_rng(0)
+    names = np.array([f"a floor with a long name, walk {i}" for i in range(20)])
+    queries, database = names[rng.integers(0, 20, 50)], names[rng.integers(0, 18, 90)]
+    text = np.dtypes.StringDType()
+    for label, group in zip(queries, same_group(queries.astype(text), database.astype(text)), strict=True):
+        np.testing.assert_array_equal(group, np.flatnonzero(database == label))
+
+
 def test_memory_is_shared_and_read_only():
     groups = same_group(np.zeros(3, int), np.zeros(5, int))
 
