@@ -78,19 +78,38 @@ def _is_finished(run: Path) -> bool:
 
 def _train(run: Path, arguments: list[str]) -> None:
     """Trains in another process, to its end, and adds up the time that the run took."""
-    timed = run.with_name(f"{run.name}.seconds")
-    before = float(timed.read_text()) if timed.is_file() else 0.0
+    before = _seconds(run) or 0.0
     command = [sys.executable, "-m", "trainers.pitts", f"--store={run.parent / 'store'}", *arguments]
     started = time.monotonic()
     try:
         with open(f"{run}.log", "a") as log:
             subprocess.run([*command, f"--output={run}", "--resume"], stdout=log, stderr=log, check=False)
     finally:
-        timed.write_text(f"{before + time.monotonic() - started:.1f}\n")
+        _write_seconds(run, before + time.monotonic() - started)
+
+
+def _timed(run: Path) -> Path:
+    return run.with_name(f"{run.name}.seconds")
+
+
+def _seconds(run: Path) -> float | None:
+    """What a run has taken so far; None where that is not known."""
+    try:
+        return float(_timed(run).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _write_seconds(run: Path, seconds: float) -> None:
+    try:
+        with atomic_path(_timed(run)) as path:
+            path.write_text(f"{seconds:.1f}\n")
+    except OSError as error:
+        # One figure of a table is not worth the runs that are still to come.
+        logger.warning("The time that %s took is not kept: %s", run, error)
 
 
 def _read(run: Path, loss: str, seed: int) -> FinishedRun:
-    timed = run.with_name(f"{run.name}.seconds")
     last = max(run.glob("checkpoints/epoch-*/state.json"))
     state = json.loads(last.read_text())["state"]
     return FinishedRun(
@@ -100,7 +119,7 @@ def _read(run: Path, loss: str, seed: int) -> FinishedRun:
         other_passes=_read_reports(run / "recall_other_passes.json"),
         epochs=state["epoch"],
         best_epoch=state["best_epoch"],
-        seconds=float(timed.read_text()) if timed.is_file() else None,
+        seconds=_seconds(run),
     )
 
 

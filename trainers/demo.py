@@ -49,8 +49,8 @@ def main(_: list[str]) -> None:
     run, export = folder / "run", folder / "export" / "keras_sare"
     chosen = [f"--{name}={value}" for name, value in settings.items()]
     _command("trainers.pitts", f"--root={root}", f"--output={run}", *chosen, "--resume")
-    if not (export / "1").exists():
-        _command("export.saved_model", f"--run={run}", f"--output={export}")
+    if version := _version_due(export, RunFolder(run).model):
+        _command("export.saved_model", f"--run={run}", f"--output={export}", f"--version={version}")
     with _served(export, folder / "server.log") as address:
         _find_places(splits["test"].check_images(), RunFolder(run), address)
     print(f"\nLook at: {run / 'recall.png'}  {run / 'recall.md'}  {run / 'matches.png'}")
@@ -62,6 +62,13 @@ def _town(folder: Path) -> Path:
         print(f"Rendering a town in {town}")
         render_town(town, seed=FLAGS.seed)
     return town
+
+
+def _version_due(export: Path, model: Path) -> int | None:
+    """Number of the version to be exported, which is served from then on; None where the last is of this model."""
+    versions = {int(path.parent.name): path for path in export.glob("[0-9]*/saved_model.pb")}
+    last = max(versions, default=0)
+    return None if last and versions[last].stat().st_mtime >= model.stat().st_mtime else last + 1
 
 
 def _command(module: str, *arguments: str) -> None:

@@ -10,12 +10,13 @@ conv5_1. Published on Pitts250k-test: recall@1 0.86 for NetVLAD, 0.89 for SARE. 
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 
 from keras_sare import models
@@ -71,6 +72,7 @@ flags.DEFINE_list("augment", [], "Random changes, such as brightness=0.2,scale=0
 flags.DEFINE_integer("tuples_per_step", DEFAULTS.tuples_per_step, "Tuples in a batch.", lower_bound=1)
 flags.DEFINE_integer("gradient_chunk", 0, "Images back-propagated at a time; 0: a whole batch.", lower_bound=0)
 flags.DEFINE_enum("precision", "float32", models.PRECISIONS, "Of the computation in training; results are float32.")
+flags.DEFINE_integer("extraction_batch", DEFAULTS.extraction_batch, "Images described at a time.", lower_bound=1)
 flags.DEFINE_bool("jit_compile", False, "Compile the training step with XLA.")
 flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs.", lower_bound=1)
 flags.DEFINE_enum("select", DEFAULTS.select, ["best", "last"], "Epoch that is kept: best by validation, or last.")
@@ -82,7 +84,7 @@ flags.DEFINE_float("weight_decay", DEFAULTS.weight_decay, "Of SGD or of AdamW.",
 flags.DEFINE_enum("schedule", DEFAULTS.schedule, ["halving", "cosine"], "Halves every 5 epochs, or falls to nearly 0.")
 flags.DEFINE_integer("dim", 4096, "Dimension after PCA whitening.", lower_bound=1)
 flags.DEFINE_string("store", None, "Folder for the frozen layers' output, shared by runs; by default inside --output.")
-flags.DEFINE_float("store_gb", 100.0, "Disk for the frozen layers' output; 0 computes it again at every step.")
+flags.DEFINE_float("store_gb", 100.0, "Disk for this run's frozen layers' output, others' not counted; 0: none.")
 flags.DEFINE_enum("store_dtype", "float16", ["float16", "bfloat16", "float32"], "Of the frozen layers' stored output.")
 flags.DEFINE_integer("checkpoint_every", DEFAULTS.checkpoint_every, "Steps between checkpoints.", lower_bound=1)
 flags.DEFINE_integer("keep_checkpoints", DEFAULTS.keep_checkpoints, "Last checkpoints kept.", lower_bound=1)
@@ -104,64 +106,142 @@ def main(_: list[str]) -> None:
 def train() -> None:
     """Dataset, model, training, whitening, evaluation."""
     _apply_recipe()
+    run = _open_run()
+    if not run.folder.off_the_shelf.is_file():
+        _make_off_the_shelf(run)
+    # A new run reads its model back as a resumed one does: what is random in layers, as in dropout, is not in the file.
+    keras.utils.set_random_seed(run.settings.seed)
+    model = run.load(run.folder.off_the_shelf)
+    _begin(run, model)
+    places = _open_places(run, model)
+    _fit(run, model, places)
+    _whiten(run, model, places["train"])
+    _report(run, model, places["test"])
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all stages share."""
+
+    chosen: dict[str, Any]
+    settings: TrainingSettings
+    size: tuple[int, int]
+    augmentation: Augmentation | None
+    strategy: tf.distribute.Strategy
+    workers: Workers
+    folder: RunFolder
+    datasets: dict[str, PlaceDataset]
+
+    def load(self, path: Path) -> keras.Model:
+        with self.strategy.scope():
+            return keras.saving.load_model(path)
+
+    def write_once(self, write: Callable[[], None]) -> None:
+        """Lets one worker write, when all have come this far, and the others wait for it."""
+        self.workers.barrier()
+        if self.workers.is_chief:
+            write()
+        self.workers.barrier()
+
+
+def _open_run() -> _Run:
+    """Checks the flags, the folder and the dataset; writes nothing."""
     chosen = _chosen_settings()
     settings = TrainingSettings(**{f.name: chosen[f.name] for f in fields(TrainingSettings) if f.name in chosen})
     size, augmentation = _image_size(), _augmentation()
     keras.utils.set_random_seed(settings.seed)
-    strategy, run = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
-    workers = Workers(strategy)
-    run.check(chosen, FLAGS.resume)
-
+    strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
+    folder.check(chosen, FLAGS.resume)
     datasets = _open_datasets()
     _warn_of_overlap(datasets["train"], datasets["test"])
-    started = run.off_the_shelf.is_file()
-    with strategy.scope():
-        model = _load_or_build(run.off_the_shelf if started else None)
+    return _Run(chosen, settings, size, augmentation, strategy, Workers(strategy), folder, datasets)
+
+
+def _make_off_the_shelf(run: _Run) -> None:
+    """Builds the model, gives NetVLAD its clusters, and saves it."""
+    with run.strategy.scope():
+        model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
+    _begin(run, model)
+    places = _open_places(run, model)["train"] if models.netvlad_layer(model) else None
+
+    def write() -> None:
+        if places:
+            fed_to = FLAGS.train_from if places.stored else None
+            models.initialise_netvlad(model, _sample(places, 500), FLAGS.seed, fed_to)
+        run.folder.save_model(model, run.folder.off_the_shelf)
+
+    run.write_once(write)
+
+
+def _begin(run: _Run, model: keras.Model) -> None:
+    """Freezes what is not trained, and makes the run's folder where the model fits the flags."""
     if FLAGS.dim > (width := model.output.shape[-1]):
         raise ValueError(f"`dim` must be at most {width}, what {FLAGS.model} gives. Received: dim={FLAGS.dim}")
     models.freeze_before(model, FLAGS.train_from)
+    run.write_once(lambda: run.folder.write_settings(run.chosen))
+
+
+def _open_places(run: _Run, model: keras.Model) -> dict[str, Places]:
+    """The splits, with the output of the model's frozen part stored as far as it fits."""
+    trunk, _ = models.split(model, FLAGS.train_from)
+    store, limit = Path(FLAGS.store or run.folder.path / "trunk"), FLAGS.store_gb * 1e9
+    options = {"dtype": FLAGS.store_dtype, "strategy": run.strategy}
+    return open_places(run.datasets, trunk, run.size, run.settings, store, limit, **options)
+
+
+def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> None:
     trunk, head = models.split(model, FLAGS.train_from)
-    _write_once(workers, lambda: run.write_settings(chosen))
-    store, limit = Path(FLAGS.store or run.path / "trunk"), FLAGS.store_gb * 1e9
-    places = open_places(datasets, trunk, size, settings, store, limit, dtype=FLAGS.store_dtype, strategy=strategy)
-    stored = places["train"].stored
-    if augmentation:
-        inputs = AugmentedInputs(_image_paths(datasets["train"]), size, augmentation, settings.seed)
-        places["train"] = replace(places["train"], augmented=inputs)
-
-    def fed(whole: keras.Model) -> keras.Model:
-        """The part of a model that takes what `places` give."""
-        return models.split(whole, FLAGS.train_from)[1] if stored else whole
-
-    if not started:
-        _write_once(workers, lambda: _initialise(model, places["train"], run))
-        model.set_weights(keras.saving.load_model(run.off_the_shelf).get_weights())
+    train = places["train"]
+    if run.augmentation:
+        inputs = AugmentedInputs(_image_paths(train.dataset), run.size, run.augmentation, run.settings.seed)
+        train = replace(train, augmented=inputs)
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
-    models.set_precision(head if stored else model, FLAGS.precision)
-    Trainer(head, LOSSES[FLAGS.loss](), places["train"], places["val"], settings, run.path, strategy, trunk).fit()
+    models.set_precision(head if train.stored else model, FLAGS.precision)
+    loss, folder = LOSSES[FLAGS.loss](), run.folder.path
+    Trainer(head, loss, train, places["val"], run.settings, folder, run.strategy, trunk).fit()
     models.set_precision(model, "float32")
 
-    sample = _sample_ids(len(datasets["train"].database), WHITENING_IMAGES)
-    pca = fit_pca_whitening(places["train"].describe(Describer(fed(model), strategy), sample, "whitening"), FLAGS.dim)
-    whitened = models.with_whitening(model, pca.projection, pca.bias, FLAGS.dim, pca.mean)
-    _write_once(workers, lambda: run.save_model(whitened, run.model))
 
-    before = keras.saving.load_model(run.off_the_shelf)
+def _whiten(run: _Run, model: keras.Model, places: Places) -> None:
+    """Writes the finished model."""
+    sample = _sample_ids(len(places.dataset.database), WHITENING_IMAGES)
+    descriptors = places.describe(Describer(_fed(model, places), run.strategy), sample, "whitening")
+
+    def write() -> None:
+        pca = fit_pca_whitening(descriptors, FLAGS.dim)
+        whitened = models.with_whitening(model, pca.projection, pca.bias, FLAGS.dim, pca.mean)
+        run.folder.save_model(whitened, run.folder.model)
+
+    run.write_once(write)
+
+
+def _report(run: _Run, model: keras.Model, places: Places) -> None:
+    # What is reported is what is in the file, on every worker.
+    before, whitened = run.load(run.folder.off_the_shelf), run.load(run.folder.model)
     compared = {"off the shelf": before, f"trained, whitened to {FLAGS.dim}-D": whitened, "trained": model}
-    compared = {name: fed(one) for name, one in compared.items()}
-    if tables := report_places(compared, places["test"], run.path, settings.negative_radius, strategy):
+    compared = {name: _fed(one, places) for name, one in compared.items()}
+    if tables := report_places(compared, places, run.folder.path, run.settings.negative_radius, run.strategy):
         print(tables)
-        logger.info("Model, table, curves and matches: %s", run.path)
+        logger.info("Model, table, curves and matches: %s", run.folder.path)
+
+
+def _fed(model: keras.Model, places: Places) -> keras.Model:
+    """The part of a model that takes what the places give."""
+    return models.split(model, FLAGS.train_from)[1] if places.stored else model
 
 
 def _apply_recipe() -> None:
     """Gives the flags that the command line does not name the recipe's values."""
     for name, value in RECIPES[FLAGS.recipe].items():
-        if not FLAGS[name].present:
-            FLAGS.set_default(name, value)
+        FLAGS.set_default(name, value)  # which leaves a flag alone that was given
 
 
 def _image_size() -> tuple[int, int]:
+    if len(FLAGS.image_size) != 2 or not all(part.isdecimal() and int(part) for part in FLAGS.image_size):
+        raise ValueError(
+            "`image_size` must be height,width in pixels, for example --image_size=480,640. "
+            f"Received: image_size={','.join(FLAGS.image_size)}"
+        )
     height, width = map(int, FLAGS.image_size)
     return height, width
 
@@ -177,22 +257,8 @@ def _augmentation() -> Augmentation | None:
             f"`augment` must give numbers to some of {', '.join(sorted(known))}, for example brightness=0.2,flip=1. "
             f"Received: augment={','.join(FLAGS.augment)}"
         )
-    return Augmentation(**{**changes, "flip": bool(changes.get("flip"))}) if changes else None
-
-
-def _write_once(workers: Workers, write: Callable[[], None]) -> None:
-    """Lets one worker write, when all have come this far, and the others wait for it."""
-    workers.barrier()
-    if workers.is_chief:
-        write()
-    workers.barrier()
-
-
-def _initialise(model: keras.Model, places: Places, run: RunFolder) -> None:
-    if models.netvlad_layer(model):
-        fed_to = FLAGS.train_from if places.stored else None
-        models.initialise_netvlad(model, _sample(places, 500), FLAGS.seed, fed_to)
-    run.save_model(model, run.off_the_shelf)
+    augmentation = Augmentation(**{**changes, "flip": bool(changes.get("flip"))})
+    return None if augmentation == Augmentation() else augmentation
 
 
 def _chosen_settings() -> dict[str, Any]:
@@ -213,12 +279,6 @@ def _open_datasets() -> dict[str, PlaceDataset]:
             f"whitening needs more images than dimensions. Received: dim={FLAGS.dim}"
         )
     return datasets
-
-
-def _load_or_build(path: Path | None) -> keras.Model:
-    if path:
-        return keras.saving.load_model(path)
-    return models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
 
 
 def _image_paths(dataset: PlaceDataset) -> np.ndarray:

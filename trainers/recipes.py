@@ -12,13 +12,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "negatives": 5,
         "mining": "full",
         "database_queries": True,
-        "refresh_every": 310,
+        "refresh_every": 312,
         "optimizer": "adam",
         "learning_rate": 3e-4,
         "schedule": "cosine",
         "weight_decay": 0.0,
         "epochs": 6,
         "select": "last",
+        # Whitening needs more images than dimensions.
+        "dim": 128,
     },
 }
 """By name: the values of the flags that the command line leaves open; a flag that is not named keeps its default."""

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import numpy as np
 
 from keras_sare.training.checked_folder import Arrays, Damaged, read_checked, write_checked
 from keras_sare.training.run_state import EpochState, RunState
-from keras_sare.utils.files import remove_partials
+from keras_sare.utils.files import free_bytes, remove_partials
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Checkpoints:
@@ -30,7 +30,7 @@ class Checkpoints:
     | `weights.npz` | those variables of the model that training changes |
     | `optimizer.npz` | variables of the optimizer: momentum, learning rate, loss scale |
     | `mining.npz` | remembered negatives, and the tuples of the present window |
-    | `state.json` | the rest, see `RunState`; the format, and a checksum of the weights that are not trained |
+    | `state.json` | the rest, see `RunState`; format, datasets, a checksum of the weights that are not trained |
     | `checksums.json` | of every other file |
 
     A folder appears under its name when its files are on the disk, and only then an older one is dropped.
@@ -43,6 +43,8 @@ class Checkpoints:
         remembered: the miner's remembered negatives; `restore` writes into it.
         keep: number of checkpoints that are kept beside the best epoch's.
         frozen: layers before `model`, not kept either.
+        datasets: what tells datasets from others, by name. A resumed run must have the same: tuples and remembered
+            negatives are numbers of images.
         writes: whether this process writes files; with several workers only one does.
     """
 
@@ -54,10 +56,11 @@ class Checkpoints:
         remembered: np.ndarray,
         keep: int = 2,
         frozen: keras.Model | None = None,
+        datasets: Mapping[str, str] | None = None,
         writes: bool = True,
     ) -> None:
         self.folder, self.keep, self.writes = folder, keep, writes
-        self._remembered, self._optimizer = remembered, optimizer
+        self._remembered, self._optimizer, self._datasets = remembered, optimizer, dict(datasets or {})
         unchanging = [w for layer in model.layers if not layer.trainable for w in layer.weights]
         self._weights = [v for v in model.variables if not any(v is w for w in unchanging)]
         self._frozen = _checksum([*unchanging, *(frozen.weights if frozen else [])])
@@ -82,7 +85,8 @@ class Checkpoints:
             groups["mining"]["tuples"] = state.running.tuples
         target = self._path(state)
         try:
-            write_checked(target, groups, {"format": FORMAT, "frozen": self._frozen, "state": _figures(state)})
+            fixed = {"format": FORMAT, "frozen": self._frozen, "datasets": self._datasets}
+            write_checked(target, groups, {**fixed, "state": _figures(state)})
         except OSError as error:
             needed = sum(array.nbytes for group in groups.values() for array in group.values())
             raise self.explain(error, f"checkpoint {target.name}", needed) from error
@@ -97,8 +101,8 @@ class Checkpoints:
             The state, or None where there is no checkpoint.
 
         Raises:
-            ValueError: the checkpoint was written in another format, for another model or with other settings, or none
-                is whole.
+            ValueError: the checkpoint was written in another format, for another model, on other datasets or with other
+                settings, or none is whole.
         """
         if self.writes:
             remove_partials(self.folder)
@@ -138,7 +142,7 @@ class Checkpoints:
             what: could not be written.
             needed: bytes, where known.
         """
-        free = f"{shutil.disk_usage(self.folder).free / 1e6:.1f} MB are free there"
+        free = f"{free_bytes(self.folder) / 1e6:.1f} MB are free there"
         space = f"It needs {needed / 1e6:.1f} MB, {free}" if needed else free
         return OSError(
             error.errno,
@@ -157,6 +161,7 @@ class Checkpoints:
                 f"Checkpoint {str(path)!r} was written with other weights in the layers that are not trained. Resume "
                 "with the model that the run was started with."
             )
+        _check_datasets(content["datasets"], self._datasets, path)
         tuples = groups["mining"].pop("tuples", None)
         _check_shapes([self._remembered], groups["mining"], path)
         _assign(self._weights, groups["weights"], path)
@@ -204,6 +209,17 @@ def _assign(variables: Sequence[Any], arrays: Arrays, path: Path) -> None:
     _check_shapes(variables, arrays, path)
     for variable, array in zip(variables, arrays.values(), strict=True):
         variable.assign(array)
+
+
+def _check_datasets(before: Mapping[str, str], now: Mapping[str, str], path: Path) -> None:
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if differing:
+        changes = "; ".join(f"{name}: {before.get(name)} before, {now.get(name)} now" for name in differing)
+        raise ValueError(
+            f"Checkpoint {str(path)!r} was written on other datasets, so that its numbers of images name others now. "
+            "Repair or put back what is missing, or take away what is new, and resume the run; or start a new one. "
+            f"Received: {changes}"
+        )
 
 
 def _check_shapes(expected: Sequence[Any], arrays: Arrays, path: Path) -> None:

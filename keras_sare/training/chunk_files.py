@@ -6,7 +6,9 @@ import math
 import os
 import time
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,7 +26,7 @@ _READERS = ThreadPoolExecutor(4, "chunk-files")
 
 
 class ChunkFiles:
-    """An array [rows, ...] in files `maps-00000.npy`, `maps-00001.npy`, ... of equally many rows; the last has fewer.
+    """An array [rows, ...] in files `maps-<label>.npy` of equally many rows; the last has fewer.
 
     Rows are read with `preadv` by a few threads: a memory map reads a cold row in pieces of 128 KB, one after the
     other, and kills the program where the disk fails.
@@ -34,24 +36,34 @@ class ChunkFiles:
         shape: of the whole array.
         dtype: "float16", "bfloat16" or "float32". bfloat16, which a `.npy` file cannot name, is stored as uint16 bits.
         rows_per_file: rows in each file but the last.
+        labels: of the files, which their names end with; by default 00000, 00001, ... Files of other labels in the
+            folder are left alone.
 
     Attributes:
         present: bool [files], those that are there, complete; as of the last `scan`.
         sizes: bytes of each file, int64.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: str, rows_per_file: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shape: tuple[int, ...],
+        dtype: str,
+        rows_per_file: int,
+        labels: Sequence[str] | None = None,
+    ) -> None:
         self.folder, self.shape, self.rows_per_file = folder, shape, rows_per_file
         self.dtype = np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
         self._row_bytes = math.prod(shape[1:]) * self.dtype.itemsize
         count = math.ceil(shape[0] / rows_per_file)
+        self._labels = [f"{i:05d}" for i in range(count)] if labels is None else list(labels)
         self.sizes = np.array([len(self._header(i)) + len(self.rows(i)) * self._row_bytes for i in range(count)])
         self._open = lru_cache(OPEN_FILES)(_OpenFile)
         self.scan()
 
     def path(self, file: int) -> Path:
         """Where a file is or will be."""
-        return self.folder / f"maps-{file:05d}.npy"
+        return self.folder / f"maps-{self._labels[file]}.npy"
 
     def rows(self, file: int) -> np.ndarray:
         """Rows that a file holds, int64."""
@@ -64,7 +76,7 @@ class ChunkFiles:
         Returns:
             `present`.
         """
-        found = {entry.name: entry.stat().st_size for entry in os.scandir(self.folder)} if self.folder.is_dir() else {}
+        found = _sizes(self.folder) if self.folder.is_dir() else {}
         self.present = np.array([found.get(self.path(i).name) == size for i, size in enumerate(self.sizes)], bool)
         return self.present
 
@@ -114,8 +126,9 @@ class ChunkFiles:
     def remove_dead(self) -> None:
         """Deletes what killed runs left half-written, but nothing that another run may be writing now."""
         for path in self.folder.glob(".*.partial.maps-*.npy"):
-            if time.time() - path.stat().st_mtime > _DEAD_AFTER:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # Another run has finished it, or removed it just as well.
+                if time.time() - path.stat().st_mtime > _DEAD_AFTER:
+                    path.unlink()
 
     def _read_row(self, row: int, buffer: np.ndarray) -> None:
         file, position = divmod(row, self.rows_per_file)
@@ -146,6 +159,17 @@ class _OpenFile:
     def read(self, offset: int, buffer: np.ndarray) -> None:
         if os.preadv(self._descriptor, [buffer.data], offset) != len(buffer):
             raise OSError(errno.EIO, f"{self._path} is damaged. Delete it: the next run computes it again")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # What other runs write or remove meanwhile may be gone before it is looked at.
+            if entry.name.startswith("maps-"):
+                with suppress(FileNotFoundError):
+                    found[entry.name] = entry.stat().st_size
+    return found
 
 
 def _as_bytes(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Opens the splits of a dataset for training, with as much of the frozen layers' output stored as the disk takes."""
 
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets import PlaceDataset
-from keras_sare.training.inputs import ImageInputs, Inputs, StoredInputs
+from keras_sare.training.inputs import Inputs, StoredInputs
 from keras_sare.training.places import Places, image_inputs
 from keras_sare.training.settings import TrainingSettings
 from keras_sare.training.trunk_store import TrunkStore
 from keras_sare.training.workers import Workers
+from keras_sare.utils.files import free_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,10 @@ def open_places(
         size: (height, width) that images are resized to.
         settings: of the run.
         folder: where the output goes, and descriptors larger than memory. Runs may share it: what others stored for
-            other settings is left alone.
-        store_limit: bytes of disk for the output; 0 turns the store off.
+            other settings or other images is left alone. Where an image was replaced, what was computed with it is
+            computed anew.
+        store_limit: bytes of disk for the output of these datasets; 0 turns the store off. What other runs left in
+            `folder`, in folders `trunk-*`, is not counted: delete what is no longer needed.
         dtype: in which the output is stored: "float16", "bfloat16" or "float32".
         strategy: of the run.
 
@@ -61,14 +63,17 @@ def open_places(
 
     Raises:
         ValueError: an image whose output does not fit `dtype`; the message names it.
-        OSError: the disk got full, for example, or the workers do not share `folder`.
+        OSError: the disk got full, for example, or the workers do not share `folder`, or not the images.
     """
     images = {name: image_inputs(dataset, size) for name, dataset in datasets.items()}
     inputs: Mapping[str, Inputs] = images
     stored = store_limit > 0 and _can_be_stored(trunk)
     if stored:
-        stores = _open_stores(images, trunk, settings.extraction_batch, folder, dtype)
-        workers = Workers(strategy or tf.distribute.get_strategy())
+        strategy = strategy or tf.distribute.get_strategy()
+        order = sorted(images, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+        options = {"dtype": dtype, "strategy": strategy}
+        stores = {name: TrunkStore(folder, trunk, images[name], settings.extraction_batch, **options) for name in order}
+        workers = Workers(strategy)
         stored = _fill(stores, _plan(stores, folder, store_limit, workers), workers)
         inputs = {name: StoredInputs(store) for name, store in stores.items()} if stored else images
     return {name: Places(datasets[name], inputs[name], settings, folder / "spill", stored=stored) for name in datasets}
@@ -82,13 +87,6 @@ def _can_be_stored(trunk: keras.Model) -> bool:
     return False
 
 
-def _open_stores(
-    images: Mapping[str, ImageInputs], trunk: keras.Model, batch_size: int, folder: Path, dtype: str
-) -> dict[str, TrunkStore]:
-    order = sorted(images, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    return {name: TrunkStore(folder, trunk, images[name], batch_size, dtype) for name in order}
-
-
 def _plan(stores: Mapping[str, TrunkStore], folder: Path, store_limit: float, workers: Workers) -> np.ndarray:
     """Which files are to be computed, the same for every worker.
 
@@ -98,7 +96,7 @@ def _plan(stores: Mapping[str, TrunkStore], folder: Path, store_limit: float, wo
     present = np.concatenate([store.files.present for store in stores.values()])
     sizes = np.concatenate([store.files.sizes for store in stores.values()])
     # Workers must not decide differently where one of them looked while another program was writing.
-    seen = workers.gather(np.array([[_free_bytes(folder), *present]], np.int64), workers.count)
+    seen = workers.gather(np.array([[free_bytes(folder), *present]], np.int64), workers.count)
     free, everywhere = int(seen[:, 0].min()), seen[:, 1:].min(axis=0) > 0
     missing = np.flatnonzero(~everywhere)
     room = min(store_limit - sizes[everywhere].sum(), free - KEPT_FREE)
@@ -153,12 +151,8 @@ def _fill(stores: Mapping[str, TrunkStore], chosen: np.ndarray, workers: Workers
     present = np.concatenate([store.files.scan() for store in stores.values()])
     if not present[chosen].all():
         raise FileNotFoundError(
-            "`folder` must be one that all workers share: what others have stored is not there. "
+            "`folder` must be one that all workers share, and the images must have the same paths, sizes and times of "
+            "change on all of them, as on a shared file system: what others have stored is not there. "
             f"Received: folder={str(next(iter(stores.values())).files.folder.parent)!r}"
         )
     return bool(present.any())
-
-
-def _free_bytes(folder: Path) -> int:
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
-    return shutil.disk_usage(existing).free

@@ -1,31 +1,35 @@
 """The folder of a training run: what lies where, and whether it may be started or resumed."""
 
+import errno
+import fcntl
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_sare.utils.files import atomic_path, remove_partials
+from keras_sare.utils.files import atomic_path, partials, remove_partials
+
+logger = logging.getLogger(__name__)
 
 CHANGEABLE = frozenset(
     {
         "checkpoint_every",
         "dim",
+        "extraction_batch",
         "epochs",
-        "gradient_chunk",
-        "jit_compile",
         "keep_checkpoints",
         "learning_rate",
-        "logical_cpus",
         "max_corrupt_share",
         "patience",
         "store_gb",
     }
 )
-"""Settings that a resumed run may have otherwise than the run that it continues; those that say how a step is computed
-change it by rounding alone."""
+"""Settings that a resumed run may have otherwise than the run that it continues; `epochs` only where the learning rate
+does not depend on it. How a step is computed, in chunks or on several replicas, is not among them: where there is batch
+normalisation or dropout it changes more than the rounding."""
 
 
 class RunFolder:
@@ -35,9 +39,10 @@ class RunFolder:
     |---|---|
     | `run.json` | the settings |
     | `off_the_shelf.keras` | the model before training, NetVLAD initialised |
-    | `checkpoints/` | the last few states of the run and the best epoch's |
+    | `run.lock` | locked by the process that runs here |
+    | `checkpoints/` | the last few states of the run and the kept epoch's |
     | `log.csv`, `tensorboard/`, `training.png` | figures of each epoch |
-    | `model.keras` | the best epoch's model with whitening: the result |
+    | `model.keras` | the kept epoch's model with whitening, the result; `select` says which epoch is kept |
     | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation on the test split |
 
     Args:
@@ -48,7 +53,7 @@ class RunFolder:
         self.path = Path(path)
         self.off_the_shelf = self.path / "off_the_shelf.keras"
         self.model = self.path / "model.keras"
-        self._settings = self.path / "run.json"
+        self._settings, self._lock = self.path / "run.json", self.path / "run.lock"
 
     def check(self, settings: dict[str, Any], resume: bool) -> None:
         """Checks that a run may start here, or be resumed here. Writes nothing.
@@ -61,17 +66,30 @@ class RunFolder:
             FileExistsError: the folder is not empty and `resume` is off, or it holds something else than a run.
             ValueError: the run to be resumed has other settings.
         """
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        if not self._holds_files():
             return
-        if not resume or not self._settings.is_file():
+        if not resume:
             raise FileExistsError(
                 "`output` must be a new or empty folder, so that nothing is lost, or with --resume the folder of a "
                 f"run. Received: {str(self.path)!r}, which holds files. Add --resume or name another folder."
             )
+        if not self._settings.is_file():
+            raise FileExistsError(
+                "`output` must be the folder of a run to resume, or a new or empty one to start a run in. "
+                f"Received: {str(self.path)!r}, which holds files but no run.json. Name another folder."
+            )
         _check_same(self.settings, settings)
 
     def write_settings(self, settings: dict[str, Any]) -> None:
-        """Makes the folder, or clears it of what a kill left half-written, and writes `run.json`."""
+        """Makes the folder, or clears it of what a kill left half-written, and writes `run.json`.
+
+        From then on the folder is this process's own until it ends.
+
+        Raises:
+            RuntimeError: another process runs in the folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        _lock(self._lock)
         remove_partials(self.path)
         with atomic_path(self._settings) as file:
             file.write_text(json.dumps(settings, indent=2) + "\n")
@@ -106,12 +124,36 @@ class RunFolder:
             )
         return keras.saving.load_model(self.model)
 
+    def _holds_files(self) -> bool:
+        """Whether there is more than what is left of a run that was killed before `run.json` was written."""
+        left = {self._lock, *partials(self.path, self._settings.name)}
+        return self.path.is_dir() and not left.issuperset(self.path.iterdir())
+
+
+def _lock(path: Path) -> None:
+    """Keeps other processes out until this one ends, killed or not."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # Of the two kinds of locks this one is the process's: no child inherits it, and it may be taken again.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise RuntimeError(
+                f"Another process runs in {str(path.parent)!r}, and two would spoil each other's files. Wait until it "
+                "ends, or name another folder."
+            ) from error
+        logger.warning("Cannot lock %s (%s): let no other process run in its folder", path, error.strerror)
+
 
 def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    differing = [k for k in {**before, **now} if k not in CHANGEABLE and before.get(k) != now.get(k)]
+    cosine = before.get("schedule") == "cosine"
+    changeable = CHANGEABLE - {"epochs"} if cosine else CHANGEABLE
+    differing = [k for k in {**before, **now} if k not in changeable and before.get(k) != now.get(k)]
     if differing:
         changes = ", ".join(f"{k}: {before.get(k)!r} before, {now.get(k)!r} now" for k in differing)
+        why = ", not `epochs`, which the learning rate of the schedule 'cosine' depends on" if cosine else ""
         raise ValueError(
-            f"A run is resumed with the settings that it was started with; only {', '.join(sorted(CHANGEABLE))} may "
-            f"change. Received: {changes}"
+            f"A run is resumed with the settings that it was started with; only {', '.join(sorted(changeable))} may "
+            f"change{why}. Received: {changes}"
         )

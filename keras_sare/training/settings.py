@@ -10,6 +10,7 @@ _COUNTS = (
     "halve_every",
     "refresh_every",
     "select_by",
+    "patience",
     "extraction_batch",
     "checkpoint_every",
     "keep_checkpoints",
@@ -49,19 +50,21 @@ class TrainingSettings:
         jit_compile: whether the step is compiled by XLA.
         database_queries: whether database images are queries of tuples too, each with other database images as positive
             and negatives. For small sets: more tuples from the same photos.
-        refresh_every: queries after which cached descriptors are recomputed; doubles when the learning rate halves.
+        refresh_every: queries after which cached descriptors are recomputed, rounded down to whole steps; doubles when
+            the learning rate halves.
         select: 'best' leaves the model with the epoch of the best validation recall; 'last' with the last one, for a
             schedule that ends near 0 and a validation set too small to tell epochs apart.
         select_by: the N of the validation recall@N that chooses the best epoch (`keras_sare.evaluation.better`). The
             published rule is 5; where that is near 1 before training, it cannot tell epochs apart, and 1 can.
-        patience: epochs without a better validation recall after which training stops.
+        patience: epochs without a better validation recall after which training stops. Has no effect with
+            `select="last"`, where every epoch counts as better.
         min_positive: metres; potential positives are farther than this (nearer ones are the same panorama).
         positive_radius: metres; potential positives are within this.
         negative_radius: metres; definite negatives are farther than this. Also the radius of the evaluation.
         extraction_batch: images in a batch where no gradient is needed.
         memory_limit: bytes; larger arrays of descriptors are kept in a file.
         checkpoint_every: steps of an epoch between two checkpoints; there is one after each refresh and each epoch too.
-        keep_checkpoints: number of checkpoints that are kept; the best epoch's always is.
+        keep_checkpoints: number of checkpoints that are kept; the kept epoch's always is.
         seed: of the order of the queries and of the negatives.
     """
 

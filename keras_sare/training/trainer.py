@@ -1,8 +1,11 @@
 """The training loop: refresh the cached descriptors, mine tuples, train on them, validate, keep the best epoch."""
 
 import logging
+import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +34,11 @@ logger = logging.getLogger(__name__)
 class Trainer:
     """Trains a model on a place dataset, and resumes where an earlier call was stopped.
 
-    Each epoch visits every query that has a potential positive once, in random order. The queries are cut into windows
-    of `refresh_every`; at the start of a window the descriptors of the database and of the window's queries are
-    computed with the present weights, and the window's tuples are mined from them. After each epoch the validation
-    recall decides whether it is the best, or with `select="last"` every epoch counts as better than those before.
+    Each epoch visits every query that has a potential positive once, in random order, but for the last few, which do
+    not fill a step. The queries are cut into windows of `refresh_every`, rounded down to whole steps; at the start of a
+    window the descriptors of the database and of the window's queries are computed with the present weights, and the
+    window's tuples are mined from them. After each epoch the validation recall, as the first worker finds it, decides
+    whether it is the best, or with `select="last"` every epoch counts as better than those before.
 
     Checkpoints are written after each refresh, every `checkpoint_every` steps and after each epoch. Everything random
     is drawn from (seed, epoch, query) or is a variable of the model, so that a run that is killed at any moment and
@@ -89,12 +93,16 @@ class Trainer:
             self.miner.remembered,
             settings.keep_checkpoints,
             frozen,
-            writes=self.workers.is_chief,
+            {"train": _fingerprint(train), "validation": _fingerprint(validation)},
+            self.workers.is_chief,
         )
         self.log, self.state, self.times = EpochLog(folder), RunState(), TimeSplit()
 
     def fit(self) -> RunState:
-        """Trains until the last epoch or until validation recall stops rising; the model is left with the best weights.
+        """Trains until the last epoch or until validation recall stops rising.
+
+        The model is left with the weights of the best epoch, or with `select="last"` of the last one. A resumed run
+        that has all its epochs by then ends there; what it did of another one is not used.
 
         Returns:
             The history; `best_epoch` is the epoch whose weights the model has.
@@ -102,7 +110,8 @@ class Trainer:
         Raises:
             FloatingPointError: the loss is not finite; the message names the images. The last checkpoint is whole.
             OSError: a checkpoint or the log cannot be written, for example because the disk is full.
-            ValueError: an image cannot be read, or none of the checkpoints can.
+            ValueError: an image cannot be read, none of the checkpoints can, they were written on other datasets, or
+                the workers do not find the same ones.
             WorkerLostError: another worker stopped.
         """
         with self._explained():
@@ -111,19 +120,22 @@ class Trainer:
                 self._train_epoch(self.state.epoch + 1)
                 self._finish_epoch(self.state.epoch + 1)
             self.checkpoints.load_best(self.state)
-        logger.info("Best epoch: %d of %d", self.state.best_epoch, self.state.epoch)
+        which = "the last" if self.settings.select == "last" else "best by validation"
+        logger.info("Kept epoch: %d of %d (%s)", self.state.best_epoch, self.state.epoch, which)
         return self.state
 
     def validate(self) -> RecallReport:
-        """Recall@N of the present weights on the validation places."""
+        """Recall@N of the present weights on the validation places, as the chief finds it."""
         queries, database = self.validation.describe_all(self.describer)
         protocol = f"recall@N within {self.settings.negative_radius:g} m"
         dataset = self.validation.dataset.name
-        return evaluate(queries, database, self.validation_positives, protocol=protocol, dataset=dataset)[0]
+        report = evaluate(queries, database, self.validation_positives, protocol=protocol, dataset=dataset)[0]
+        # Another machine may round otherwise, and all workers must keep the same epoch and stop after the same one.
+        return replace(report, recalls=tuple(self.workers.of_chief(np.array(report.recalls)).tolist()))
 
     def _start(self) -> None:
         restored = self.checkpoints.restore()
-        self.workers.barrier()  # The first checkpoint that is written may drop one that another worker reads.
+        self._agree_on(restored)
         if restored is None:
             warn_if_uninitialised(self.model, "trained")
             self.times = TimeSplit()
@@ -134,10 +146,22 @@ class Trainer:
             logger.info("Resuming after epoch %d, step %d of the next", restored.epoch, len(running.losses))
             self._write_log()
 
+    def _agree_on(self, restored: RunState | None) -> None:
+        """Waits for all workers, too: the first checkpoint that is written may drop one that another worker reads."""
+        state = restored or RunState(epoch=-1)
+        window = -1 if state.running.tuples is None else state.running.window
+        found = self.workers.gather(np.array([[state.epoch, window, state.running.step]]), self.workers.count)
+        if (found != found[0]).any():
+            raise ValueError(
+                "`folder` must be one that all workers share, and where each finds the same last checkpoint: it may be "
+                "another folder on some machine, or one whose listing there is old. See to it and start all workers "
+                f"again. Received: folder={str(self.log.folder)!r}, where the workers found "
+                f"[epoch, window, step]={found.tolist()}, -1 for none"
+            )
+
     def _finished(self) -> bool:
-        state, running = self.state, self.state.running
-        stale = state.epoch - state.best_epoch >= self.settings.patience
-        return running.tuples is None and (state.epoch >= self.settings.epochs or stale)
+        stale = self.state.epoch - self.state.best_epoch >= self.settings.patience
+        return self.state.epoch >= self.settings.epochs or stale
 
     def _train_epoch(self, epoch: int) -> None:
         self.tuple_trainer.set_rate(epoch)
@@ -239,6 +263,16 @@ def _fed(model: keras.Model, before: keras.Model | None, strategy: tf.distribute
         return Describer(model, strategy)
     with strategy.scope():
         return Describer(keras.Model(before.inputs[0], model(before.output)), strategy)
+
+
+def _fingerprint(places: Places) -> str:
+    """Tells a dataset from others: by the order of its images, which are known by number, and by their positions."""
+    checksum, sides = 0, (places.dataset.database, places.dataset.queries)
+    for side in sides:
+        for path in side.paths:
+            checksum = zlib.crc32(os.fsencode(f"{path}\n"), checksum)
+        checksum = zlib.crc32(side.positions.tobytes(), checksum)
+    return f"{len(sides[0])} database images and {len(sides[1])} queries, checksum {checksum:08x}"
 
 
 def _check_frozen(train: Places, frozen: keras.Model | None) -> None:

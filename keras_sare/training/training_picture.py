@@ -27,7 +27,7 @@ def draw_training(
         path: PNG file to write; it appears whole or not at all.
         history: a row for each epoch from 0 on: `epoch`, `loss` (none or "" for epoch 0), `recall@N` in 0..1, and
             seconds as `seconds`, of which `seconds_refresh` and so on name a part.
-        best_epoch: is marked; None marks none.
+        best_epoch: the one that is kept, is marked; None marks none.
 
     Raises:
         ValueError: there is no row.
@@ -57,10 +57,10 @@ def _draw_recall(axes: Axes, history: Sequence[dict[str, Any]], best_epoch: int 
         values = [100 * row[name] for row in history]
         label = f"{name}: {values[0]:.1f} %"
         if best_epoch:
-            label += f",\nbest {values[epochs.index(best_epoch)]:.1f} %"
+            label += f",\nkept {values[epochs.index(best_epoch)]:.1f} %"
         axes.plot(epochs, values, label=label, color=colour, marker=marker, markersize=4, linewidth=2)
     if best_epoch is not None:
-        axes.axvline(best_epoch, color=_GREY, linestyle="--", linewidth=1.2, label=f"best: epoch {best_epoch}")
+        axes.axvline(best_epoch, color=_GREY, linestyle="--", linewidth=1.2, label=f"kept: epoch {best_epoch}")
     axes.set_title("validation", fontsize=11, loc="left")
     axes.set_ylabel("queries found")
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from keras_sare.datasets import load_image
 from keras_sare.training.chunk_files import ChunkFiles
+from keras_sare.training.describer import _SplitModel
 from keras_sare.training.inputs import ImageInputs
+from keras_sare.training.workers import Workers
 from keras_sare.utils.progress import progress
 
 DTYPES = ("float16", "bfloat16", "float32")
@@ -24,17 +26,19 @@ FILE_BYTES = 64_000_000
 """Size of a file: little is lost by a kill, and a million images of VGG16 at 480 x 640 are 20 thousand files."""
 
 # Part of the key: to be raised when images are decoded otherwise or the files are laid out otherwise.
-_FORMAT = 1
+_FORMAT = 2
 _DECODERS = ThreadPoolExecutor(4, "trunk-store")
 
 
 class TrunkStore:
     """Rows of a frozen trunk's output by image id: read from files where they are there, else computed when asked for.
 
-    The files lie in a folder `trunk-<digest>`. The digest is of everything that the output depends on: the layers, with
-    the preprocessing among them and the layer where the model is cut, their weights, the size of the images, the type
-    of the numbers, and each image's path, size and time of change. So runs that differ in the loss or the seed share a
-    store, and one that differs in any of these gets another.
+    The files lie in a folder `trunk-<digest>`. The digest is of all but the images that the output depends on: the
+    layers, with the preprocessing among them and the layer where the model is cut, their weights, the size of the
+    images, the type of the numbers. So runs that differ in the loss or the seed share a store, and one that differs in
+    any of these gets another. The images of a file are part of its name, `maps-<paths>-<state>.npy`: digests of their
+    paths, and of their sizes and times of change. Where an image is replaced, its file alone is computed anew, and the
+    outdated one is deleted; so machines that share a store must see the images with the same times.
 
     Args:
         folder: where stores are kept, those of other settings too.
@@ -43,6 +47,7 @@ class TrunkStore:
         batch_size: images that are computed at a time.
         dtype: "float16" (11 bits of precision, up to 65504), "bfloat16" (8 bits, up to 3e38) or "float32".
         file_bytes: largest file; a file holds one row at least.
+        strategy: whose replicas on this worker share a batch of what is stored; by default one device.
 
     Attributes:
         files: the files, see `ChunkFiles`.
@@ -61,6 +66,7 @@ class TrunkStore:
         batch_size: int,
         dtype: str = "float16",
         file_bytes: int = FILE_BYTES,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}")
@@ -68,15 +74,16 @@ class TrunkStore:
         self.shape = (len(images.paths), *trunk.compute_output_shape((1, *images.size, 3))[1:])
         row_bytes = math.prod(self.shape[1:]) * tf.as_dtype(dtype).size
         rows_per_file = max(1, int(file_bytes) // row_bytes)
-        digest = hashlib.sha256(repr((_FORMAT, dtype, rows_per_file)).encode())
+        digest = hashlib.sha256(repr((_FORMAT, dtype, rows_per_file, tuple(images.size))).encode())
         _add_trunk(digest, trunk)
-        _add_images(digest, images)
-        self.files = ChunkFiles(folder / f"trunk-{digest.hexdigest()[:16]}", self.shape, dtype, rows_per_file)
+        own_folder, labels = folder / f"trunk-{digest.hexdigest()[:16]}", _labels(images, rows_per_file)
+        self.files = ChunkFiles(own_folder, self.shape, dtype, rows_per_file, labels)
         self.dtype = self.files.dtype
         # Cast on the device: half of the bytes have to leave it.
         model = keras.Model(trunk.input, keras.ops.cast(trunk.output, dtype))
-        spec = tf.TensorSpec((None, *images.size, 3), tf.float32)
-        self._forward = tf.function(lambda pixels: model(pixels, training=False), input_signature=[spec])
+        self._forward = self._shared = _compile(model, images.size)
+        if strategy and (replicas := Workers(strategy).local_replicas) > 1:
+            self._shared = _compile(_SplitModel(model, strategy, replicas), images.size)
 
     def fill(self, files: np.ndarray, description: str) -> None:
         """Computes some files. Each appears when it is complete, so that a kill loses one.
@@ -96,10 +103,11 @@ class TrunkStore:
         batches = progress(
             self.images.batches(ids, self.batch_size), description, len(ids), "image", size=lambda batch: len(batch[0])
         )
-        values = (self._compute(ids[positions.numpy()], pixels) for positions, pixels in batches)
+        values = (self._compute(ids[positions.numpy()], pixels, self._shared) for positions, pixels in batches)
         parts = _cut(values, [len(self.files.rows(file)) for file in files.tolist()])
         for file, part in zip(files.tolist(), parts, strict=True):
             self.files.write(file, part)
+        self._remove_outdated()
 
     def __getitem__(self, ids: np.ndarray) -> np.ndarray:
         """Rows [n, ...] of `ids`, int64 [n] in any order."""
@@ -111,15 +119,24 @@ class TrunkStore:
         missing = np.flatnonzero(~stored)
         for start in range(0, len(missing), self.batch_size):
             batch = missing[start : start + self.batch_size]
-            out[batch] = self._compute(ids[batch], self._load(ids[batch]))
+            out[batch] = self._compute(ids[batch], self._load(ids[batch]), self._forward)
         return out
+
+    def _remove_outdated(self) -> None:
+        """Deletes what was computed before an image changed, where the new file is there."""
+        present = [self.files.path(file).stem for file in np.flatnonzero(self.files.present).tolist()]
+        states = dict(stem.rsplit("-", 1) for stem in present)
+        for path in self.files.folder.glob("maps-*-*.npy"):
+            paths, state = path.stem.rsplit("-", 1)
+            if states.get(paths, state) != state:
+                path.unlink(missing_ok=True)
 
     def _load(self, ids: np.ndarray) -> np.ndarray:
         paths = self.images.paths[ids]
         return np.stack(list(_DECODERS.map(lambda path: load_image(str(path), self.images.size), paths)))
 
-    def _compute(self, ids: np.ndarray, pixels: Any) -> np.ndarray:
-        values = self._forward(pixels).numpy()
+    def _compute(self, ids: np.ndarray, pixels: Any, forward: Callable[[Any], Any]) -> np.ndarray:
+        values = forward(pixels).numpy()
         bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
         if len(bad):
             way_out = (
@@ -133,6 +150,11 @@ class TrunkStore:
                 f"{self.dtype.name}. {way_out}. Received: dtype={self.dtype.name!r}"
             )
         return values
+
+
+def _compile(model: Callable[..., Any], size: tuple[int, int]) -> Callable[[Any], Any]:
+    spec = tf.TensorSpec((None, *size, 3), tf.float32)
+    return tf.function(lambda pixels: model(pixels, training=False), input_signature=[spec])
 
 
 def _cut(batches: Iterator[np.ndarray], lengths: Sequence[int]) -> Iterator[np.ndarray]:
@@ -168,8 +190,14 @@ def _canonical(value: Any, names: Mapping[str, str]) -> Any:
     return names.get(value, value) if isinstance(value, str) else value
 
 
-def _add_images(digest: Any, images: ImageInputs) -> None:
-    digest.update(repr(tuple(images.size)).encode())
-    for path in images.paths:
-        status = os.stat(path)
-        digest.update(f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+def _labels(images: ImageInputs, rows_per_file: int) -> list[str]:
+    """For each file, digests of its images' paths and of the state that they are in: `<paths>-<state>`."""
+    labels = []
+    for start in range(0, len(images.paths), rows_per_file):
+        paths, state = hashlib.sha256(), hashlib.sha256()
+        for path in images.paths[start : start + rows_per_file]:
+            status = os.stat(path)
+            paths.update(f"{os.path.abspath(path)}\0".encode())
+            state.update(f"{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        labels.append(f"{paths.hexdigest()[:16]}-{state.hexdigest()[:8]}")
+    return labels

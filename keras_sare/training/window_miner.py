@@ -72,16 +72,16 @@ class WindowMiner:
     def windows(self, epoch: int, size: int) -> list[np.ndarray]:
         """Cuts the queries, in the random order of an epoch, into windows of whole steps.
 
-        The queries that are left at the end of a window and do not fill a step are not mined.
+        Those that are left at the end of the epoch and do not fill a step are not mined.
 
         Args:
             epoch: counted from 1.
-            size: queries in a window.
+            size: queries in a window, rounded down to whole steps, at least one.
         """
         order = np.random.default_rng([self.seed, epoch]).permutation(self.queries)
-        windows = [order[i : i + size] for i in range(0, len(order), size)]
-        whole = [window[: len(window) // self.per_step * self.per_step] for window in windows]
-        return [window for window in whole if len(window)]
+        order = order[: len(order) // self.per_step * self.per_step]
+        size = max(size // self.per_step, 1) * self.per_step
+        return [order[i : i + size] for i in range(0, len(order), size)]
 
     def mine(self, queries: np.ndarray, epoch: int, times: TimeSplit) -> Window:
         """Computes the descriptors that mining looks at for some queries, and mines the tuples of these queries."""

@@ -33,7 +33,7 @@ class Workers:
     as the descriptors of the whole database, is cut into one contiguous part a worker instead. All other strategies
     have one worker, for which `share` is everything and `gather` returns what it is given.
 
-    Every worker must make the same calls of `gather` and `barrier` in the same order.
+    Every worker must make the same calls of `gather`, `of_chief` and `barrier` in the same order.
 
     Args:
         strategy: of the run.
@@ -86,6 +86,17 @@ class Workers:
         out[own] = rows
         self.fill(out)
         return out
+
+    def of_chief(self, values: np.ndarray) -> np.ndarray:
+        """The chief's values, on every worker.
+
+        Args:
+            values: what this worker has, of the chief's shape and dtype; see `gather`.
+
+        Raises:
+            WorkerLostError: another worker stopped.
+        """
+        return self.gather(values[None], self.count)[0]
 
     def fill(self, out: np.ndarray) -> None:
         """Completes an array of which each worker has filled its own part, in place.
@@ -146,10 +157,12 @@ class Workers:
     def _exchange(self, rows: np.ndarray) -> np.ndarray:
         """The rows of all workers, one after the other."""
         # They travel in equal parts over a worker's replicas, and flat: then one function does for all shapes. Outside
-        # of a function, TensorFlow makes and traces one at every call.
+        # of a function, TensorFlow makes and traces one at every call. Traced by hand, those of several objects do not
+        # look to TensorFlow like one that is traced again and again, of which it warns.
         if rows.dtype not in self._gathers:
             signature = [[tf.TensorSpec([None], rows.dtype)] * self.local_replicas]
-            self._gathers[rows.dtype] = tf.function(self._gather_parts, input_signature=signature)
+            function = tf.function(self._gather_parts, input_signature=signature)
+            self._gathers[rows.dtype] = function.get_concrete_function()
         parts = [tf.constant(part) for part in np.array_split(rows.reshape(-1), self.local_replicas)]
         with self.explain_loss():
             return self._gathers[rows.dtype](parts).numpy().reshape(-1, *rows.shape[1:])

@@ -33,14 +33,34 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         _remove(temporary)
 
 
-def remove_partials(folder: str | os.PathLike[str]) -> None:
-    """Deletes what blocks of `atomic_path` left anywhere in `folder` when they were killed.
+def partials(folder: str | os.PathLike[str], name: str = "*") -> list[Path]:
+    """What blocks of `atomic_path` left in `folder` when they were killed, and what blocks that go on are writing.
 
     Args:
-        folder: one that no other process writes to. It need not exist.
+        folder: is looked at without the folders in it. It need not exist.
+        name: pattern of the final names.
     """
-    for path in sorted(Path(folder).rglob(f".????????.{_PARTIAL}.*")):
+    return sorted(Path(folder).glob(f".????????.{_PARTIAL}.{name}"))
+
+
+def remove_partials(folder: str | os.PathLike[str]) -> None:
+    """Deletes what blocks of `atomic_path` left in `folder` when they were killed.
+
+    Args:
+        folder: one that no other process writes to; the folders in it are left alone. It need not exist.
+    """
+    for path in partials(folder):
         _remove(path)
+
+
+def free_bytes(path: str | os.PathLike[str]) -> int:
+    """Bytes that are free on the disk where a file or folder is or will be.
+
+    Args:
+        path: it need not exist, nor the folders above it.
+    """
+    path = Path(path).absolute()
+    return shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists())).free
 
 
 def _remove(path: Path) -> None:

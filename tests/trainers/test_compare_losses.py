@@ -152,6 +152,20 @@ def test_time_and_tables_are_kept_when_the_program_is_stopped(compare, output):
     assert "| triplet | trained | 1 |" in (output / "compare.md").read_text()
 
 
+def test_a_time_that_cannot_be_read_or_kept_does_not_end_the_comparison(compare, output, caplog):
+    finish(output / "triplet-seed0", 0.5)
+    (output / "triplet-seed0.seconds").write_text("6.")
+    (output / "triplet-seed1.seconds").write_text("")
+    (output / "contrastive-seed0.seconds").mkdir()
+    (output / "contrastive-seed0.seconds" / "full").touch()
+    compare()
+    minutes = [row["minutes"] for row in csv.DictReader((output / "compare.csv").read_text().splitlines())]
+    assert [minutes[i] for i in (0, 2)] == ["0.1", ""]
+    assert all(0 <= float(minutes[i]) < 1 for i in (4, 6))
+    assert "The time that" in caplog.text
+    assert "contrastive-seed0 took is not kept" in caplog.text
+
+
 def test_losses_and_seeds_may_be_added_later(compare):
     compare()
     assert named(compare(losses=["info_nce", "triplet"])) == ["info_nce-seed0", "info_nce-seed1"]

@@ -1,6 +1,9 @@
+import os
 import re
 import subprocess
 import sys
+
+from trainers import demo
 
 
 def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights, tmp_path):
@@ -20,3 +23,17 @@ def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights,
     again = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert again.returncode == 0, again.stdout + again.stderr[-3000:]
     assert "Resuming after epoch 1" in again.stderr
+    assert (tmp_path / "demo" / "export/keras_sare/2/saved_model.pb").exists()
+
+
+def test_model_that_is_newer_than_the_last_export_is_exported_as_the_next_version(tmp_path):
+    export, model = tmp_path / "export", tmp_path / "model.keras"
+    model.touch()
+    assert demo._version_due(export, model) == 1
+    for version in (2, 10):
+        (export / str(version)).mkdir(parents=True)
+        (export / str(version) / "saved_model.pb").touch()
+    os.utime(model, (1000, 1000))
+    assert demo._version_due(export, model) is None
+    os.utime(export / "10" / "saved_model.pb", (999, 999))
+    assert demo._version_due(export, model) == 11

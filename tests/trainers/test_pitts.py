@@ -2,9 +2,11 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import keras
 import numpy as np
@@ -12,22 +14,24 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from keras_sare.datasets import Augmentation
 from keras_sare.models.weight_files import write_npz
 from keras_sare.training import RunFolder
 from trainers import pitts
 
 EPOCHS = 3
+MODELS = ["off the shelf", "trained, whitened to 8-D", "trained"]
 
 
 @pytest.fixture
 def start(town, weights, tmp_path):
-    def start(name, *arguments):
+    def start(name, *arguments, log="", **environment):
         command = [sys.executable, "-m", "trainers.pitts", f"--root={town}", f"--output={tmp_path / name}"]
         command += [f"--weights={weights}", "--preprocessing=torch", "--image_size=32,48", "--clusters=4", "--dim=8"]
         command += [f"--epochs={EPOCHS}", f"--patience={EPOCHS}", "--negatives=2", *arguments]
-        log = open(tmp_path / f"{name}.log", "a")  # noqa: SIM115  (the process writes to it)
-        with log:
-            return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **environment}
+        with open(tmp_path / f"{log or name}.log", "a") as file:
+            return subprocess.Popen(command, stdout=file, stderr=file, env=environment)
 
     return start
 
@@ -63,7 +67,7 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(start, tmp_
     assert histories[0] == histories[1]
 
     report = json.loads((runs[0].path / "recall.json").read_text())
-    assert list(report) == ["off the shelf", "trained, whitened to 8-D", "trained"]
+    assert list(report) == MODELS
     for name in ("recall.md", "recall.png", "matches.png", "off_the_shelf.keras"):
         assert (runs[0].path / name).stat().st_size > 100
 
@@ -73,6 +77,41 @@ def test_two_logical_processors_train_under_mirrored_strategy(start, tmp_path):
     history = list(csv.DictReader((tmp_path / "mirrored" / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in history] == ["0", "1"]
     assert RunFolder(tmp_path / "mirrored").load_model().output.shape == (None, 8)
+
+
+def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(start, tmp_path):
+    chosen = ["--precision=mixed_bfloat16", "--mining=full", "--database_queries", "--epochs=1", "--store_gb=0"]
+    finished(start("mixed", *chosen, "--extraction_batch=5"), tmp_path / "mixed.log")
+    model = RunFolder(tmp_path / "mixed").load_model()
+    assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    trained = RunFolder(tmp_path / "mixed").settings
+    assert (trained["precision"], trained["extraction_batch"]) == ("mixed_bfloat16", 5)
+
+
+@pytest.mark.slow
+def test_two_workers_train_whiten_and_report_one_run(start, tmp_path):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    logs, processes = [f"worker-{index}" for index in range(2)], []
+    for index, log in enumerate(logs):
+        config = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
+        processes.append(start("shared", "--epochs=1", "--resume", log=log, TF_CONFIG=config))
+    try:
+        for process, log in zip(processes, logs, strict=True):
+            finished(process, tmp_path / f"{log}.log")
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    run = RunFolder(tmp_path / "shared")
+    assert list(json.loads((run.path / "recall.json").read_text())) == MODELS
+    assert run.load_model().output.shape == (None, 8)
+    tables = ["| off the shelf |" in (tmp_path / f"{log}.log").read_text() for log in logs]
+    assert tables == [True, False]
 
 
 @pytest.fixture
@@ -120,11 +159,78 @@ def test_whitening_fitted_on_images_that_are_tested_warns_before_training(flag_v
         pitts.train()
 
 
-def test_image_size_needs_both_numbers(flag_values, tmp_path):
-    flag_values.image_size = ["480"]
-    with pytest.raises(ValueError, match="not enough values"):
+@pytest.mark.parametrize("size", ["480", "480,640,3", "480,x", "480,0", "48.5,64"])
+def test_image_size_is_two_numbers(flag_values, tmp_path, size):
+    flag_values.image_size = size.split(",")
+    with pytest.raises(ValueError, match=f"`image_size` must be height,width in pixels.*Received: image_size={size}"):
         pitts.main([])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", None),
+        ("brightness=0", None),
+        ("flip=0,scale=0.0", None),
+        ("flip=0,scale=0.1", Augmentation(scale=0.1)),
+        ("brightness=0.2,flip=1", Augmentation(brightness=0.2, flip=True)),
+    ],
+)
+def test_augmentation_is_what_the_flag_names_and_none_where_all_is_0(flag_values, given, expected):
+    flag_values.augment = given.split(",") if given else []
+    assert pitts._augmentation() == expected
+
+
+@pytest.mark.parametrize("given", ["blur=1", "brightness", "brightness=much", "brightness=1=2"])
+def test_unknown_augmentation_is_refused(flag_values, given):
+    flag_values.augment = [given]
+    with pytest.raises(ValueError, match=f"`augment` must give numbers to some of.*Received: augment={given}"):
+        pitts.main([])
+
+
+def test_recipe_gives_the_values_of_flags_that_the_command_line_leaves_open(flag_values):
+    flag_values(["pitts", "--recipe=few_photos", "--epochs=30", "--mining=random", "--root=a", "--output=b"])
+    pitts._apply_recipe()
+    assert (flag_values.epochs, flag_values.mining) == (30, "random")  # given, though as the flags' defaults
+    assert (flag_values.train_from, flag_values.optimizer, flag_values.dim) == ("conv5_3", "adam", 128)
+    assert (flag_values.clusters, flag_values.select_by) == (64, 5)
+    settings = pitts._chosen_settings()
+    assert {name: settings[name] for name in pitts.RECIPES["few_photos"]} == {
+        **pitts.RECIPES["few_photos"],
+        "epochs": 30,
+        "mining": "random",
+    }
+
+
+def model_with_dropout():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, name="conv1")(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.Dropout(0.5, name="drop")(keras.layers.Conv2D(8, 3, name="conv2")(x))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
+def test_new_run_goes_on_with_what_a_resumed_one_gets(flag_values, monkeypatch):
+    class Reached(Exception):
+        """The training starts."""
+
+    seen = []
+
+    def reached(head, *_):
+        seen.append([variable.numpy() for variable in head.variables])
+        raise Reached
+
+    monkeypatch.setattr(pitts.models, "build", lambda *_, **__: model_with_dropout())
+    monkeypatch.setattr(pitts, "Trainer", reached)
+    flag_values.train_from, flag_values.dim, flag_values.image_size = "conv2", 4, ["32", "48"]
+    for resume in (False, True):
+        flag_values.resume = resume
+        with pytest.raises(Reached):
+            pitts.train()
+    new, resumed = seen
+    assert len(new) == 3  # kernel, bias, the state of the dropout
+    for a, b in zip(new, resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_dataset_without_a_split_is_refused(flag_values, tmp_path, monkeypatch):

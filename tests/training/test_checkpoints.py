@@ -167,6 +167,21 @@ def test_weights_that_are_not_trained_are_left_out_and_must_be_the_same_again(tm
         Run(tmp_path, model=make_model(2, ["first"]), frozen=trunk).checkpoints.restore()
 
 
+def test_checkpoint_on_other_datasets_is_refused_before_anything_is_loaded(tmp_path):
+    Run(tmp_path, 1, datasets={"train": "12 images", "validation": "8 images"}).checkpoints.save(RunState(1))
+    other = Run(tmp_path, 2, datasets={"train": "11 images", "validation": "8 images"})
+    other.remembered = other.checkpoints._remembered = np.zeros((1, 3))  # Of another number of queries.
+    before = other.arrays()
+    with pytest.raises(
+        ValueError,
+        match="epoch-0001' was written on other datasets.* Repair or put back what is missing.* or start a new one. "
+        "Received: train: 12 images before, 11 images now$",
+    ):
+        other.checkpoints.restore()
+    for a, b in zip(before, other.arrays(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_checkpoint_of_another_model_is_refused(tmp_path):
     Run(tmp_path).checkpoints.save(RunState(1))
     inputs = keras.Input((3,))
@@ -175,7 +190,7 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
         Run(tmp_path, model=other).checkpoints.restore()
 
 
-@pytest.mark.parametrize("form", [1, 3])
+@pytest.mark.parametrize("form", [1, 2, 4])
 def test_checkpoint_of_another_format_is_refused(tmp_path, form):
     run = Run(tmp_path)
     run.checkpoints.save(RunState(1))
@@ -188,7 +203,7 @@ def test_checkpoint_of_another_format_is_refused(tmp_path, form):
         checksums = json.loads((folder / "checksums.json").read_text())
         del checksums["state.json"]
         (folder / "checksums.json").write_text(json.dumps(checksums))
-    with pytest.raises(ValueError, match=f"epoch-0001 has format {form}; this version of keras_sare reads format 2"):
+    with pytest.raises(ValueError, match=f"epoch-0001 has format {form}; this version of keras_sare reads format 3"):
         run.checkpoints.restore()
 
 
@@ -223,6 +238,21 @@ def test_full_disk_says_what_is_needed_and_leaves_the_earlier_checkpoint(tmp_pat
     assert "MB are free there. The last checkpoint, epoch-0001, is whole: make room and resume" in str(info.value)
     assert names(tmp_path) == ["epoch-0001"]
     assert Run(tmp_path).checkpoints.restore() == RunState(1, 1)
+
+
+def test_full_disk_at_the_first_checkpoint_is_told_of_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = Run(tmp_path / "run" / "checkpoints")
+    monkeypatch.setattr("keras_sare.training.checkpoints.write_checked", refuse)
+    with pytest.raises(
+        OSError,
+        match="Cannot write checkpoint epoch-0000 .*No space left.* MB are free there. There is no checkpoint yet",
+    ) as info:
+        run.checkpoints.save(RunState())
+    assert info.value.errno == errno.ENOSPC
+    assert not (tmp_path / "run").exists()
 
 
 def test_damaged_folder_of_the_same_name_is_replaced(tmp_path):

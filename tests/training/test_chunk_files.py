@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +22,8 @@ def values():
 
 @pytest.fixture
 def make_files(tmp_path):
-    def make(dtype="float32", shape=SHAPE, rows=ROWS):
-        return ChunkFiles(tmp_path / "array", shape, dtype, rows)
+    def make(dtype="float32", shape=SHAPE, rows=ROWS, labels=None):
+        return ChunkFiles(tmp_path / "array", shape, dtype, rows, labels)
 
     return make
 
@@ -67,6 +69,56 @@ def test_files_are_present_once_written_and_others_are_found_by_a_scan(make_file
     assert files.present.tolist() == [False, True, False]
     assert other.present.tolist() == [False, False, False]
     assert other.scan().tolist() == [False, True, False]
+
+
+def test_arrays_of_other_labels_share_a_folder(make_files, values):
+    files, other = make_files(labels=["a-1", "b-1", "c-1"]), make_files(labels=["a-1", "b-2", "d-1"])
+    fill(files, values)
+    assert other.scan().tolist() == [True, False, False]
+    fill(other, -values, [1])
+    np.testing.assert_array_equal(files.read(np.arange(11)), values)
+    np.testing.assert_array_equal(other.read(np.array([0, 5])), [values[0], -values[5]])
+
+
+class Vanishing:
+    """Entries of a folder that are gone before they are looked at."""
+
+    def __init__(self, real, names):
+        self.real, self.names = real, names
+
+    def __enter__(self):
+        with self.real as entries:
+            return iter([*entries, *map(self.entry, self.names)])
+
+    def __exit__(self, *_):
+        pass
+
+    @staticmethod
+    def entry(name):
+        def stat():
+            raise FileNotFoundError(name)
+
+        return SimpleNamespace(name=name, stat=stat)
+
+
+def test_files_that_another_program_removes_meanwhile_do_not_disturb(make_files, values, monkeypatch, tmp_path):
+    files, scandir, stat = make_files(), os.scandir, Path.stat
+    fill(files, values)
+    gone = [".12345678.partial.maps-00001.npy", "maps-00009.npy"]
+    monkeypatch.setattr("keras_sare.training.chunk_files.os.scandir", lambda path: Vanishing(scandir(path), gone))
+    assert files.scan().all()
+    monkeypatch.undo()
+
+    (tmp_path / "array" / gone[0]).touch()
+
+    def vanished(path, **options):
+        if path.name == gone[0]:
+            path.unlink()
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", vanished)
+    files.remove_dead()
+    assert files.scan().all()
 
 
 def test_file_that_is_cut_short_is_not_present_and_never_read(make_files, values, tmp_path):

@@ -48,9 +48,9 @@ def computed(monkeypatch):
     """How many images the frozen layers are computed for, by name of the split."""
     count, compute = collections.Counter(), TrunkStore._compute
 
-    def counted(store, ids, pixels):
+    def counted(store, ids, *rest):
         count[store.images.paths[0].split("/")[-1].split("_")[0]] += len(ids)
-        return compute(store, ids, pixels)
+        return compute(store, ids, *rest)
 
     monkeypatch.setattr(TrunkStore, "_compute", counted)
     return count
@@ -197,7 +197,8 @@ def test_workers_share_the_files_and_wait_for_each_other(open_with, computed, te
 
 def test_folder_that_the_workers_do_not_share_is_refused(open_with, team):
     with pytest.raises(
-        FileNotFoundError, match="`folder` must be one that all workers share.*Received: folder=.*store"
+        FileNotFoundError,
+        match="`folder` must be one that all workers share.*same paths, sizes and times.*Received: folder=.*store",
     ):
         open_with()
 

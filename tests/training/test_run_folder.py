@@ -1,3 +1,7 @@
+import errno
+import subprocess
+import sys
+
 import pytest
 
 from keras_sare.training import RunFolder
@@ -24,9 +28,61 @@ def test_check_writes_nothing(tmp_path):
 
 def test_resuming_clears_what_a_kill_left_half_written(run):
     (run.path / "trunk").mkdir()
-    (run.path / "trunk" / ".0a1b2c3d.partial.trunk.npy").write_text("half")
+    for folder in (run.path, run.path / "trunk"):
+        (folder / ".0a1b2c3d.partial.maps-00000.npy").write_text("half")
     run.write_settings(SETTINGS)
-    assert list((run.path / "trunk").iterdir()) == []
+    assert sorted(path.name for path in run.path.iterdir()) == ["run.json", "run.lock", "trunk"]
+    # A run that shares the store may be writing there.
+    assert [path.name for path in (run.path / "trunk").iterdir()] == [".0a1b2c3d.partial.maps-00000.npy"]
+
+
+@pytest.mark.parametrize("resume", [False, True], ids=["started", "resumed"])
+def test_run_may_be_started_where_one_was_killed_before_its_settings_were_written(tmp_path, resume):
+    (tmp_path / ".0a1b2c3d.partial.run.json").write_text("half")
+    (tmp_path / "run.lock").touch()
+    run = RunFolder(tmp_path)
+    run.check(SETTINGS, resume)
+    run.write_settings(SETTINGS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "run.lock"]
+
+
+LOCKS = """
+import fcntl, sys
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_folder_in_which_another_process_runs_is_refused_until_that_is_killed(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", LOCKS, run.path / "run.lock"]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(RuntimeError, match="Another process runs in .*/run'.* Wait until it ends, or name another"):
+            run.write_settings(SETTINGS)
+        assert [path.name for path in run.path.iterdir()] == ["run.lock"]
+        other.kill()
+    run.write_settings(SETTINGS)
+
+
+def test_folder_is_locked_against_others_and_not_against_its_own_process(run):
+    RunFolder(run.path).write_settings(SETTINGS)
+    command = [sys.executable, "-c", LOCKS, run.path / "run.lock"]
+    other = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert "BlockingIOError" in other.stderr
+
+
+def test_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    RunFolder(tmp_path).write_settings(SETTINGS)
+    assert RunFolder(tmp_path).settings == SETTINGS
+    assert f"Cannot lock {tmp_path / 'run.lock'} (No locks available)" in caplog.text
 
 
 def test_folder_with_files_is_not_overwritten(run):
@@ -36,14 +92,34 @@ def test_folder_with_files_is_not_overwritten(run):
 
 def test_folder_that_is_no_run_is_not_resumed(tmp_path):
     (tmp_path / "photo.jpg").touch()
-    with pytest.raises(FileExistsError, match="`output` must be"):
+    with pytest.raises(FileExistsError, match="`output` must be the folder of a run to resume.* but no run.json. Name"):
         RunFolder(tmp_path).check(SETTINGS, resume=True)
+    with pytest.raises(FileExistsError, match="`output` must be a new or empty folder"):
+        RunFolder(tmp_path).check(SETTINGS, resume=False)
 
 
 def test_run_may_be_resumed_for_more_epochs_but_not_with_another_loss(run):
-    run.check({**SETTINGS, "epochs": 9, "checkpoint_every": 50, "gradient_chunk": 4}, resume=True)
+    run.check({**SETTINGS, "epochs": 9, "checkpoint_every": 50}, resume=True)
     with pytest.raises(ValueError, match="Received: loss: 'sare_independent' before, 'contrastive' now"):
         run.check({**SETTINGS, "loss": "contrastive"}, resume=True)
+
+
+@pytest.mark.parametrize("name", ["gradient_chunk", "jit_compile", "logical_cpus"])
+def test_run_is_not_resumed_with_steps_computed_otherwise(run, name):
+    with pytest.raises(ValueError, match=f"Received: {name}: None before, 4 now"):
+        run.check({**SETTINGS, name: 4}, resume=True)
+
+
+def test_number_of_epochs_may_not_change_where_the_learning_rate_depends_on_it(tmp_path):
+    run, cosine = RunFolder(tmp_path), {**SETTINGS, "schedule": "cosine"}
+    run.write_settings(cosine)
+    run.check({**cosine, "patience": 5}, resume=True)
+    with pytest.raises(
+        ValueError, match="not `epochs`, which the learning rate of .*'cosine' depends on. .* epochs: 3 before, 2 now"
+    ):
+        run.check({**cosine, "epochs": 2}, resume=True)
+    RunFolder(tmp_path / "halving").write_settings({**SETTINGS, "schedule": "halving"})
+    RunFolder(tmp_path / "halving").check({**SETTINGS, "schedule": "halving", "epochs": 2}, resume=True)
 
 
 def test_folder_without_a_run_is_named(tmp_path):

@@ -18,6 +18,7 @@ def test_learning_rate_halves_and_refreshes_become_rarer():
         "halve_every",
         "refresh_every",
         "select_by",
+        "patience",
         "extraction_batch",
         "checkpoint_every",
         "keep_checkpoints",

@@ -143,6 +143,10 @@ def test_option_gives_the_weights_of_the_plain_step(one_replica, options):
     assert_same(one_replica(**options), one_replica())
 
 
+def test_compiled_step_with_a_frozen_part_is_the_plain_one_with_it(one_replica):
+    assert_same(one_replica(frozen=True, jit_compile=True), one_replica(frozen=True))
+
+
 def test_frozen_part_outside_of_the_model_is_the_same_as_frozen_layers_inside_of_it(make_model, one_replica):
     def with_frozen_layers(strategy):
         model = make_model(strategy)

@@ -8,12 +8,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-from keras_sare.datasets import Augmentation
+from keras_sare.datasets import Augmentation, ImageSet
+from keras_sare.evaluation import RecallReport
 from keras_sare.losses import SARELoss
 from keras_sare.models import set_precision, split
 from keras_sare.training import StoredInputs, Trainer
 from keras_sare.training.augmented_inputs import AugmentedInputs
 from keras_sare.training.time_split import PARTS
+from keras_sare.training.trainer import _fingerprint
 
 
 class Killed(BaseException):
@@ -138,6 +140,70 @@ def test_damaged_checkpoint_costs_its_steps_and_nothing_else(make_small_trainer,
     resumed.fit()
     assert f"Checkpoint {last} is damaged" in caplog.text
     assert_same_run(unbroken, resumed)
+
+
+def test_run_with_fewer_epochs_than_it_has_ends_with_the_best_of_those_that_are_complete(make_small_trainer):
+    short, broken = make_small_trainer("short", epochs=1), make_small_trainer("broken", checkpoint_every=1)
+    short.fit()
+    kill_at(broken, 9)  # in the second epoch
+    with pytest.raises(Killed):
+        broken.fit()
+    resumed = make_small_trainer("broken", epochs=1)
+    resumed.tuple_trainer.step = None  # would fail if called
+    assert resumed.fit().epoch == 1
+    assert resumed.state.best_epoch == short.state.best_epoch
+    for a, b in zip(weights(resumed), weights(short), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("role", ["train", "validation"])
+def test_run_is_not_resumed_on_other_images(make_small_trainer, role):
+    trainer = make_small_trainer(epochs=1)
+    trainer.fit()
+    places = {"train": trainer.miner.train, "validation": trainer.validation}
+    dataset = places[role].dataset
+    fewer = ImageSet(dataset.queries.paths[1:], dataset.queries.positions[1:])
+    places[role] = dataclasses.replace(places[role], dataset=dataclasses.replace(dataset, queries=fewer))
+    settings, folder, strategy = trainer.settings, trainer.log.folder, trainer.workers.strategy
+    other = Trainer(trainer.model, SARELoss(), *places.values(), settings, folder, strategy)
+    with pytest.raises(ValueError, match=f"was written on other datasets.* Received: {role}: [^;]* now$"):
+        other.fit()
+
+
+def test_image_in_the_place_of_another_is_another_dataset(make_small_trainer):
+    places = make_small_trainer().validation
+    known = _fingerprint(places)
+    assert known == _fingerprint(make_small_trainer("other").validation)
+    assert known.startswith("8 database images and 8 queries, checksum ")
+    database = places.dataset.database
+    order = [1, 0, *range(2, 8)]
+    for changed in (
+        ImageSet(database.paths[order], database.positions),
+        ImageSet(database.paths, database.positions[order]),
+    ):
+        dataset = dataclasses.replace(places.dataset, database=changed)
+        assert _fingerprint(dataclasses.replace(places, dataset=dataset)) != known
+
+
+def test_epoch_that_is_kept_is_the_chiefs_choice(make_small_trainer):
+    trainer = make_small_trainer(epochs=1)
+    recalls = iter([0.2, 0.9])
+    trainer.workers.of_chief = lambda values: np.full_like(values, next(recalls))
+    state = trainer.fit()
+    assert [row["recall@1"] for row in state.history] == [0.2, 0.9]
+    assert state.best_epoch == 1
+    assert RecallReport.from_json(state.best).at(1) == 0.9
+
+
+def test_workers_that_find_different_checkpoints_do_not_train(make_small_trainer):
+    make_small_trainer(epochs=1).fit()
+    trainer = make_small_trainer()
+    trainer.workers.gather = lambda rows, n: np.concatenate([[[-1, -1, 0]], rows])  # The chief found none.
+    trainer.tuple_trainer.step = None  # would fail if called
+    with pytest.raises(
+        ValueError, match=r"`folder` must be one that all workers share.* step\]=\[\[-1, -1, 0\], \[1, -1, 0\]\]"
+    ):
+        trainer.fit()
 
 
 def test_two_replicas_train_like_one(make_small_trainer):
@@ -317,7 +383,8 @@ def test_fewer_queries_than_a_step_needs_are_refused(make_small_trainer):
         make_small_trainer(tuples_per_step=16, refresh_every=100)
 
 
-def test_adam_trains_and_resumes_to_the_same_weights(make_small_trainer):
+def test_adam_trains_and_resumes_to_the_same_weights(make_small_trainer, caplog):
+    caplog.set_level("INFO", "keras_sare")
     changed = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine", "select": "last"}
     unbroken = make_small_trainer("unbroken", **changed)
     unbroken.fit()
@@ -330,5 +397,6 @@ def test_adam_trains_and_resumes_to_the_same_weights(make_small_trainer):
     for a, b in zip(weights(unbroken), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert resumed.state.best_epoch == 3  # the last one, whatever its recall
+    assert "Kept epoch: 3 of 3 (the last)" in caplog.text
     losses = [row["loss"] for row in unbroken.state.history[1:]]
     assert losses[-1] < losses[0]

@@ -19,9 +19,9 @@ def test_picture_shows_recall_loss_and_times(tmp_path, monkeypatch):
         draw_training(tmp_path / "training.png", HISTORY, best_epoch=2)
     recall, loss, seconds = drawn["figure"].axes
     assert [line.get_label() for line in recall.lines] == [
-        "recall@1: 40.0 %,\nbest 60.0 %",
-        "recall@5: 80.0 %,\nbest 80.0 %",
-        "best: epoch 2",
+        "recall@1: 40.0 %,\nkept 60.0 %",
+        "recall@5: 80.0 %,\nkept 80.0 %",
+        "kept: epoch 2",
     ]
     assert list(recall.lines[0].get_ydata()) == pytest.approx([40, 50, 60])
     assert list(loss.lines[0].get_xdata()) == [1, 2]

@@ -26,8 +26,8 @@ def trunk(make_model):
 
 @pytest.fixture
 def make_store(tmp_path, trunk, images):
-    def make(dtype="float16", images=images, trunk=trunk, rows=3, batch_size=2):
-        return TrunkStore(tmp_path / "store", trunk, images, batch_size, dtype, rows * ROW_BYTES)
+    def make(dtype="float16", images=images, trunk=trunk, rows=3, batch_size=2, strategy=None):
+        return TrunkStore(tmp_path / "store", trunk, images, batch_size, dtype, rows * ROW_BYTES, strategy)
 
     return make
 
@@ -45,6 +45,15 @@ def fill(store):
 
 def key(store):
     return store.files.folder.name
+
+
+def names(store):
+    return [store.files.path(file).name for file in range(len(store.files.sizes))]
+
+
+def touch(path):
+    status = os.stat(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,14 @@ def test_files_hold_the_same_whatever_their_size(make_store, maps, rows):
     np.testing.assert_array_equal(store[np.arange(10)], maps.astype("float16"))
 
 
+def test_replicas_share_what_is_stored(make_store, make_model, maps):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    trunk = split(make_model(strategy, initialise=False), "conv2")[0]
+    store = make_store("float32", trunk=trunk, strategy=strategy, batch_size=3)
+    assert store._shared is not store._forward
+    np.testing.assert_allclose(fill(store)[np.arange(10)], maps, rtol=1e-6, atol=1e-7)
+
+
 def test_missing_rows_are_computed_when_asked_for_and_equal_the_stored_ones(make_store):
     store, ids = make_store(), np.array([9, 0, 4, 5, 0, 8])
     store.fill(np.array([1]), "store")
@@ -76,7 +93,7 @@ def test_missing_rows_are_computed_when_asked_for_and_equal_the_stored_ones(make
 def test_missing_rows_are_computed_in_small_batches(make_store, monkeypatch):
     store, sizes = make_store(batch_size=4), []
     compute = store._compute
-    monkeypatch.setattr(store, "_compute", lambda ids, pixels: sizes.append(len(ids)) or compute(ids, pixels))
+    monkeypatch.setattr(store, "_compute", lambda ids, *rest: sizes.append(len(ids)) or compute(ids, *rest))
     store[np.arange(10)]
     assert sizes == [4, 4, 2]
 
@@ -107,7 +124,7 @@ def test_after_a_kill_between_files_only_the_missing_ones_are_computed(make_stor
     resumed, computed = make_store(), []
     assert resumed.files.present.tolist() == [True, True, False, False]
     compute = resumed._compute
-    monkeypatch.setattr(resumed, "_compute", lambda ids, pixels: computed.extend(ids) or compute(ids, pixels))
+    monkeypatch.setattr(resumed, "_compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))
     fill(resumed)
     assert computed == [6, 7, 8, 9]
     np.testing.assert_array_equal(resumed[np.arange(10)], maps.astype("float16"))
@@ -180,31 +197,57 @@ def test_key_changes_with_size_dtype_and_layout(make_store, images):
     assert len({key(store) for store in stores}) == len(stores)
 
 
-def test_key_changes_with_the_files(make_store, images, tmp_path):
-    before = key(make_store())
-    assert key(make_store(images=ImageInputs(images.paths[::-1], images.size))) != before
-    assert key(make_store(images=ImageInputs(images.paths[:-1], images.size))) != before
+def test_names_of_the_files_tell_their_images_and_the_state_of_these(make_store, images):
+    before = names(make_store())
+    assert len(set(before)) == 4
+    assert not set(names(make_store(images=ImageInputs(images.paths[::-1], images.size)))) & set(before)
+    assert names(make_store(images=ImageInputs(images.paths[:-2], images.size)))[:2] == before[:2]
     status = os.stat(images.paths[0])
-    os.utime(images.paths[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    touched = key(make_store())
-    assert touched != before
+    touch(images.paths[0])
+    touched = names(make_store())
+    assert touched[0] != before[0]
+    assert touched[1:] == before[1:]
     Image.new("RGB", (5, 5)).save(images.paths[0])
     os.utime(images.paths[0], ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert key(make_store()) not in (before, touched)
+    assert names(make_store())[0] not in (before[0], touched[0])
 
 
-def test_key_does_not_depend_on_the_working_directory(make_store, images, monkeypatch):
-    before = key(make_store())
-    folder = os.path.dirname(images.paths[0])
-    monkeypatch.chdir(folder)
+def test_names_do_not_depend_on_the_working_directory(make_store, images, monkeypatch):
+    before = names(make_store())
+    monkeypatch.chdir(os.path.dirname(images.paths[0]))
     relative = np.array([os.path.basename(path) for path in images.paths])
-    assert key(make_store(images=ImageInputs(relative, images.size))) == before
+    assert names(make_store(images=ImageInputs(relative, images.size))) == before
+
+
+def test_where_an_image_is_replaced_its_file_alone_is_computed_anew(make_store, images, monkeypatch, trunk):
+    outdated = names(fill(make_store()))[1]
+    Image.new("RGB", (16, 12), "red").save(images.paths[4])
+    store, computed = make_store(), []
+    assert store.files.present.tolist() == [True, False, True, True]
+    compute = store._compute
+    monkeypatch.setattr(store, "_compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))
+    fill(store)
+    assert computed == [3, 4, 5]
+    left = sorted(path.name for path in store.files.folder.iterdir())
+    assert left == sorted(names(store))
+    assert outdated not in left
+    expected = trunk(images.gather(tf.constant([4]))).numpy().astype("float16")
+    np.testing.assert_array_equal(store[np.array([4])], expected)
+
+
+def test_datasets_share_the_folder_of_a_model(make_store, make_places):
+    first = fill(make_store())
+    rows = first[np.arange(10)]
+    second = fill(make_store(images=make_places("val", 4, seed=1).inputs))
+    assert key(second) == key(first)
+    np.testing.assert_array_equal(make_store()[np.arange(10)], rows)
+    assert not (second[np.arange(8)] == rows[:8]).all()
 
 
 def test_other_stores_in_the_folder_are_left_alone(make_store, tmp_path):
     fill(make_store())
     fill(make_store("bfloat16"))
-    assert len(list((tmp_path / "store").glob("trunk-*/maps-00000.npy"))) == 2
+    assert len(list((tmp_path / "store").glob("trunk-*/maps-*.npy"))) == 8
     assert make_store().files.present.all()
 
 

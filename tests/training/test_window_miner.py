@@ -18,9 +18,18 @@ def test_windows_hold_every_query_once_in_an_order_of_the_epochs_own(miner):
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
 
 
-def test_queries_that_fill_no_step_are_left_out(miner):
-    assert [len(window) for window in miner.windows(1, 5)] == [4, 4, 2]
-    assert [len(window) for window in miner.windows(1, 11)] == [10]
+def test_windows_of_broken_steps_are_rounded_down_to_whole_ones(miner):
+    assert [len(window) for window in miner.windows(1, 5)] == [4, 4, 4]
+    assert [len(window) for window in miner.windows(1, 11)] == [10, 2]
+    assert [len(window) for window in miner.windows(1, 1)] == [2] * 6
+    assert sorted(np.concatenate(miner.windows(1, 11))) == list(range(12))
+
+
+def test_queries_at_the_end_of_the_epoch_that_fill_no_step_are_left_out(make_small_trainer):
+    miner = make_small_trainer(tuples_per_step=5, refresh_every=9).miner
+    windows = miner.windows(1, 9)
+    assert [len(window) for window in windows] == [5, 5]
+    assert len(np.unique(windows)) == 10
 
 
 def test_tuples_are_query_positive_and_negatives(miner):

@@ -63,6 +63,7 @@ def test_one_process_has_all_the_work_and_gathers_what_it_gives(make_strategy):
     np.testing.assert_array_equal(workers.share(5), np.arange(5))
     rows = np.ones((5, 2))
     assert workers.gather(rows, 5) is rows
+    np.testing.assert_array_equal(workers.of_chief(rows[0]), rows[0])
     workers.fill(rows)
     workers.barrier()
 
@@ -102,6 +103,21 @@ def test_fewer_rows_than_workers_are_gathered():
     workers = make_workers(3, Exchange(3))
     for gathered in in_threads(workers, lambda worker: worker.gather(7.0 * np.ones(len(worker.share(1))), 1)):
         assert gathered == [7.0]
+
+
+def test_many_objects_do_not_look_like_one_function_that_is_traced_again_and_again(caplog):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())
+    tf.get_logger().addHandler(caplog.handler)
+    for _ in range(8):
+        np.testing.assert_array_equal(Workers(strategy)._exchange(np.arange(5.0)), np.arange(5.0))
+    tf.get_logger().removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
+
+
+def test_all_workers_get_the_chiefs_values():
+    own = [np.array([0.5, index]) for index in range(3)]
+    for values in in_threads(make_workers(3, Exchange(3)), lambda worker: worker.of_chief(own[worker.index])):
+        np.testing.assert_array_equal(values, own[0])
 
 
 def test_what_travels_at_a_time_is_bounded(monkeypatch):

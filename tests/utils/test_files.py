@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from keras_sare.utils.files import atomic_path, remove_partials
+from keras_sare.utils.files import atomic_path, free_bytes, partials, remove_partials
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -43,12 +45,24 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
 
 def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / "deep").mkdir()
-    with atomic_path(tmp_path / "deep" / "kept.txt") as path:
+    with atomic_path(tmp_path / "kept.txt") as path:
         path.write_text("whole")
         left = path.with_name(path.name.replace("kept", "left"))
         left.write_text("half")
-        (tmp_path / left.name).mkdir()
-        (tmp_path / left.name / "part").write_text("half")
+        folder = path.with_name(path.name.replace("kept.txt", "folder"))
+        folder.mkdir()
+        (folder / "part").write_text("half")
+        other = tmp_path / "deep" / path.name  # Perhaps another process is writing it.
+        other.write_text("half")
+    assert partials(tmp_path) == sorted([left, folder])
+    assert partials(tmp_path, "*.txt") == [left]
     remove_partials(tmp_path)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["deep", "kept.txt"]
+    assert sorted(tmp_path.rglob("*")) == sorted([tmp_path / "deep", other, tmp_path / "kept.txt"])
     remove_partials(tmp_path / "missing")
+
+
+def test_free_space_is_that_of_the_disk_where_a_folder_is_or_would_be(tmp_path):
+    (tmp_path / "file").touch()
+    disk = os.statvfs(tmp_path)
+    for path in (tmp_path, tmp_path / "file", tmp_path / "missing" / "deeper"):
+        assert free_bytes(path) == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.05)
