@@ -26,7 +26,6 @@ from keras_sare.datasets import PlaceDataset, open_splits
 from keras_sare.losses import SARELoss
 from keras_sare.training import Places, Trainer, TrainingSettings, choose_strategy, open_places
 
-FIRST_TRAINED = "conv5_1"
 SPLITS = ("train", "val")
 SAMPLE = 100
 """Images of which NetVLAD's clusters are made."""
@@ -52,24 +51,24 @@ def measure(flags: argparse.Namespace) -> dict[str, Any]:
     opened = open_splits(flags.root)
     datasets = {name: part_of(opened[name], flags.share) for name in SPLITS}
     model = models.build("vgg16_netvlad", flags.weights, preprocessing=flags.preprocessing)
-    models.freeze_before(model, FIRST_TRAINED)
-    trunk, head = models.split(model, FIRST_TRAINED)
+    models.freeze_before(model, flags.train_from)
+    trunk, head = models.split(model, flags.train_from)
     started = time.perf_counter()
     places = open_places(datasets, trunk, flags.size, settings, folder / "store", flags.only * 1e9)
     filling = time.perf_counter() - started
-    _initialise(model, places["train"], folder / "clusters.npz")
+    _initialise(model, places["train"], folder / "clusters.npz", flags.train_from)
     run = folder / f"run-{flags.only:g}"
     state = Trainer(head, SARELoss(), places["train"], places["val"], settings, run, strategy, frozen=trunk).fit()
     return {**state.history[1], "filling": filling}
 
 
-def _initialise(model: keras.Model, places: Places, file: Path) -> None:
+def _initialise(model: keras.Model, places: Places, file: Path, first: str) -> None:
     """Gives NetVLAD its clusters, those of the first process in both: k-means magnifies what rounding changes."""
     layer = model.get_layer("netvlad")
     if not file.exists():
         ids = np.unique(np.linspace(0, len(places.dataset.database) - 1, SAMPLE).astype(int))
         batches = (inputs for _, inputs in places.inputs.batches(ids, places.settings.extraction_batch))
-        models.initialise_netvlad(model, batches, 0, FIRST_TRAINED if places.stored else None)
+        models.initialise_netvlad(model, batches, 0, first if places.stored else None)
         np.savez(file, *layer.get_weights())
     layer.set_weights(list(np.load(file).values()))
 
@@ -96,6 +95,7 @@ def main() -> None:
     parser.add_argument("--weights", default="imagenet", help="As for trainers.pitts.")
     parser.add_argument("--preprocessing", help="As for trainers.pitts.")
     parser.add_argument("--size", default="480x640", type=_size, help="height x width.")
+    parser.add_argument("--train_from", default="conv5_1", help="First layer that is trained.")
     parser.add_argument("--negatives", type=int, default=10)
     parser.add_argument("--refresh_every", type=int, default=1000)
     parser.add_argument("--share", type=float, default=1.0, help="Share of the images that is taken.")
