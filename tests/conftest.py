@@ -23,6 +23,13 @@ def fixed_seed() -> None:
 
 
 @pytest.fixture(scope="session")
+def mirrored() -> tf.distribute.MirroredStrategy:
+    """Two replicas on one processor. Tests that train share it: each further strategy of a process numbers its
+    collectives from the start, and TensorFlow refuses two of one number whose shapes differ."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder with real photographs, positions and weights; tests that need it are skipped where it is not set."""
     folder = os.environ.get("KERAS_SARE_DATA")

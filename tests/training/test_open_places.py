@@ -219,11 +219,10 @@ def losses(open_with, settings, tmp_path):
     return losses
 
 
-def test_float32_store_gives_the_same_loss_curve_as_none_and_in_part_on_two_replicas_too(losses):
+def test_float32_store_gives_the_same_loss_curve_as_none_and_in_part_on_two_replicas_too(losses, mirrored):
     without = losses(0)
     assert len(without) == 2
     assert losses(1e6) == without
-    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     np.testing.assert_allclose(losses(7 * FILE, strategy=mirrored), without, rtol=1e-5)
 
 

@@ -206,11 +206,10 @@ def test_workers_that_find_different_checkpoints_do_not_train(make_small_trainer
         trainer.fit()
 
 
-def test_two_replicas_train_like_one(make_small_trainer):
-    one = make_small_trainer("one", dropout=0)
-    two = make_small_trainer("two", dropout=0, strategy=tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-    history, mirrored = one.fit().history, two.fit().history
-    np.testing.assert_allclose([r["loss"] for r in mirrored[1:]], [r["loss"] for r in history[1:]], rtol=1e-6)
+def test_two_replicas_train_like_one(make_small_trainer, mirrored):
+    one, two = make_small_trainer("one", dropout=0), make_small_trainer("two", dropout=0, strategy=mirrored)
+    history, shared = one.fit().history, two.fit().history
+    np.testing.assert_allclose([r["loss"] for r in shared[1:]], [r["loss"] for r in history[1:]], rtol=1e-6)
     for a, b in zip(weights(one), weights(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
@@ -372,10 +371,9 @@ def test_model_without_clusters_warns(make_trainer, monkeypatch):
         trainer.fit()
 
 
-def test_tuples_must_divide_over_the_replicas(make_small_trainer):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_tuples_must_divide_over_the_replicas(make_small_trainer, mirrored):
     with pytest.raises(ValueError, match="`tuples_per_step` must be a multiple of the number of replicas, 2"):
-        make_small_trainer(strategy=strategy, tuples_per_step=3)
+        make_small_trainer(strategy=mirrored, tuples_per_step=3)
 
 
 def test_fewer_queries_than_a_step_needs_are_refused(make_small_trainer):
