@@ -193,7 +193,7 @@ def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> None:
     trunk, head = models.split(model, FLAGS.train_from)
     train = places["train"]
     if run.augmentation:
-        inputs = AugmentedInputs(_image_paths(train.dataset), run.size, run.augmentation, run.settings.seed)
+        inputs = AugmentedInputs(train.dataset.paths, run.size, run.augmentation, run.settings.seed)
         train = replace(train, augmented=inputs)
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
     models.set_precision(head if train.stored else model, FLAGS.precision)
@@ -281,14 +281,10 @@ def _open_datasets() -> dict[str, PlaceDataset]:
     return datasets
 
 
-def _image_paths(dataset: PlaceDataset) -> np.ndarray:
-    return np.concatenate([dataset.database.paths, dataset.queries.paths])
-
-
 def _warn_of_overlap(train: PlaceDataset, test: PlaceDataset) -> None:
     """Before training, though whitening is fitted after it: then there is still something to do about it."""
     fitted_on = train.database.paths[_sample_ids(len(train.database), WHITENING_IMAGES)]
-    warn_of_overlap(fitted_on, _image_paths(test))
+    warn_of_overlap(fitted_on, test.paths)
 
 
 def _sample_ids(images: int, count: int) -> np.ndarray:

@@ -104,6 +104,11 @@ class PlaceDataset:
                 f"something. Received: database={database}, queries={queries}"
             )
 
+    @property
+    def paths(self) -> np.ndarray:
+        """Files of all images: the database's, then the queries'."""
+        return np.concatenate([self.database.paths, self.queries.paths])
+
     def positives(self, radius: float, exclude_within: float = 0.0) -> Neighbours:
         """Finds for each query the database images at a distance d with exclude_within < d <= radius.
 

@@ -26,7 +26,7 @@ class Describer:
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
         self.workers = Workers(strategy)
         replicas = self.workers.local_replicas
-        self._extractor = Extractor(model if replicas == 1 else _SplitModel(model, strategy, replicas))
+        self._extractor = Extractor(model if replicas == 1 else SplitModel(model, strategy, replicas))
         self.output_shape = self._extractor.output_shape
 
     def __call__(
@@ -58,7 +58,7 @@ class Describer:
         return out
 
 
-class _SplitModel:
+class SplitModel:
     """A model whose batches are split over the replicas of this worker; no replica waits for another one."""
 
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy, replicas: int) -> None:

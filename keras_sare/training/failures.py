@@ -11,8 +11,8 @@ from keras_sare.training.places import Places
 
 def file_names(places: Places, tuples: np.ndarray) -> list[list[str]]:
     """Files of tuples of image ids."""
-    paths = np.concatenate([places.dataset.database.paths, places.dataset.queries.paths])
-    return paths[tuples].tolist()
+    names: list[list[str]] = places.dataset.paths[tuples].tolist()
+    return names
 
 
 def unreadable_image(error: tf.errors.OpError) -> str:

@@ -15,7 +15,7 @@ from keras_sare.utils.arrays import array_within
 
 def image_inputs(dataset: PlaceDataset, size: tuple[int, int]) -> ImageInputs:
     """Pixels of all images of a dataset: database first, then queries, so a query's id is database size + index."""
-    return ImageInputs(np.concatenate([dataset.database.paths, dataset.queries.paths]), size)
+    return ImageInputs(dataset.paths, size)
 
 
 @dataclass(frozen=True)

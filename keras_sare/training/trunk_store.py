@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_sare.datasets import load_image
 from keras_sare.training.chunk_files import ChunkFiles
-from keras_sare.training.describer import _SplitModel
+from keras_sare.training.describer import SplitModel
 from keras_sare.training.inputs import ImageInputs
 from keras_sare.training.workers import Workers
 from keras_sare.utils.progress import progress
@@ -83,7 +83,7 @@ class TrunkStore:
         model = keras.Model(trunk.input, keras.ops.cast(trunk.output, dtype))
         self._forward = self._shared = _compile(model, images.size)
         if strategy and (replicas := Workers(strategy).local_replicas) > 1:
-            self._shared = _compile(_SplitModel(model, strategy, replicas), images.size)
+            self._shared = _compile(SplitModel(model, strategy, replicas), images.size)
 
     def fill(self, files: np.ndarray, description: str) -> None:
         """Computes some files. Each appears when it is complete, so that a kill loses one.

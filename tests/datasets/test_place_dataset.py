@@ -58,6 +58,11 @@ def test_a_subset_keeps_every_array_in_the_order_asked():
     assert kept.coordinates.tolist() == [[52, 10], [50, 8]]
 
 
+def test_paths_are_the_databases_and_then_the_queries():
+    dataset = PlaceDataset("tiny", image_set(2, prefix="database"), image_set(3, prefix="query"))
+    assert dataset.paths.tolist() == ["database0.jpg", "database1.jpg", "query0.jpg", "query1.jpg", "query2.jpg"]
+
+
 def test_positives_are_database_images_within_the_radius():
     database = ImageSet(["a", "b", "c"], [[0, 0], [8, 0], [30, 0]])
     dataset = PlaceDataset("line", database, ImageSet(["q", "r"], [[0, 0.5], [90, 0]]))
