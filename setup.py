@@ -45,6 +45,8 @@ setup(
         "cpu": [f"faiss-cpu>={FAISS},<2"],
         "gpu": [f"faiss-gpu>={FAISS},<2; sys_platform == 'linux'"],
         "serving": ["tensorflow-serving-api>=2.21,<2.22", "grpcio>=1.80,<2"],
+        # Structure from motion: `trainers.sfm` and the reader of COLMAP models.
+        "sfm": ["pycolmap>=4.2,<5"],
         # DINOv2 backbones.
         "dinov2": ["keras-hub>=0.32,<0.33"],
         # What `make backends` runs the layers, losses and readers of foreign weights against.
