@@ -1,5 +1,7 @@
 """R-MAC: regional maximum activations of convolutions."""
 
+import functools
+import operator
 from types import ModuleType
 from typing import Any
 
@@ -118,12 +120,16 @@ class RMAC(GlobalPooling):
         batch, height, width, channels = ops.shape(inputs)
         # A graph for images of any size knows height and width only when it runs.
         xp = np if isinstance(height, int) and isinstance(width, int) else ops
+        windows = [_windows(height, width, level, xp) for level in range(1, self.levels + 1)]
+        # Finer than the map. A graph takes the maxima of no regions instead, which eager code refuses.
+        windows = [window for window in windows if xp is ops or window[0] > 0]
+        rows = _segments([(side, first) for side, first, _ in windows], height, xp)
+        columns = _segments([(side, first) for side, _, first in windows], width, xp)
+        cells = _segment_maxima(_segment_maxima(inputs, rows, xp, axis=1), columns, xp, axis=2)
         maxima = []
-        for level in range(1, self.levels + 1):
-            side, rows, columns = _windows(height, width, level, xp)
-            if xp is np and side == 0:
-                break  # Finer than the map. A graph takes the maxima of no regions instead, which eager code refuses.
-            regions = _window_maxima(_window_maxima(inputs, rows, side, xp, axis=1), columns, side, xp, axis=2)
+        for side, first_rows, first_columns in windows:
+            regions = _window_maxima(cells, rows, first_rows, side, xp, axis=1)
+            regions = _window_maxima(regions, columns, first_columns, side, xp, axis=2)
             _, down, across, _ = ops.shape(regions)
             maxima.append(ops.reshape(regions, (batch, down * across, channels)))
         if self.include_global:
@@ -154,7 +160,32 @@ class RMAC(GlobalPooling):
         }
 
 
-def _window_maxima(x: keras.KerasTensor, starts: Any, side: Any, xp: ModuleType, axis: int) -> keras.KerasTensor:
-    """Maxima of x[start : start + side] along `axis`: rows first, then columns, so that regions share their rows."""
-    positions = xp.expand_dims(starts, 1) + xp.arange(xp.maximum(side, 1))
-    return ops.max(ops.take(x, positions, axis=axis), axis=axis + 1)
+def _segments(windows: list[tuple[Any, Any]], length: Any, xp: ModuleType) -> Any:
+    """Cuts `length` positions wherever one of the windows, (side, starts), starts or ends: [length] segment numbers.
+
+    So every window is a run of whole segments, and the map is read once however many windows share a position.
+    """
+    cuts = xp.concatenate([bound for side, starts in windows for bound in (starts, starts + side)])
+    starts_here = xp.any(xp.expand_dims(xp.arange(length), 1) == cuts, axis=1)
+    return xp.cumsum(xp.where(starts_here, 1, 0)) - 1  # A window starts at the first position.
+
+
+def _segment_maxima(x: keras.KerasTensor, segments: Any, xp: ModuleType, axis: int) -> keras.KerasTensor:
+    if xp is np:
+        cuts = (np.flatnonzero(np.diff(segments)) + 1).tolist()
+        parts = ops.split(x, cuts, axis=axis) if cuts else [x]
+        return ops.stack([ops.max(part, axis=axis) for part in parts], axis=axis)
+    before, (length, *after) = ops.shape(x)[:axis], ops.shape(x)[axis:]
+    count, repeats = segments[-1] + 1, functools.reduce(operator.mul, before)
+    numbers = ops.reshape(ops.expand_dims(ops.arange(repeats) * count, 1) + segments, (-1,))
+    maxima = ops.segment_max(ops.reshape(x, (repeats * length, *after)), numbers, repeats * count)
+    return ops.reshape(maxima, (*before, count, *after))
+
+
+def _window_maxima(
+    cells: keras.KerasTensor, segments: Any, starts: Any, side: Any, xp: ModuleType, axis: int
+) -> keras.KerasTensor:
+    """Maxima along `axis` over the segments of the windows; the last segment stands in where a window has fewer."""
+    first, last = xp.take(segments, starts), xp.take(segments, starts + side - 1)
+    positions = xp.expand_dims(first, 1) + xp.arange(xp.max(last - first, initial=0) + 1)
+    return ops.max(ops.take(cells, xp.minimum(positions, xp.expand_dims(last, 1)), axis=axis), axis=axis + 1)

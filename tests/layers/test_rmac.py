@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_sare.layers import MAC, RMAC, region_grid
 
@@ -63,10 +64,41 @@ def test_turned_map_has_turned_regions():
     assert turned == set(region_grid(31, 13))
 
 
-@pytest.mark.parametrize("size", [(7, 10), (11, 6), (5, 5), (1, 4)])
-def test_equals_the_sum_of_region_maxima_computed_one_by_one(size):
-    expected = naive_rmac(feature_maps(*size), region_grid(*size))
-    np.testing.assert_allclose(RMAC(dtype="float64")(feature_maps(*size)), expected, atol=1e-11)
+@pytest.mark.parametrize("size", [(7, 10), (11, 6), (5, 5), (1, 4), (13, 31), (30, 40)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_equals_the_sum_of_region_maxima_computed_one_by_one(size, sign):
+    maps = sign * feature_maps(*size)
+    expected = naive_rmac(maps, region_grid(*size))
+    np.testing.assert_allclose(RMAC(dtype="float64")(maps), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_graph_for_unknown_sizes_equals_the_sum_of_region_maxima(compiled):
+    layer = RMAC(dtype="float64")
+    signature = [tf.TensorSpec((None, None, None, 4), tf.float64)]
+    graph = tf.function(layer, signature, autograph=False, jit_compile=compiled)
+    for size in [(13, 31), (31, 13), (5, 5), (1, 4)][: 2 if compiled else 4]:
+        maps = -feature_maps(*size)
+        np.testing.assert_allclose(graph(maps), naive_rmac(maps, region_grid(*size)), atol=1e-11)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 10, 4), (None, None, None, 4)])
+def test_gradient_equals_that_of_region_maxima_computed_one_by_one(shape):
+    layer, weights = RMAC(dtype="float64"), np.random.default_rng(3).normal(size=4)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float64)], autograph=False)
+    def gradient(maps):
+        return tf.gradients(tf.reduce_sum(layer(maps) * weights), maps)[0]
+
+    maps = tf.constant(feature_maps())
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        regions = [tf.reduce_max(maps[:, y : y + h, x : x + w], (1, 2)) for y, x, h, w in region_grid(7, 10)]
+        total = tf.add_n([region / tf.norm(region, axis=1, keepdims=True) for region in regions])
+        loss = tf.reduce_sum(total / tf.norm(total, axis=1, keepdims=True) * weights)
+    expected = tape.gradient(loss, maps)
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(gradient(maps), expected, atol=1e-11)
 
 
 def test_whole_map_can_count_as_a_region():
