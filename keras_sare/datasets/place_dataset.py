@@ -1,18 +1,12 @@
 """A place-recognition dataset: database images and query images with their positions."""
 
-import logging
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from keras_sare.datasets.images import find_corrupt
+from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.spatial import Neighbours, neighbours_within
 
-logger = logging.getLogger(__name__)
-
-_LOGGED_FILES = 20
 _COORDINATE_SYSTEMS = {2: "planar metres", 3: "earth-centred metres"}
 
 
@@ -139,29 +133,11 @@ class PlaceDataset:
         Raises:
             ValueError: more images than `max_corrupt_share` fail on a side, or all of them.
         """
-        if not 0 <= max_corrupt_share <= 1:
-            raise ValueError(f"`max_corrupt_share` must be in [0, 1]. Received: max_corrupt_share={max_corrupt_share}")
-        sides = {role: self._readable(role, images, max_corrupt_share) for role, images in self._sides().items()}
+        sides = {
+            role: images.subset(readable_images(images.paths, self.name, role, max_corrupt_share))
+            for role, images in self._sides().items()
+        }
         return PlaceDataset(self.name, sides["database"], sides["queries"])
-
-    def _readable(self, role: str, images: ImageSet, max_corrupt_share: float) -> ImageSet:
-        corrupt = find_corrupt(images.paths)
-        self._report(role, images, corrupt)
-        allowed = min(math.floor(max_corrupt_share * len(images)), len(images) - 1)
-        if len(corrupt) > allowed:
-            first, reason = next(iter(corrupt.items()))
-            raise ValueError(
-                f"{len(corrupt)} of the {len(images)} `{role}` images of {self.name!r} cannot be read, at most "
-                f"{allowed} may be left out. Check the dataset's folder, or raise `max_corrupt_share`. "
-                f"Received: max_corrupt_share={max_corrupt_share}, first file {images.paths[first]}: {reason}"
-            )
-        return images.subset(np.delete(np.arange(len(images)), list(corrupt))) if corrupt else images
 
     def _sides(self) -> dict[str, ImageSet]:
         return {"database": self.database, "queries": self.queries}
-
-    def _report(self, role: str, images: ImageSet, corrupt: Mapping[int, str]) -> None:
-        for index, reason in list(corrupt.items())[:_LOGGED_FILES]:
-            logger.warning("%s, %s: %s: %s", self.name, role, images.paths[index], reason)
-        if corrupt:
-            logger.warning("%s, %s: %d of %d images cannot be read", self.name, role, len(corrupt), len(images))
