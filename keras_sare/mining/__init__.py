@@ -2,6 +2,16 @@
 
 from keras_sare.mining.hard_negatives import HardNegativeMiner
 from keras_sare.mining.mined_tuples import MinedTuples
+from keras_sare.mining.sfm_pairs import matching_pairs
+from keras_sare.mining.sfm_positives import PositiveRule
+from keras_sare.mining.sfm_tuples import SfMTupleMiner
 from keras_sare.mining.tuples import tuple_dataset
 
-__all__ = ["HardNegativeMiner", "MinedTuples", "tuple_dataset"]
+__all__ = [
+    "HardNegativeMiner",
+    "MinedTuples",
+    "PositiveRule",
+    "SfMTupleMiner",
+    "matching_pairs",
+    "tuple_dataset",
+]

@@ -23,12 +23,14 @@ def tuple_dataset(
 
     Args:
         rows: int64 [tuples, tuple size] image ids: query, positive, negatives.
-        gather: TensorFlow function from the ids of a tuple, int64 [tuple size], to inputs [tuple size, ...].
+        gather: TensorFlow function from the ids of a tuple, int64 [tuple size], to inputs [tuple size, ...] or a
+            structure of such, as images padded to one size with their sizes. Shapes are the same for all tuples.
         batch: tuples in a batch of one replica.
         share: (index, count) of this worker among the workers.
 
     Returns:
-        Dataset of (ids int64 [batch, tuple size], inputs [batch, tuple size, ...]), in the same order at every pass.
+        Dataset of (ids int64 [batch, tuple size], inputs [batch, tuple size, ...], or the structure), in the same order
+        at every pass.
 
     Raises:
         ValueError: `rows` are no tuples or too few for a batch for every worker, `batch` is below 1, or `share` names

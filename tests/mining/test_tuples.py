@@ -31,6 +31,15 @@ def test_gather_is_given_one_tuple_at_a_time_so_that_it_can_know_the_query():
     np.testing.assert_array_equal(found[1][1], np.repeat(ROWS[4:8, :1], 3, axis=1))
 
 
+def test_what_gather_makes_may_be_a_structure():
+    def padded(ids):
+        return {"values": tf.cast(ids, tf.float16)[:, None], "sizes": tf.stack([ids, ids + 1], 1)}
+
+    for ids, inputs in batches(ROWS, padded, 2):
+        np.testing.assert_array_equal(inputs["values"][..., 0], ids)
+        np.testing.assert_array_equal(inputs["sizes"], np.stack([ids, ids + 1], -1))
+
+
 def test_every_pass_is_the_same():
     dataset = tuple_dataset(ROWS, gather, 2)
     for first, second in zip(dataset, dataset, strict=True):
