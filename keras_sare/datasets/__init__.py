@@ -9,28 +9,45 @@
 * `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
 * `Augmentation`: random changes of colour, scale and side for training.
 * `find_corrupt(paths)`: the files that cannot be read, with the reason.
+* `SfMDataset`: photos of 3D models; `split_clusters`, `without_models_of`.
+* `LandmarkDataset`, `read_landmarks`: the test sets of image retrieval; `ImageFolder`: files by name.
 """
 
 from keras_sare.datasets.augmentation import Augmentation
 from keras_sare.datasets.csv_places import read_csv
 from keras_sare.datasets.dbstruct import read_dbstruct
+from keras_sare.datasets.image_sizes import fitted_size, image_sizes
 from keras_sare.datasets.images import decode_image, find_corrupt, image_batches, load_image
+from keras_sare.datasets.landmark_dataset import PROTOCOLS, LandmarkDataset
+from keras_sare.datasets.landmark_files import read_landmarks
+from keras_sare.datasets.landmark_images import ImageFolder
 from keras_sare.datasets.open_splits import open_splits
 from keras_sare.datasets.place_dataset import ImageSet, PlaceDataset
+from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm_splits import split_clusters, without_models_of
 from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
 
 __all__ = [
+    "PROTOCOLS",
     "Augmentation",
+    "ImageFolder",
     "ImageSet",
+    "LandmarkDataset",
     "Neighbours",
     "PlaceDataset",
+    "SfMDataset",
     "decode_image",
     "earth_centred",
     "find_corrupt",
+    "fitted_size",
     "image_batches",
+    "image_sizes",
     "load_image",
     "neighbours_within",
     "open_splits",
     "read_csv",
     "read_dbstruct",
+    "read_landmarks",
+    "split_clusters",
+    "without_models_of",
 ]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.datasets.pixels import Size, decode_pixels, resize
 from keras_sare.utils.progress import progress
 
 Paths = Sequence[str] | np.ndarray
-Size = tuple[int, int]
 
 # File names handed to TensorFlow at a time: one call into Python for each block instead of one for each image.
 _PATHS_PER_BLOCK = 1024
@@ -20,7 +20,7 @@ _PATHS_PER_BLOCK = 1024
 _BATCHES_PER_STRETCH = 8
 
 
-def decode_image(contents: Any, size: Size | None = None) -> Any:
+def decode_image(contents: Any, size: Size | int | None = None, box: Any = None) -> Any:
     """Decodes an encoded image with TensorFlow operations alone: eagerly, in `dataset.map` or in an exported graph.
 
     JPEG is decoded with the accurate integer inverse cosine transform, the one that Pillow uses: with TensorFlow's
@@ -29,69 +29,95 @@ def decode_image(contents: Any, size: Size | None = None) -> Any:
 
     Args:
         contents: string scalar, the bytes of a JPEG, PNG or single-frame GIF file.
-        size: (height, width) to resize to, bilinear with antialiasing; None keeps the size.
+        size: (height, width) to resize to, bilinear with antialiasing. A number limits the longer side: the aspect
+            ratio is kept, nothing is enlarged, and the filter is Lanczos's, rounded to whole numbers, as in cirtorch's
+            `imresize`; the size is `keras_sare.datasets.fitted_size`. None keeps the size.
+        box: x1, y1, x2, y2, float64 [4], in pixels of the encoded image. They are rounded, and clipped to the image,
+            which is cropped to columns x1 to x2 - 1 and rows y1 to y2 - 1 and then resized by the factor that the whole
+            image would have got (Crop_I, as cirtorch's `ImagesFromList`). Not together with (height, width).
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are no such image, or not a whole one.
+        tf.errors.InvalidArgumentError: the bytes are no such image, or not a whole one, or the box holds no pixel.
     """
-    return _resize(_decode(contents), size)
+    return tf.cast(resize(decode_pixels(contents), size, box), tf.float32)
 
 
-def load_image(path: str | os.PathLike[str], size: Size | None = None) -> np.ndarray:
+def load_image(
+    path: str | os.PathLike[str], size: Size | int | None = None, box: Sequence[float] | np.ndarray | None = None
+) -> np.ndarray:
     """Reads one image file.
 
     Args:
         path: a JPEG, PNG or single-frame GIF file.
-        size: (height, width) to resize to, bilinear with antialiasing; None keeps the size.
+        size: (height, width) to resize to, the most pixels that the longer side may have, or None to keep the size;
+            see `decode_image`.
+        box: x1, y1, x2, y2 to crop to, in pixels of the file; see `decode_image`. Not together with (height, width).
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
 
     Raises:
-        ValueError: the file is missing or cannot be decoded.
+        ValueError: the file is missing or cannot be decoded, the box holds no pixel of it, or `size` is not positive.
     """
     path = os.fspath(path)
+    _check_size(size)
+    boxes = _checked_boxes(None if box is None else [box], [path], size)
     try:
         with tf.device("CPU:0"):
-            return decode_image(tf.io.read_file(path), size).numpy()
+            return decode_image(tf.io.read_file(path), size, None if boxes is None else boxes[0]).numpy()
     except tf.errors.OpError as error:
-        raise ValueError(_cannot_read(path)) from error
+        raise ValueError(cannot_read(path, None if boxes is None else boxes[0])) from error
 
 
-def image_batches(paths: Paths, size: Size | None, batch_size: int) -> Any:
-    """Makes a `tf.data.Dataset` that reads, decodes, resizes and batches image files in parallel.
+def image_batches(
+    paths: Paths,
+    size: Size | int | None,
+    batch_size: int,
+    boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
+) -> Any:
+    """Makes a `tf.data.Dataset` that reads, decodes, crops, resizes and batches image files in parallel.
 
-    Every run gives the same batches in the same order. With a `size` the images keep the order of `paths`. Without,
-    images of one shape are batched together, within stretches of eight batches: so at most eight batches of decoded
-    images wait for their like, and the order changes within a stretch only.
+    Every run gives the same batches in the same order. With (height, width) the images keep the order of `paths`.
+    Otherwise images of one shape are batched together, within stretches of eight batches: so at most eight batches of
+    decoded images wait for their like, and the order changes within a stretch only.
 
     An image that cannot be read stops the iteration with `tf.errors.InvalidArgumentError`, which names the file and the
     reason; run `find_corrupt` first to leave such files out.
 
     Args:
         paths: [N] files, JPEG, PNG or single-frame GIF.
-        size: (height, width) to resize to, bilinear with antialiasing; None keeps each image's own.
+        size: (height, width) to resize to, the most pixels that the longer side may have, or None to keep each image's
+            own size; see `decode_image`.
         batch_size: images in a batch; the last one of a shape may be smaller.
+        boxes: [N, 4], the box x1, y1, x2, y2 that each image is cropped to, in pixels of the file, then scaled as the
+            whole image would have been; see `decode_image`. Not together with (height, width).
 
     Returns:
         A dataset of (indices int64 [b] into `paths`, images float32 [b, height, width, 3], RGB in 0..255).
 
     Raises:
-        ValueError: `batch_size` or `size` is not positive.
+        ValueError: `batch_size` or `size` is not positive, or a box is empty: its file is named.
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise ValueError(f"`size` must be (height, width) in pixels, or None. Received: size={size}")
+    _check_size(size)
     paths = _as_strings(paths)
-    # Without a size the pixels wait for their batch as bytes: a quarter of the memory.
-    decode = _decode if size is None else lambda contents: decode_image(contents, size)
+    crops = _checked_boxes(boxes, paths, size)
+
+    def decode(index: Any, contents: Any) -> Any:
+        box = None if crops is None else tf.gather(crops, index)
+        # Where pixels wait for their batch they do so as bytes: a quarter of the memory.
+        return resize(decode_pixels(contents), size, box)
+
+    def explain(index: int) -> str:
+        return cannot_read(str(paths[index]), None if crops is None else crops[index])
+
     images = _show_gaps(_read(paths, decode), len(paths))
-    batches = _batch_by_shape(images, batch_size, paths) if size is None else _batch_in_order(images, batch_size, paths)
-    return batches.prefetch(2)
+    batch = _batch_by_shape if size is None or isinstance(size, int) else _batch_in_order
+    return batch(images, batch_size, explain).prefetch(2)
 
 
 def find_corrupt(paths: Paths) -> dict[int, str]:
@@ -106,7 +132,7 @@ def find_corrupt(paths: Paths) -> dict[int, str]:
     """
     paths = _as_strings(paths)
     decoded = np.zeros(len(paths), bool)
-    batches = _read(paths, lambda contents: tf.size(_decode(contents))).ignore_errors().batch(256)
+    batches = _read(paths, lambda _, contents: tf.size(decode_pixels(contents))).ignore_errors().batch(256)
     indices = chain.from_iterable(indices for indices, _ in batches.as_numpy_iterator())
     for index in progress(indices, "Checking images", len(paths), "image"):
         decoded[index] = True
@@ -114,29 +140,55 @@ def find_corrupt(paths: Paths) -> dict[int, str]:
     return {index: reason for index, reason in reasons.items() if reason is not None}
 
 
-def _decode(contents: Any) -> Any:
-    # A WebP file comes out of this operation with four dimensions; the shape check turns that into an error.
-    return tf.ensure_shape(tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"), [None, None, 3])
+def cannot_read(path: str, box: np.ndarray | None = None) -> str:
+    """Message for an image file that could not be read, with the reason.
+
+    Args:
+        path: the file.
+        box: x1, y1, x2, y2 that it was to be cropped to.
+    """
+    reason = _reason(path, box) or "reading failed once, and succeeded when tried again"
+    return f"Cannot read image {path}: {reason}"
 
 
-def _resize(image: Any, size: Size | None) -> Any:
-    if size is None:
-        return tf.cast(image, tf.float32)
-    return tf.image.resize(image, size, method="bilinear", antialias=True)
+def _check_size(size: Size | int | None) -> None:
+    if isinstance(size, int) and size < 1:
+        raise ValueError(f"`size` must be at least 1 pixel for the longer side. Received: size={size}")
+    if not (size is None or isinstance(size, int)) and (len(size) != 2 or min(size) < 1):
+        raise ValueError(f"`size` must be (height, width) in pixels, a number or None. Received: size={size}")
+
+
+def _checked_boxes(boxes: Any, paths: Paths, size: Size | int | None) -> np.ndarray | None:
+    if boxes is None:
+        return None
+    if not (size is None or isinstance(size, int)):
+        raise ValueError(f"`size` must be a number or None where images are cropped. Received: size={size}")
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.shape != (len(paths), 4):
+        raise ValueError(
+            f"`boxes` must be x1, y1, x2, y2 for each of the {len(paths)} `paths`. Received: boxes.shape={boxes.shape}"
+        )
+    bad = np.flatnonzero(~(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)))
+    if len(bad):
+        raise ValueError(
+            f"`boxes` must have x1 < x2 and y1 < y2; {len(bad)} have not: correct or leave out those images. "
+            f"Received: boxes[{bad[0]}]={boxes[bad[0]].tolist()} of {paths[bad[0]]}"
+        )
+    return boxes
 
 
 def _as_strings(paths: Paths) -> np.ndarray:
     return np.asarray(paths, dtype=np.dtypes.StringDType())
 
 
-def _read(paths: np.ndarray, decode: Callable[[Any], Any]) -> Any:
+def _read(paths: np.ndarray, decode: Callable[[Any, Any], Any]) -> Any:
     def block(start: np.int64) -> np.ndarray:
         return paths[start : start + _PATHS_PER_BLOCK].astype(object)
 
     starts = tf.data.Dataset.range(0, len(paths), _PATHS_PER_BLOCK)
     names = starts.map(lambda start: tf.ensure_shape(tf.numpy_function(block, [start], tf.string), [None])).unbatch()
     return names.enumerate().map(
-        lambda index, name: (index, decode(tf.io.read_file(name))),
+        lambda index, name: (index, decode(index, tf.io.read_file(name))),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
@@ -156,14 +208,14 @@ def _show_gaps(images: Any, count: int) -> Any:
     return whole.enumerate().take(count)
 
 
-def _verify(positions: Any, indices: Any, paths: np.ndarray) -> Any:
-    """Returns `indices` where no element was dropped before; else raises an error that names the file.
+def _verify(positions: Any, indices: Any, explain: Callable[[int], str]) -> Any:
+    """Returns `indices` where no element was dropped before; else raises an error, what `explain` says of the index.
 
     A decoder's own error names no file. Looking for the gap costs nothing, where catching each error would.
     """
 
     def fail(position: np.int64) -> np.ndarray:
-        raise ValueError(_cannot_read(str(paths[position])))
+        raise ValueError(explain(int(position)))
 
     ahead = tf.reshape(indices != positions, [-1])
     first = tf.reshape(positions, [-1])[tf.argmax(ahead)]
@@ -171,18 +223,18 @@ def _verify(positions: Any, indices: Any, paths: np.ndarray) -> Any:
     return tf.ensure_shape(verified, indices.shape)
 
 
-def _batch_in_order(images: Any, batch_size: int, paths: np.ndarray) -> Any:
+def _batch_in_order(images: Any, batch_size: int, explain: Callable[[int], str]) -> Any:
     def verified(positions: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         indices, pixels = batch
-        return _verify(positions, indices, paths), pixels
+        return _verify(positions, indices, explain), pixels
 
     return images.batch(batch_size).map(verified)
 
 
-def _batch_by_shape(images: Any, batch_size: int, paths: np.ndarray) -> Any:
+def _batch_by_shape(images: Any, batch_size: int, explain: Callable[[int], str]) -> Any:
     def shape_key(position: Any, image: tuple[Any, Any]) -> Any:
         index, pixels = image
-        with tf.control_dependencies([_verify(position, index, paths)]):
+        with tf.control_dependencies([_verify(position, index, explain)]):
             return tf.bitcast(tf.shape(pixels)[:2], tf.int64)
 
     def batch_alike(_: Any, alike: Any) -> Any:
@@ -198,12 +250,8 @@ def _batch_by_shape(images: Any, batch_size: int, paths: np.ndarray) -> Any:
     return images.window(_BATCHES_PER_STRETCH * batch_size).flat_map(batch_stretch).map(unpack)
 
 
-def _cannot_read(path: str) -> str:
-    return f"Cannot read image {path}: {_reason(path) or 'reading failed once, and succeeded when tried again'}"
-
-
-def _reason(path: str) -> str | None:
-    """Tells why a file cannot be decoded; None when it can."""
+def _reason(path: str, box: np.ndarray | None = None) -> str | None:
+    """Tells why a file cannot be decoded, or cropped to a box; None when it can."""
     try:
         contents = Path(path).read_bytes()
     except FileNotFoundError:
@@ -214,7 +262,17 @@ def _reason(path: str) -> str | None:
         return "empty file"
     try:
         with tf.device("CPU:0"):
-            _decode(contents)
+            pixels = decode_pixels(contents)
     except tf.errors.InvalidArgumentError as error:
         return "truncated or damaged" if "Invalid" in error.message else "not a JPEG, PNG or GIF image"
+    return None if box is None else _reason_of_box(pixels, box)
+
+
+def _reason_of_box(pixels: Any, box: np.ndarray) -> str | None:
+    height, width, _ = pixels.shape
+    try:
+        with tf.device("CPU:0"):
+            resize(pixels, None, box)
+    except tf.errors.InvalidArgumentError:
+        return f"its box {box.tolist()} (x1, y1, x2, y2) holds no pixel of its {width} x {height}"
     return None

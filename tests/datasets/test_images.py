@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sare.datasets import decode_image, find_corrupt, image_batches, images, load_image
+from keras_sare.datasets import pixels as pixels_module
+from keras_sare.datasets.image_sizes import fitted_size
 
 SIZE = (12, 16)
 
@@ -81,6 +84,77 @@ def test_decoding_runs_in_an_exported_graph(write, tmp_path):
     np.testing.assert_array_equal(reloaded.decode(tf.io.read_file(path)), load_image(path, SIZE))
 
 
+def thumbnail(picture, longer_side):
+    """cirtorch's `imresize`."""
+    picture = picture.convert("RGB")
+    picture.thumbnail((longer_side, longer_side), Image.Resampling.LANCZOS)
+    return np.asarray(picture, np.float32)
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (80, 60), (64, 64), (7, 90)])
+@pytest.mark.parametrize("longer_side", [23, 33, 50])
+def test_a_limit_of_the_longer_side_gives_the_thumbnail_of_pillow(write, shape, longer_side):
+    path = write("a.png", smooth_pixels(*shape))
+    image = load_image(path, longer_side)
+    assert image.shape == (*fitted_size(*shape, longer_side), 3)
+    np.testing.assert_allclose(image, thumbnail(Image.open(path), longer_side), atol=1)
+
+
+@pytest.mark.parametrize("longer_side", [80, 200])
+def test_a_limit_of_the_longer_side_enlarges_nothing(write, longer_side):
+    path = write("a.png", smooth_pixels(60, 80))
+    np.testing.assert_array_equal(load_image(path, longer_side), load_image(path))
+
+
+def test_a_real_photo_is_shrunk_as_pillow_shrinks_it(real_data):
+    path = min(real_data.glob("kitay_gorod/images/*.jpg"))
+    difference = np.abs(load_image(path, 362) - thumbnail(Image.open(path), 362))
+    # Pillow rounds and clips between its two passes, which shows where a filter with negative lobes overshoots.
+    assert difference.mean() < 0.15
+    assert difference.max() < 15
+
+
+def test_sizes_computed_in_the_graph_are_those_of_fitted_size():
+    rng = np.random.default_rng(0)
+    fitted = tf.function(pixels_module._fitted, [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int32)])
+    for height, width in rng.integers(2, 60, (150, 2)):
+        limit = int(rng.integers(1, max(height, width)))
+        size = fitted(np.zeros([height, width, 3], np.uint8), limit)
+        assert tuple(size.numpy()) == fitted_size(int(height), int(width), limit)
+
+
+def cropped(path, box, longer_side):
+    """What cirtorch's `ImagesFromList` gives for a query with a box."""
+    whole = Image.open(path)
+    part = whole.crop(box)
+    return thumbnail(part, longer_side * max(part.size) / max(whole.size))
+
+
+@pytest.mark.parametrize("box", [(10, 5, 61, 52), (0.4, 9.5, 30.5, 59.6), (3, 4, 8, 50)])
+def test_a_crop_is_scaled_by_the_factor_of_the_whole_image(write, box):
+    path = write("a.png", smooth_pixels(60, 80))
+    image = load_image(path, 53, box)
+    expected = cropped(path, box, 53)
+    assert image.shape == expected.shape
+    np.testing.assert_allclose(image, expected, atol=1)
+
+
+@pytest.mark.parametrize("size", [None, 80, 100])
+def test_a_crop_of_an_image_that_fits_is_a_slice(write, size):
+    path = write("a.png", smooth_pixels(60, 80))
+    np.testing.assert_array_equal(load_image(path, size, (10, 5, 61, 52)), load_image(path)[5:52, 10:61])
+
+
+def test_a_box_is_clipped_to_the_image(write):
+    path = write("a.png", smooth_pixels(60, 80))
+    np.testing.assert_array_equal(load_image(path, None, (-1e12, -3, 20, 1e12)), load_image(path)[:, :20])
+
+
+def test_a_crop_has_at_least_one_pixel(write):
+    path = write("a.png", smooth_pixels(60, 80))
+    assert load_image(path, 5, (7, 8, 9, 10)).shape == (1, 1, 3)
+
+
 def test_loading_one_image_returns_an_array(write):
     path = write("a.jpg", smooth_pixels(24, 32))
     image = load_image(path, SIZE)
@@ -113,6 +187,33 @@ def test_without_a_size_images_of_one_shape_share_a_batch(photos):
         np.testing.assert_array_equal(pixels, [load_image(photos[i]) for i in indices.numpy()])
 
 
+def test_images_of_a_limited_longer_side_share_batches_of_one_shape(photos):
+    batches = list(image_batches(photos, 17, batch_size=4))
+    assert sorted(indices.numpy().tolist() for indices, _ in batches) == [[0, 2, 4, 6], [1, 3, 5, 7], [8], [9]]
+    for indices, pixels in batches:
+        assert pixels.dtype == tf.float32
+        np.testing.assert_array_equal(pixels, [load_image(photos[i], 17) for i in indices.numpy()])
+
+
+@pytest.mark.parametrize("size", [None, 17])
+def test_each_image_of_a_batch_has_its_own_box(photos, size):
+    boxes = np.array([[i, 2, i + 13, 18] for i in range(10)])
+    batches = list(image_batches(photos, size, 20, boxes))
+    assert [indices.numpy().tolist() for indices, _ in batches] == [list(range(10))]
+    expected = [load_image(path, size, box) for path, box in zip(photos, boxes, strict=True)]
+    np.testing.assert_array_equal(batches[0][1], expected)
+
+
+def test_a_box_outside_its_image_stops_the_iteration_by_name(photos):
+    boxes = np.tile([0, 0, 9, 9], (10, 1))
+    boxes[6] = [40, 0, 50, 9]
+    reason = re.escape("6.jpg: its box [40.0, 0.0, 50.0, 9.0] (x1, y1, x2, y2) holds no pixel of its 32 x 24")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=reason):
+        list(image_batches(photos, 17, 4, boxes))
+    with pytest.raises(ValueError, match=reason):
+        load_image(photos[6], 17, boxes[6])
+
+
 def test_images_wait_for_a_batch_of_their_shape_within_a_stretch_only(photos, monkeypatch):
     monkeypatch.setattr(images, "_BATCHES_PER_STRETCH", 1)
     groups = [indices.numpy().tolist() for indices, _ in image_batches(photos, None, batch_size=4)]
@@ -137,7 +238,7 @@ def test_no_paths_give_no_batches(size):
     assert list(image_batches([], size, batch_size=4)) == []
 
 
-@pytest.mark.parametrize("size", [None, SIZE])
+@pytest.mark.parametrize("size", [None, SIZE, 17])
 @pytest.mark.parametrize("position", [0, 5, 9])
 def test_an_image_that_cannot_be_decoded_stops_the_iteration_by_name(photos, size, position):
     truncate(photos[position])
@@ -213,5 +314,27 @@ def test_a_batch_size_below_one_is_refused(photos):
 
 @pytest.mark.parametrize("size", [(0, 5), (5,), (5, 5, 3)])
 def test_a_size_that_is_no_height_and_width_is_refused(photos, size):
-    with pytest.raises(ValueError, match=r"`size` must be \(height, width\) in pixels, or None. Received: size="):
+    with pytest.raises(ValueError, match=r"`size` must be \(height, width\) in pixels, a number or None. Received: "):
         image_batches(photos, size, batch_size=2)
+
+
+def test_a_limit_below_one_pixel_is_refused(photos):
+    with pytest.raises(ValueError, match="`size` must be at least 1 pixel for the longer side. Received: size=0"):
+        image_batches(photos, 0, batch_size=2)
+
+
+def test_an_empty_box_is_refused_by_name(photos):
+    boxes = np.tile([0, 0, 9, 9], (10, 1))
+    boxes[6] = [5, 0, 5, 9]
+    with pytest.raises(ValueError, match=r"`boxes` must have x1 < x2 and y1 < y2; 1 have .* of .*/6.jpg"):
+        image_batches(photos, 17, 2, boxes)
+
+
+def test_boxes_that_are_not_one_for_each_image_are_refused(photos):
+    with pytest.raises(ValueError, match=r"`boxes` must be x1, y1, x2, y2 for each of the 10 `paths`"):
+        image_batches(photos, 17, 2, np.zeros((9, 4)))
+
+
+def test_boxes_are_refused_where_all_images_get_one_shape(photos):
+    with pytest.raises(ValueError, match="`size` must be a number or None where images are cropped"):
+        image_batches(photos, SIZE, 2, np.tile([0, 0, 9, 9], (10, 1)))

@@ -1,0 +1,80 @@
+"""Sizes of image files from their headers, and the size an image has when its longer side is limited."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+from PIL import Image
+
+from keras_sare.datasets.images import Paths, cannot_read
+from keras_sare.utils.progress import progress
+
+_THREADS = 16
+_FILES_PER_TASK = 64
+
+
+def image_sizes(paths: Paths) -> np.ndarray:
+    """Reads the sizes of image files from their headers: no pixel is decoded, so a file cut short may pass.
+
+    Args:
+        paths: [N] files, JPEG, PNG or GIF.
+
+    Returns:
+        int64 [N, 2]: (height, width) in pixels, as stored: an orientation noted in EXIF is not applied.
+
+    Raises:
+        ValueError: a file is missing or no such image; the first one is named.
+    """
+    sizes = np.empty((len(paths), 2), np.int64)
+    for row, size in zip(sizes, progress(_read_sizes(paths), "Image sizes", len(paths), "image"), strict=True):
+        row[:] = size
+    return sizes
+
+
+def fitted_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
+    """The size of an image whose longer side is limited: the aspect ratio is kept, and nothing is enlarged.
+
+    The shorter side is rounded up or down, to what gives the nearer width/height, the very number that
+    `PIL.Image.Image.thumbnail` gives (cirtorch's `imresize`).
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+        longer_side: pixels that the longer side has at most.
+
+    Returns:
+        (height, width), each at least 1.
+
+    Raises:
+        ValueError: an argument is not positive.
+    """
+    if min(height, width, longer_side) < 1:
+        raise ValueError(
+            "`height`, `width` and `longer_side` must be at least 1 pixel. "
+            f"Received: height={height}, width={width}, longer_side={longer_side}"
+        )
+    if max(height, width) <= longer_side:
+        return height, width
+    ratio = width / height
+    if height >= width:
+        return longer_side, _nearest(longer_side * ratio, lambda side: abs(ratio - side / longer_side))
+    return _nearest(longer_side / ratio, lambda side: abs(ratio - longer_side / side)), longer_side
+
+
+def _nearest(side: float, error: Callable[[int], float]) -> int:
+    return min(max(math.floor(side), 1), max(math.ceil(side), 1), key=error)
+
+
+def _read_sizes(paths: Paths) -> Iterator[tuple[int, int]]:
+    with closing(ThreadPool(_THREADS)) as pool:
+        yield from pool.imap(_size, map(str, paths), _FILES_PER_TASK)
+
+
+def _size(path: str) -> tuple[int, int]:
+    try:
+        with Image.open(path, formats=("JPEG", "PNG", "GIF")) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(cannot_read(path)) from error
