@@ -2,10 +2,12 @@
 
 from keras_sare.models.backbones import BACKBONES, PREPROCESSING
 from keras_sare.models.build import POOLINGS, assemble, build
+from keras_sare.models.crop_activations import CropActivations, split_at_pooling
 from keras_sare.models.extractor import Extractor
 from keras_sare.models.imagenet import imagenet_weights
 from keras_sare.models.initialise import initialise_netvlad, netvlad_layer, warn_if_uninitialised
 from keras_sare.models.interchange.load import load_weights_from, save_weights_as
+from keras_sare.models.multi_scale import SCALES, MultiScale, scale_power
 from keras_sare.models.precision import PRECISIONS, set_precision
 from keras_sare.models.presets import PRESETS, Preset
 from keras_sare.models.surgery import freeze_before, split, with_whitening
@@ -16,7 +18,10 @@ __all__ = [
     "PRECISIONS",
     "PREPROCESSING",
     "PRESETS",
+    "SCALES",
+    "CropActivations",
     "Extractor",
+    "MultiScale",
     "Preset",
     "assemble",
     "build",
@@ -26,8 +31,10 @@ __all__ = [
     "load_weights_from",
     "netvlad_layer",
     "save_weights_as",
+    "scale_power",
     "set_precision",
     "split",
+    "split_at_pooling",
     "warn_if_uninitialised",
     "with_whitening",
 ]
