@@ -9,7 +9,8 @@
 * `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
 * `Augmentation`: random changes of colour, scale and side for training.
 * `find_corrupt(paths)`: the files that cannot be read, with the reason.
-* `SfMDataset`: photos of 3D models; `split_clusters`, `without_models_of`.
+* `reconstruct(images, folder)`: 3D models of a photo collection, with pycolmap.
+* `SfMDataset`: photos of 3D models; `read_colmap`, `read_retrieval_sfm`; `split_clusters`, `without_models_of`.
 * `LandmarkDataset`, `read_landmarks`: the test sets of image retrieval; `ImageFolder`: files by name.
 """
 
@@ -23,7 +24,10 @@ from keras_sare.datasets.landmark_files import read_landmarks
 from keras_sare.datasets.landmark_images import ImageFolder
 from keras_sare.datasets.open_splits import open_splits
 from keras_sare.datasets.place_dataset import ImageSet, PlaceDataset
+from keras_sare.datasets.reconstruct import ReconstructionSettings, reconstruct
+from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
 from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm_files import read_colmap
 from keras_sare.datasets.sfm_splits import split_clusters, without_models_of
 from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
 
@@ -35,6 +39,7 @@ __all__ = [
     "LandmarkDataset",
     "Neighbours",
     "PlaceDataset",
+    "ReconstructionSettings",
     "SfMDataset",
     "decode_image",
     "earth_centred",
@@ -45,9 +50,12 @@ __all__ = [
     "load_image",
     "neighbours_within",
     "open_splits",
+    "read_colmap",
     "read_csv",
     "read_dbstruct",
     "read_landmarks",
+    "read_retrieval_sfm",
+    "reconstruct",
     "split_clusters",
     "without_models_of",
 ]

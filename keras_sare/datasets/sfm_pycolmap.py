@@ -1,0 +1,40 @@
+"""The one place that imports pycolmap."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def import_pycolmap() -> Any:
+    """Returns the module pycolmap.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    # pycolmap brings a zlib of its own. Where it comes before Python's, Pillow mixes the two when it writes a PNG file,
+    # and the process dies ("corrupted size vs. prev_size").
+    _ = zlib.ZLIB_RUNTIME_VERSION
+    try:
+        import pycolmap
+    except ImportError as error:
+        raise ImportError(
+            'Structure from motion needs pycolmap, which is not installed: `pip install "keras-sare[sfm]"`.'
+        ) from error
+    return pycolmap
+
+
+@contextmanager
+def quiet_pycolmap() -> Iterator[Any]:
+    """Yields the module pycolmap, which writes nothing to standard error meanwhile: what goes wrong is raised anyway.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    pycolmap = import_pycolmap()
+    level = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL)
+    try:
+        yield pycolmap
+    finally:
+        pycolmap.logging.minloglevel = level

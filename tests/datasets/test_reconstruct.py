@@ -1,0 +1,208 @@
+"""Two drawn scenes and a grey photo are really reconstructed, once; what is repeated is counted."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_sare.datasets import reconstruct as module
+from keras_sare.datasets.reconstruct import ReconstructionSettings, reconstruct
+from keras_sare.datasets.reconstruct_database import ColmapDatabase
+from keras_sare.datasets.sfm_files import read_colmap
+
+SCENES = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "data" / "photo_scenes.py")))
+SETTINGS = ReconstructionSettings(max_features=400)
+
+
+def draw(folder):
+    SCENES.draw_scene(folder / "near", 0, np.linspace(0, 2.4, 4))
+    SCENES.draw_scene(folder, 1, np.linspace(0, 1.6, 3))
+    Image.new("L", (320, 240), 127).save(folder / "grey.png")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    draw(folder / "images")
+    return folder, reconstruct(folder / "images", folder / "run", SETTINGS)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of the stages that run, in order; they do run."""
+    made = []
+
+    def record(owner, name):
+        original = getattr(owner, name)
+
+        def recorded(*arguments):
+            made.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, recorded)
+
+    record(ColmapDatabase, "extract")
+    record(ColmapDatabase, "match_exhaustively")
+    record(module, "_map")
+    return made
+
+
+def test_each_scene_becomes_a_model_and_what_is_in_none_is_told(made):
+    folder, result = made
+    assert [row["images"] for row in result.models] == [4, 3]
+    assert result.images == ["1_0.png", "1_1.png", "1_2.png", "grey.png", *(f"near/0_{i}.png" for i in range(4))]
+    assert result.unregistered == ["grey.png"]
+    assert result.corrupt == {}
+    for row in result.models:
+        assert row["points"] > 50
+        assert 2 < row["mean_track_length"] <= row["images"]
+        assert row["reprojection_error"] < 0.5
+
+
+def test_cameras_are_found_where_they_stood(made):
+    folder, result = made
+    dataset = read_colmap(result.folder, folder / "images", result.database)
+    assert dataset.models.tolist() == dataset.clusters.tolist() == [0] * 4 + [1] * 3
+    assert [Path(path).name for path in dataset.paths.tolist()] == [f"0_{i}.png" for i in range(4)] + [
+        f"1_{i}.png" for i in range(3)
+    ]
+    for model in (0, 1):
+        centres = dataset.centres[dataset.models == model]
+        # They moved along a line; how far is known up to a factor, and evenly only if the depths are, too.
+        along = centres - centres[0]
+        direction = along[-1] / np.linalg.norm(along[-1])
+        np.testing.assert_allclose(along - np.outer(along @ direction, direction), 0, atol=0.02 * np.abs(along).max())
+        assert (np.diff(along @ direction) > 0).all()
+    assert dataset.shared_points(0, np.array([1, 5]))[0] > 30
+    assert dataset.shared_points(0, np.array([1, 5]))[1] == 0
+
+
+def test_called_again_it_returns_what_is_there(made, calls):
+    folder, result = made
+    assert reconstruct(folder / "images", folder / "run", SETTINGS) == result
+    assert calls == []
+
+
+def test_the_same_photos_and_seed_give_the_same_models(made, tmp_path):
+    folder, result = made
+    again = reconstruct(folder / "images", tmp_path / "again", SETTINGS)
+    assert again.models == result.models
+    first = read_colmap(result.folder, folder / "images", result.database)
+    second = read_colmap(again.folder, folder / "images", again.database)
+    np.testing.assert_array_equal(first.points, second.points)
+    np.testing.assert_array_equal(first.centres, second.centres)
+
+
+def test_a_killed_run_goes_on_after_the_stage_that_was_finished(tmp_path, calls, monkeypatch):
+    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
+    original = ColmapDatabase.match_exhaustively
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ColmapDatabase, "match_exhaustively", killed)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    assert calls == ["extract"]
+    monkeypatch.setattr(ColmapDatabase, "match_exhaustively", original)
+    mapping = module._map
+    monkeypatch.setattr(module, "_map", killed)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    assert calls == ["extract", "match_exhaustively"]
+    assert not (tmp_path / "run" / "models").exists()
+    monkeypatch.setattr(module, "_map", mapping)
+    result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    assert calls == ["extract", "match_exhaustively", "_map"]
+    assert [row["images"] for row in result.models] == [4]
+
+
+def test_with_photos_added_only_their_features_and_matches_are_computed(tmp_path, calls, monkeypatch):
+    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
+    later = tmp_path / "images" / "0_3.png"
+    later.rename(tmp_path / "0_3.png")
+    reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    (tmp_path / "0_3.png").rename(later)
+    extracted = []
+    original = ColmapDatabase.extract
+    monkeypatch.setattr(
+        ColmapDatabase, "extract", lambda self, names, *rest: extracted.extend(names) or original(self, names, *rest)
+    )
+    result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    assert extracted == ["0_3.png"]
+    assert [row["images"] for row in result.models] == [4]
+    assert reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS) == result
+    # Another setting of the mapping alone maps again.
+    before = len(calls)
+    reconstruct(tmp_path / "images", tmp_path / "run", ReconstructionSettings(max_features=400, min_model_size=4))
+    assert calls[before:] == ["_map"]
+
+
+def test_other_settings_of_features_and_changed_files_are_refused(tmp_path, made):
+    folder, _ = made
+    with pytest.raises(ValueError, match=r"`folder` holds features computed with other settings.*max_features.*400"):
+        reconstruct(folder / "images", folder / "run", ReconstructionSettings(max_features=500))
+    SCENES.draw_scene(tmp_path / "images" / "near", 5, [0.0])
+    (tmp_path / "images" / "near" / "5_0.png").rename(tmp_path / "images" / "near" / "0_0.png")
+    with pytest.raises(ValueError, match=r"`images` must be the files.*first file near/0_0.png"):
+        reconstruct(tmp_path / "images", folder / "run", SETTINGS)
+
+
+def test_unreadable_photos_are_named_and_stop_the_run_only_beyond_a_share(tmp_path, caplog):
+    SCENES.draw_scene(tmp_path / "images", 1, np.linspace(0, 1.6, 3))
+    (tmp_path / "images" / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"1 of the 4 photos.*first file broken.jpg: not a JPEG"):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS, max_corrupt_share=0.25)
+    assert result.corrupt == {"broken.jpg": "not a JPEG, PNG or GIF image"}
+    assert "broken.jpg: not a JPEG" in caplog.text
+    assert result.images == ["1_0.png", "1_1.png", "1_2.png"]
+
+
+def test_many_photos_are_matched_by_a_vocabulary_of_their_own(tmp_path):
+    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
+    SCENES.draw_scene(tmp_path / "images", 1, np.linspace(0, 1.6, 3))
+    settings = ReconstructionSettings(max_features=400, exhaustive_images=3, neighbours=4)
+    result = reconstruct(tmp_path / "images", tmp_path / "run", settings)
+    assert [row["images"] for row in result.models] == [4, 3]
+    assert (tmp_path / "run" / "vocabulary.bin").is_file()
+
+
+def test_photos_with_nothing_in_common_give_no_model(tmp_path):
+    for seed in range(3):
+        SCENES.draw_scene(tmp_path / "images", seed, [0.0])
+    with pytest.raises(ValueError, match="no model was found. Received: 3 photos"):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    assert not (tmp_path / "run" / "models").exists()
+
+
+def test_a_folder_without_photos_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("no photo")
+    with pytest.raises(ValueError, match=r"`images` must be a folder of \.jpg, \.jpeg, \.png files"):
+        reconstruct(tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_image_size", 0), ("max_features", 0), ("neighbours", 0), ("min_model_size", 1)]
+)
+def test_settings_without_meaning_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least .*{name}={value}"):
+        ReconstructionSettings(**{name: value})
+
+
+def test_the_whole_castle_is_one_model(real_data, tmp_path):
+    """Six of the eleven real photos, small: enough for a model."""
+    (tmp_path / "images").mkdir()
+    for path in sorted((real_data / "sceaux_castle" / "images").iterdir())[:6]:
+        (tmp_path / "images" / path.name).symlink_to(path)
+    result = reconstruct(tmp_path / "images", tmp_path / "run", ReconstructionSettings(max_image_size=500))
+    assert [row["images"] for row in result.models] == [6]
+    assert result.unregistered == []
+    assert result.models[0]["points"] > 500
+    assert result.models[0]["reprojection_error"] < 1
+    dataset = read_colmap(result.folder, tmp_path / "images", result.database)
+    # Photos taken one after the other, walking around the castle, see more in common than the first and the last.
+    assert dataset.shared_points(0, np.array([1]))[0] > dataset.shared_points(0, np.array([5]))[0]
