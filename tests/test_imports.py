@@ -11,11 +11,11 @@ ALLOWED = {
     "layers": set(),
     "losses": set(),
     "whitening": set(),
-    "retrieval": set(),
+    "retrieval": {"layers"},
     "datasets": set(),
     "mining": {"datasets", "retrieval"},
     "models": {"layers"},
-    "evaluation": {"datasets", "retrieval"},
+    "evaluation": {"datasets", "models", "retrieval", "whitening"},
     "training": {"datasets", "evaluation", "losses", "mining", "models"},
     "testing": set(),
 }

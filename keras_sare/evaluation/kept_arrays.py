@@ -1,0 +1,75 @@
+"""Results of long computations on disk, until the program that needs them has come to its end."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_sare.utils.files import atomic_path, remove_partials
+
+
+class KeptArrays:
+    """A folder of arrays, so that a program that was killed and is started again does not compute them again.
+
+    An array is found again by what it was computed from: all that its values depend on must be told. The contents of
+    image files are not looked at, only their names.
+
+    Args:
+        folder: of the arrays. What a killed program left half-written in it is deleted.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        remove_partials(self.folder)
+
+    def place(self, *origin: object) -> Path:
+        """Where things of an origin lie, or will.
+
+        Args:
+            origin: what they are computed from: text, numbers, arrays of numbers or text.
+        """
+        digest = hashlib.sha256()
+        for part in origin:
+            text = json.dumps(part.tolist() if isinstance(part, np.ndarray) else part)
+            digest.update(text.encode() + b"\n")
+        return self.folder / digest.hexdigest()[:32]
+
+    def once(self, origin: Sequence[object], compute: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+        """Returns what was kept of an origin, or else computes and keeps it.
+
+        Args:
+            origin: see `place`.
+            compute: gives at most ten arrays.
+
+        Returns:
+            The arrays as memory maps, read-only: they take memory only while they are read.
+        """
+        folder = self.place(*origin)
+        if not folder.is_dir():
+            arrays = compute()
+            with atomic_path(folder) as path:
+                path.mkdir()
+                for i, array in enumerate(arrays):
+                    np.save(path / f"{i}.npy", array)
+        return [np.load(file, mmap_mode="r") for file in sorted(folder.glob("?.npy"))]
+
+    def clear(self) -> None:
+        """Deletes the folder. Arrays that are open stay readable."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def model_digest(model: keras.Model) -> str:
+    """Tells models apart: a hash of the layers and of every weight.
+
+    Args:
+        model: its layers' names count too.
+    """
+    digest = hashlib.sha256(model.to_json().encode())
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""Descriptors of a landmark dataset, as the papers extract them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_sare.datasets.image_sizes import image_sizes
+from keras_sare.datasets.images import image_batches
+from keras_sare.datasets.landmark_dataset import LandmarkDataset
+from keras_sare.models.crop_activations import CropActivations
+from keras_sare.models.extractor import Extractor
+from keras_sare.models.multi_scale import MultiScale
+from keras_sare.utils.arrays import array_within
+
+CROPS = ("image", "activations", "none")
+"""What is done with the boxes of queries: Crop_I, Crop_X, nothing."""
+
+_ROWS_CHECKED = 4096
+
+
+def describe_landmarks(
+    model: keras.Model,
+    dataset: LandmarkDataset,
+    *,
+    longer_side: int = 1024,
+    scales: Sequence[float] = (1.0,),
+    power: float = 1.0,
+    crop: str = "image",
+    batch_size: int = 4,
+    folder: str | os.PathLike[str],
+    memory_limit: float = 4e9,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Describes the queries and the database of a dataset.
+
+    Args:
+        model: gives descriptors [batch, dim] of images [batch, height, width, 3] of any size, for example one of
+            `keras_sare.models.build`.
+        dataset: queries without boxes are described whole.
+        longer_side: most pixels of an image's longer side; smaller images are not enlarged. A cropped query is scaled
+            by the factor of its whole image.
+        scales: factors that every image is described at once more, see `MultiScale`.
+        power: of the mean over the scales, see `MultiScale`.
+        crop: what a query's box does. "image" crops the pixels (Crop_I), "activations" crops the feature map of the
+            whole image (Crop_X), "none" leaves queries whole.
+        batch_size: images of one shape at a time.
+        folder: for arrays that exceed `memory_limit`; nothing is left in it.
+        memory_limit: bytes of an array that is kept in memory. A larger one is a memory map of a nameless file.
+
+    Returns:
+        Descriptors of the queries, float32 [Q, dim], and of the database, float32 [N, dim].
+
+    Raises:
+        ValueError: no such crop; or a descriptor is not finite: its file is named.
+        RuntimeError: the model fails on an image, for example on one too small for its poolings, or for lack of memory;
+            the message names it.
+        tf.errors.InvalidArgumentError: an image cannot be read; the message names it.
+    """
+    if crop not in CROPS:
+        raise ValueError(f"`crop` must be one of {CROPS}. Received: crop={crop!r}")
+
+    def describe(extractor: Extractor, batches: Any, side: str) -> np.ndarray:
+        paths = getattr(dataset, side)
+        return _describe(extractor, batches, paths, f"{dataset.name}, {side}", folder, memory_limit)
+
+    extractor = Extractor(_at_scales(model, scales, power))
+    if crop == "activations" and dataset.boxes is not None:
+        cropping = Extractor(_at_scales(CropActivations(model), scales, power))
+        queries = describe(cropping, _with_shares(dataset, longer_side, batch_size), "queries")
+    else:
+        boxes = dataset.boxes if crop == "image" else None
+        queries = describe(extractor, image_batches(dataset.queries, longer_side, batch_size, boxes), "queries")
+    return queries, describe(extractor, image_batches(dataset.database, longer_side, batch_size), "database")
+
+
+def describe_images(
+    model: keras.Model,
+    paths: np.ndarray,
+    name: str,
+    *,
+    longer_side: int = 1024,
+    scales: Sequence[float] = (1.0,),
+    power: float = 1.0,
+    batch_size: int = 4,
+    folder: str | os.PathLike[str],
+    memory_limit: float = 4e9,
+) -> np.ndarray:
+    """Describes images as `describe_landmarks` describes a database, for example those that whitening is fitted on.
+
+    Args:
+        model: see `describe_landmarks`, as for all that follows but `paths` and `name`.
+        paths: [N] image files.
+        name: of them, for the progress bar.
+        longer_side: most pixels of an image's longer side.
+        scales: factors that every image is described at once more.
+        power: of the mean over the scales.
+        batch_size: images of one shape at a time.
+        folder: for an array that exceeds `memory_limit`.
+        memory_limit: bytes.
+
+    Returns:
+        Descriptors, float32 [N, dim].
+
+    Raises:
+        ValueError: as `describe_landmarks`, as for the others.
+        RuntimeError: the model fails on an image.
+        tf.errors.InvalidArgumentError: an image cannot be read.
+    """
+    extractor = Extractor(_at_scales(model, scales, power))
+    return _describe(extractor, image_batches(paths, longer_side, batch_size), paths, name, folder, memory_limit)
+
+
+def _describe(
+    extractor: Extractor,
+    batches: Any,
+    paths: np.ndarray,
+    name: str,
+    folder: str | os.PathLike[str],
+    memory_limit: float,
+) -> np.ndarray:
+    out = array_within(memory_limit, (len(paths), *extractor.output_shape), folder)
+    with _Named(batches, paths) as named:
+        extractor(named, len(paths), out, name)
+    _check_finite(out, paths)
+    return out
+
+
+def _at_scales(model: Any, scales: Sequence[float], power: float) -> Any:
+    return model if tuple(scales) == (1,) else MultiScale(model, scales, power)
+
+
+def _with_shares(dataset: LandmarkDataset, longer_side: int, batch_size: int) -> Any:
+    """Batches of whole queries, each with its box as shares of the image's width and height."""
+    sizes = image_sizes(dataset.queries)
+    shares = dataset.boxes / sizes[:, [1, 0, 1, 0]]
+    batches = image_batches(dataset.queries, longer_side, batch_size)
+    return ((indices, (images, shares[indices.numpy()])) for indices, images in batches)
+
+
+class _Named:
+    """Batches; an error of what is done with one of them names its images, where one of reading them does so itself."""
+
+    def __init__(self, batches: Any, paths: np.ndarray) -> None:
+        self.batches, self.paths, self.current = batches, paths, np.zeros(0, np.int64)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        for indices, inputs in self.batches:
+            self.current = indices.numpy()
+            yield indices, inputs
+            self.current = self.current[:0]
+
+    def __enter__(self) -> "_Named":
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, tf.errors.OpError) and len(self.current):
+            raise RuntimeError(
+                f"Cannot describe {', '.join(self.paths[self.current])}: {error.message}. Leave out images that are "
+                "too small for the model; for lack of memory lower `batch_size` or `longer_side`"
+            ) from error
+
+
+def _check_finite(descriptors: np.ndarray, paths: np.ndarray) -> None:
+    for start in range(0, len(descriptors), _ROWS_CHECKED):
+        bad = np.flatnonzero(~np.isfinite(descriptors[start : start + _ROWS_CHECKED]).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                "`model` must give finite descriptors: check its weights. "
+                f"Received: descriptor of {paths[start + bad[0]]} with entries that are not finite"
+            )

@@ -1,0 +1,78 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_sare.evaluation.kept_arrays import KeptArrays, model_digest
+
+
+def failing():
+    raise RuntimeError("killed")
+
+
+def test_arrays_are_computed_once_and_come_back_as_read_only_memory_maps(tmp_path):
+    first, second = np.arange(6.0).reshape(2, 3), np.arange(4)
+    for compute in (lambda: (first, second), failing):
+        a, b = KeptArrays(tmp_path).once(["model", 362], compute)
+        assert isinstance(a, np.memmap)
+        assert not a.flags.writeable
+        np.testing.assert_array_equal(a, first)
+        np.testing.assert_array_equal(b, second)
+
+
+def test_a_computation_that_fails_leaves_nothing(tmp_path):
+    kept = KeptArrays(tmp_path / "kept")
+    with pytest.raises(RuntimeError, match="killed"):
+        kept.once(["model"], failing)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_what_a_kill_left_half_written_is_deleted(tmp_path):
+    (tmp_path / ".01234567.partial.0123").mkdir()
+    KeptArrays(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["a", "b"], ["ab"]),
+        (["a", "b"], ["b", "a"]),
+        ([1], ["1"]),
+        ([None], [0]),
+        ([np.zeros((2000, 4))], [np.eye(2000, 4)]),
+        ([np.array(["a", "b"], np.dtypes.StringDType())], [np.array(["a", "c"], np.dtypes.StringDType())]),
+        ([np.array(["a", "b"])], [np.array(["a"]), np.array(["b"])]),
+        ([1 / 3], [np.nextafter(1 / 3, 1).item()]),
+    ],
+)
+def test_different_origins_have_different_places_and_the_same_has_one(tmp_path, one, other):
+    kept = KeptArrays(tmp_path)
+    assert kept.place(*one) != kept.place(*other)
+    assert kept.place(*one) == KeptArrays(tmp_path).place(*one)
+
+
+def test_arrays_outlive_the_folder(tmp_path):
+    kept = KeptArrays(tmp_path / "kept")
+    [array] = kept.once(["a"], lambda: [np.arange(5)])
+    kept.clear()
+    assert not (tmp_path / "kept").exists()
+    np.testing.assert_array_equal(array, np.arange(5))
+    kept.clear()  # of nothing
+
+
+def test_models_differ_by_any_weight_and_any_layer():
+    def model(power):
+        inputs = keras.Input((2,), name="inputs")
+        outputs = keras.layers.Rescaling(power, name="scale")(keras.layers.Dense(2, name="dense")(inputs))
+        return keras.Model(inputs, outputs, name="model")
+
+    one, other = model(1.0), model(2.0)
+    other.set_weights(one.get_weights())
+    assert model_digest(one) != model_digest(other)
+    same = model(1.0)
+    assert model_digest(one) != model_digest(same)
+    same.set_weights(one.get_weights())
+    assert model_digest(one) == model_digest(same)
+    kernel, bias = one.get_weights()
+    same.set_weights([kernel, bias + np.float32([0, 1e-7])])
+    assert model_digest(one) != model_digest(same)
