@@ -24,7 +24,7 @@ from machine import limit_threads
 from keras_sare import models
 from keras_sare.datasets import PlaceDataset, open_splits
 from keras_sare.losses import SARELoss
-from keras_sare.training import Places, Trainer, TrainingSettings, choose_strategy, open_places
+from keras_sare.training import Places, PlaceSettings, RecallValidation, Trainer, choose_strategy, open_places
 
 SPLITS = ("train", "val")
 SAMPLE = 100
@@ -47,7 +47,7 @@ def measure(flags: argparse.Namespace) -> dict[str, Any]:
     limit_threads()
     keras.utils.set_random_seed(0)
     strategy, folder = choose_strategy(), Path(flags.folder)
-    settings = TrainingSettings(epochs=1, negatives=flags.negatives, refresh_every=flags.refresh_every)
+    settings = PlaceSettings(epochs=1, negatives=flags.negatives, refresh_every=flags.refresh_every)
     opened = open_splits(flags.root)
     datasets = {name: part_of(opened[name], flags.share) for name in SPLITS}
     model = models.build("vgg16_netvlad", flags.weights, preprocessing=flags.preprocessing)
@@ -58,7 +58,8 @@ def measure(flags: argparse.Namespace) -> dict[str, Any]:
     filling = time.perf_counter() - started
     _initialise(model, places["train"], folder / "clusters.npz", flags.train_from)
     run = folder / f"run-{flags.only:g}"
-    state = Trainer(head, SARELoss(), places["train"], places["val"], settings, run, strategy, frozen=trunk).fit()
+    validation = RecallValidation(places["val"])
+    state = Trainer(head, SARELoss(), places["train"], validation, run, strategy, frozen=trunk).fit()
     return {**state.history[1], "filling": filling}
 
 

@@ -23,7 +23,7 @@ from keras_sare import models
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.losses import SARELoss
 from keras_sare.mining import tuple_dataset
-from keras_sare.training import Places, TrainingSettings, open_places
+from keras_sare.training import Places, PlaceSettings, open_places
 from keras_sare.training.describer import Describer
 from keras_sare.training.step import make_train_step
 
@@ -70,7 +70,7 @@ def places(size: Size) -> Places:
     images = ImageSet(np.array([str(file) for file in files]), np.zeros((STORED, 2)))
     dataset = PlaceDataset("images", images.subset(np.arange(1, STORED)), images.subset(np.arange(1)))
     trunk, _ = models.split(network(), FIRST_TRAINED)
-    settings = TrainingSettings(extraction_batch=BATCH)
+    settings = PlaceSettings(extraction_batch=BATCH)
     return open_places({"train": dataset}, trunk, size, settings, folder, 1e12)["train"]
 
 

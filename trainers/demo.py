@@ -20,7 +20,7 @@ from absl import app, flags
 from keras_sare.datasets import PlaceDataset, load_image, open_splits
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
-from keras_sare.training import RunFolder, TrainingSettings
+from keras_sare.training import PlaceSettings, RunFolder
 from keras_sare.utils.progress import show_information
 from serving.client import EmbeddingClient
 
@@ -110,7 +110,7 @@ def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
     names = test.database.paths if test.database.places is None else test.database.places
     for query, photo, [best] in zip(chosen, photos, nearest(descriptors, database, 1)[1], strict=True):
         distance = np.linalg.norm(test.database.positions[best] - test.queries.positions[query])
-        sign = "\N{CHECK MARK}" if distance <= TrainingSettings().negative_radius else "\N{BALLOT X}"
+        sign = "\N{CHECK MARK}" if distance <= PlaceSettings().negative_radius else "\N{BALLOT X}"
         print(f"{sign} {photo}\n  place found: {names[best]}, {distance:.1f} m from where the photo was taken")
     height, width = map(int, run.settings["image_size"])
     expected = run.load_model()(np.stack([load_image(photo, (height, width)) for photo in photos])).numpy()

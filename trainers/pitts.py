@@ -9,14 +9,13 @@ conv5_1. Published on Pitts250k-test: recall@1 0.86 for NetVLAD, 0.89 for SARE. 
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import app, flags
 
 from keras_sare import models
@@ -26,9 +25,10 @@ from keras_sare.training import (
     AugmentedInputs,
     Describer,
     Places,
+    PlaceSettings,
+    RecallValidation,
     RunFolder,
     Trainer,
-    TrainingSettings,
     Workers,
     choose_strategy,
     open_places,
@@ -37,13 +37,14 @@ from keras_sare.training import (
 from keras_sare.utils.progress import show_information
 from keras_sare.whitening import fit_pca_whitening, largest_dimension, warn_of_overlap
 from trainers.recipes import RECIPES
+from trainers.stages import Run, apply_recipe, chosen_flags
 
 logger = logging.getLogger("keras_sare.pitts")
 
 WHITENING_IMAGES = 10_000
 """Of the training database, as in NetVLAD."""
 
-FLAGS, DEFAULTS = flags.FLAGS, TrainingSettings()
+FLAGS, DEFAULTS = flags.FLAGS, PlaceSettings()
 LOSSES = {
     "sare_independent": lambda: SARELoss(FLAGS.kernel, "independent"),
     "sare_joint": lambda: SARELoss(FLAGS.kernel, "joint"),
@@ -105,7 +106,7 @@ def main(_: list[str]) -> None:
 
 def train() -> None:
     """Dataset, model, training, whitening, evaluation."""
-    _apply_recipe()
+    apply_recipe(RECIPES[FLAGS.recipe])
     run = _open_run()
     if not run.folder.off_the_shelf.is_file():
         _make_off_the_shelf(run)
@@ -120,41 +121,25 @@ def train() -> None:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Run(Run[PlaceSettings]):
     """What all stages share."""
 
-    chosen: dict[str, Any]
-    settings: TrainingSettings
     size: tuple[int, int]
     augmentation: Augmentation | None
-    strategy: tf.distribute.Strategy
-    workers: Workers
-    folder: RunFolder
     datasets: dict[str, PlaceDataset]
-
-    def load(self, path: Path) -> keras.Model:
-        with self.strategy.scope():
-            return keras.saving.load_model(path)
-
-    def write_once(self, write: Callable[[], None]) -> None:
-        """Lets one worker write, when all have come this far, and the others wait for it."""
-        self.workers.barrier()
-        if self.workers.is_chief:
-            write()
-        self.workers.barrier()
 
 
 def _open_run() -> _Run:
     """Checks the flags, the folder and the dataset; writes nothing."""
-    chosen = _chosen_settings()
-    settings = TrainingSettings(**{f.name: chosen[f.name] for f in fields(TrainingSettings) if f.name in chosen})
+    chosen = chosen_flags(__name__)
+    settings = PlaceSettings(**{f.name: chosen[f.name] for f in fields(PlaceSettings) if f.name in chosen})
     size, augmentation = _image_size(), _augmentation()
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
     folder.check(chosen, FLAGS.resume)
     datasets = _open_datasets()
     _warn_of_overlap(datasets["train"], datasets["test"])
-    return _Run(chosen, settings, size, augmentation, strategy, Workers(strategy), folder, datasets)
+    return _Run(chosen, settings, strategy, Workers(strategy), folder, size, augmentation, datasets)
 
 
 def _make_off_the_shelf(run: _Run) -> None:
@@ -197,8 +182,8 @@ def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> None:
         train = replace(train, augmented=inputs)
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
     models.set_precision(head if train.stored else model, FLAGS.precision)
-    loss, folder = LOSSES[FLAGS.loss](), run.folder.path
-    Trainer(head, loss, train, places["val"], run.settings, folder, run.strategy, trunk).fit()
+    loss, validation = LOSSES[FLAGS.loss](), RecallValidation(places["val"])
+    Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk).fit()
     models.set_precision(model, "float32")
 
 
@@ -230,12 +215,6 @@ def _fed(model: keras.Model, places: Places) -> keras.Model:
     return models.split(model, FLAGS.train_from)[1] if places.stored else model
 
 
-def _apply_recipe() -> None:
-    """Gives the flags that the command line does not name the recipe's values."""
-    for name, value in RECIPES[FLAGS.recipe].items():
-        FLAGS.set_default(name, value)  # which leaves a flag alone that was given
-
-
 def _image_size() -> tuple[int, int]:
     if len(FLAGS.image_size) != 2 or not all(part.isdecimal() and int(part) for part in FLAGS.image_size):
         raise ValueError(
@@ -259,12 +238,6 @@ def _augmentation() -> Augmentation | None:
         )
     augmentation = Augmentation(**{**changes, "flip": bool(changes.get("flip"))})
     return None if augmentation == Augmentation() else augmentation
-
-
-def _chosen_settings() -> dict[str, Any]:
-    """Every flag of this program but those that say where and whether to resume."""
-    defined = FLAGS.flags_by_module_dict()[__name__ if __name__ in FLAGS.flags_by_module_dict() else sys.argv[0]]
-    return {flag.name: flag.value for flag in defined if flag.name not in ("output", "resume", "store")}
 
 
 def _open_datasets() -> dict[str, PlaceDataset]:

@@ -1,4 +1,4 @@
-"""Recipes of `trainers.pitts` as data: values of its flags under a name."""
+"""Recipes of the training programs as data: values of their flags under a name."""
 
 from typing import Any
 
@@ -24,4 +24,23 @@ RECIPES: dict[str, dict[str, Any]] = {
         "dim": 128,
     },
 }
-"""By name: the values of the flags that the command line leaves open; a flag that is not named keeps its default."""
+"""Of `trainers.pitts`: the values of the flags that the command line leaves open; others keep their defaults."""
+
+RETRIEVAL_RECIPES: dict[str, dict[str, Any]] = {
+    # CNN Image Retrieval Learns from BoW, as published: the flags' own defaults.
+    "retrieval_sfm": {},
+    # A hundred photos: fewer layers to train, more steps from the same tuples, and few other buildings to be negatives.
+    "few_photos": {
+        "train_from": "conv5_1",
+        "negatives_from": "N1",
+        "tuples_per_step": 2,
+        "mine_times": 1,
+        "optimizer": "adam",
+        "learning_rate": 1e-5,
+        "schedule": "cosine",
+        "weight_decay": 0.0,
+        "epochs": 10,
+        "select": "last",
+    },
+}
+"""Of `trainers.retrieval_sfm`."""

@@ -19,9 +19,17 @@ class AugmentedInputs:
         size: (height, width) that images are resized to, before they are changed.
         augmentation: what changes them.
         seed: of the run.
+
+    Raises:
+        ValueError: `size` is no (height, width).
     """
 
     def __init__(self, paths: np.ndarray, size: tuple[int, int], augmentation: Augmentation, seed: int) -> None:
+        if isinstance(size, int):
+            raise ValueError(
+                "`size` must be (height, width): images of a limited longer side, which are of unlike sizes, are not "
+                f"augmented. Received: size={size}"
+            )
         self.paths, self.size, self.augmentation, self.seed = paths, size, augmentation, seed
 
     def for_epoch(self, epoch: int) -> Callable[[Any], Any]:

@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets import find_corrupt
-from keras_sare.training.places import Places
+from keras_sare.training.training_images import TrainingImages
 
 
-def file_names(places: Places, tuples: np.ndarray) -> list[list[str]]:
+def file_names(images: TrainingImages, tuples: np.ndarray) -> list[list[str]]:
     """Files of tuples of image ids."""
-    names: list[list[str]] = places.dataset.paths[tuples].tolist()
+    names: list[list[str]] = images.paths[tuples].tolist()
     return names
 
 
@@ -21,12 +21,12 @@ def unreadable_image(error: tf.errors.OpError) -> str:
     return named[0] if named else ""
 
 
-def name_unreadable(error: tf.errors.OpError, places: Places, tuples: np.ndarray) -> tf.errors.OpError:
+def name_unreadable(error: tf.errors.OpError, images: TrainingImages, tuples: np.ndarray) -> tf.errors.OpError:
     """Makes an error that names the files out of one of a decoder, which does not.
 
     Args:
         error: what TensorFlow raised.
-        places: whose images were read.
+        images: those that were read are among them.
         tuples: int64 [n, tuple size] ids of the images that were being read; all of them are tried.
 
     Returns:
@@ -34,6 +34,6 @@ def name_unreadable(error: tf.errors.OpError, places: Places, tuples: np.ndarray
     """
     if unreadable_image(error):
         return error
-    paths = np.unique(np.ravel(file_names(places, tuples)))
+    paths = np.unique(np.ravel(file_names(images, tuples)))
     reasons = "; ".join(f"Cannot read image {paths[i]}: {reason}" for i, reason in find_corrupt(paths).items())
     return tf.errors.InvalidArgumentError(None, None, reasons) if reasons else error

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_sare.training.image_pieces import count_images, is_padded, piece, piece_spec
+
 LossAndGradient = Callable[[Any, Any], tuple[Any, Any]]
 """From descriptors [images, dim] and slots to the loss and its gradient by descriptor [images, dim]."""
 
@@ -15,9 +17,11 @@ def gradients_at_once(
 ) -> tuple[Any, list[Any]]:
     """Gradients by the trainable weights of `model`, the activations of all images being kept.
 
+    Images of unlike sizes pass one size after the other.
+
     Args:
         model: gives descriptors [images, dim].
-        images: [images, ...].
+        images: [images, ...], or padded ones in the order of `order_by_size`, see `image_pieces`.
         slots: passed on to `loss_and_gradient`.
         loss_and_gradient: loss of descriptors and its gradient by each.
         jit_compile: whether XLA compiles all of it.
@@ -46,14 +50,14 @@ def gradients_in_chunks(
     All images are embedded without keeping activations; the loss gives a gradient by each descriptor; then the images
     are embedded once more, a chunk at a time, and their gradients added up. The second pass repeats the random numbers
     of the first. A layer that looks at several images at once, such as batch normalisation in training mode, sees a
-    chunk of them.
+    chunk of them. Images of unlike sizes fall into chunks of one size.
 
     Reference: Gao, Zhang, Han, Callan, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
     RepL4NLP 2021, section 3.2.
 
     Args:
         model: gives descriptors [images, dim].
-        images: [images, ...].
+        images: as those of `gradients_at_once`.
         slots: passed on to `loss_and_gradient`.
         loss_and_gradient: loss of descriptors and its gradient by each.
         chunk: images at a time, at least 1.
@@ -73,47 +77,55 @@ def gradients_in_chunks(
     for state, value in zip(states, before, strict=True):
         state.assign(value)
     loss, by_descriptor = loss_and_gradient(descriptors, slots)
-    compiled, count = _compiled(add, jit_compile), tf.shape(images)[0]
+    compiled, count = _compiled(add, jit_compile), count_images(images)
+
+    def add_piece(start: Any, *sums: Any) -> tuple[Any, ...]:
+        rows = piece(images, start, chunk)
+        end = start + tf.shape(rows)[0]
+        return (end, *compiled(rows, by_descriptor[start:end], *sums))
+
     _, *gradients = tf.while_loop(
         lambda start, *_: start < count,
-        lambda start, *sums: (
-            start + chunk,
-            *compiled(images[start : start + chunk], by_descriptor[start : start + chunk], *sums),
-        ),
+        add_piece,
         (0, *[tf.zeros(v.shape, v.dtype) for v in model.trainable_variables]),
         parallel_iterations=1,
     )
     return loss, gradients
 
 
-def map_chunks(function: Callable[[Any], Any], images: Any, chunk: int, jit_compile: bool = False) -> Any:
-    """Applies `function` to `chunk` images at a time, one chunk after the other.
+def map_chunks(function: Callable[[Any], Any], images: Any, chunk: Any, jit_compile: bool = False) -> Any:
+    """Applies `function` to `chunk` images of one size at a time, one chunk after the other.
 
     Args:
-        function: from [n, ...] to [n, ...], image by image.
-        images: [images, ...].
-        chunk: images at a time, at least 1; the last chunk may be smaller.
+        function: from [n, ...] to a structure of [n, ...], image by image.
+        images: [images, ...], or padded ones, see `image_pieces`.
+        chunk: images at a time, at least 1; a chunk may be smaller, as `piece` says.
         jit_compile: whether XLA compiles the function.
 
     Returns:
-        What the function gives for all images, [images, ...].
+        What the function gives for all images, a structure of [images, ...].
     """
     traced = tf.function(function, jit_compile=jit_compile)
-    result = traced.get_concrete_function(tf.TensorSpec((None, *images.shape[1:]), images.dtype)).structured_outputs
-    count = tf.shape(images)[0]
-    outputs = tf.TensorArray(
-        result.dtype, (count + chunk - 1) // chunk, element_shape=(None, *result.shape[1:]), infer_shape=False
-    )
-    _, outputs = tf.while_loop(
-        lambda start, _: start < count,
-        lambda start, outputs: (
-            start + chunk,
-            outputs.write(start // chunk, traced(images[start : start + chunk])),
-        ),
-        (0, outputs),
+    results = traced.get_concrete_function(piece_spec(images)).structured_outputs
+    count = count_images(images)
+
+    def write_piece(start: Any, number: Any, arrays: Any) -> tuple[Any, Any, Any]:
+        rows = piece(images, start, chunk)
+        written = tf.nest.map_structure(lambda array, output: array.write(number, output), arrays, traced(rows))
+        return start + tf.shape(rows)[0], number + 1, written
+
+    _, _, arrays = tf.while_loop(
+        lambda start, *_: start < count,
+        write_piece,
+        (0, 0, tf.nest.map_structure(_array_of, results)),
         parallel_iterations=1,
     )
-    return outputs.concat()
+    return tf.nest.map_structure(lambda array: array.concat(), arrays)
+
+
+def _array_of(result: Any) -> tf.TensorArray:
+    shape = (None, *result.shape[1:])
+    return tf.TensorArray(result.dtype, 0, dynamic_size=True, element_shape=shape, infer_shape=False)
 
 
 def _compiled(function: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
@@ -127,7 +139,10 @@ def _back_propagate(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         variables = [v.value for v in model.trainable_variables]
         tape.watch(variables)
-        descriptors = model(images, training=True)
+        if is_padded(images):
+            descriptors = map_chunks(lambda rows: model(rows, training=True), images, count_images(images))
+        else:
+            descriptors = model(images, training=True)
     loss, by_descriptor = loss_and_gradient(descriptors)
     gradients = tape.gradient(descriptors, variables, by_descriptor, unconnected_gradients="zero")
     return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]

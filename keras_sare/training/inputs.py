@@ -1,11 +1,15 @@
 """What the trained part of a model is fed: pixels, or the stored output of the frozen part."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets import decode_image, image_batches
+from keras_sare.datasets import decode_image, image_batches, load_image
+
+_DECODERS = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "decode")
 
 
 class Inputs(Protocol):
@@ -15,11 +19,14 @@ class Inputs(Protocol):
         """Dataset of (positions in `ids` int64 [batch], inputs [batch, ...])."""
 
     def gather(self, ids: Any) -> Any:
-        """Inputs [n, ...] of the images `ids`, int64 [n]; a TensorFlow function for `dataset.map`."""
+        """Inputs [n, ...] of the images `ids`, int64 [n]; a TensorFlow function for `dataset.map`.
+
+        Of images of unlike sizes: {"values": [n, height, width, channels] padded to one size, "sizes": int32 [n, 2]}.
+        """
 
 
 class Rows(Protocol):
-    """What `StoredInputs` reads: an array, or a `TrunkStore`."""
+    """What `StoredInputs` reads: an array, a `TrunkStore`, or `ImageInputs`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,10 +46,14 @@ class ImageInputs:
     Args:
         paths: [N] image files; the id of an image is its index.
         size: (height, width) that images are resized to.
+
+    Attributes:
+        key: what the pixels depend on, besides the files.
     """
 
     def __init__(self, paths: np.ndarray, size: tuple[int, int]) -> None:
-        self.paths, self.size = paths, size
+        self.paths, self.size, self.shape, self.dtype = paths, size, (len(paths), *size, 3), np.dtype(np.float32)
+        self.key: tuple[Any, ...] = tuple(size)
 
     def batches(self, ids: np.ndarray, batch_size: int) -> Any:
         """Dataset of (positions in `ids` int64 [batch], images float32 [batch, height, width, 3])."""
@@ -57,6 +68,17 @@ class ImageInputs:
             names,
             fn_output_signature=tf.TensorSpec((*self.size, 3), tf.float32),
         )
+
+    def __getitem__(self, ids: np.ndarray) -> np.ndarray:
+        """Images float32 [n, height, width, 3] of `ids`, int64 [n].
+
+        Raises:
+            ValueError: an image cannot be read; the message names it.
+        """
+        return np.stack(list(_DECODERS.map(self._load, ids.tolist())))
+
+    def _load(self, image: int) -> np.ndarray:
+        return load_image(str(self.paths[image]), self.size)
 
 
 class StoredInputs:

@@ -1,55 +1,62 @@
-"""A dataset together with what the model is fed for each of its images."""
+"""A dataset of places together with what the model is fed for each of its images."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from keras_sare.datasets import PlaceDataset
-from keras_sare.training.augmented_inputs import AugmentedInputs
+from keras_sare.datasets import PlaceDataset, neighbours_within
+from keras_sare.mining import HardNegativeMiner
 from keras_sare.training.describer import Describer
-from keras_sare.training.inputs import ImageInputs, Inputs
-from keras_sare.training.settings import TrainingSettings
-from keras_sare.utils.arrays import array_within
-
-
-def image_inputs(dataset: PlaceDataset, size: tuple[int, int]) -> ImageInputs:
-    """Pixels of all images of a dataset: database first, then queries, so a query's id is database size + index."""
-    return ImageInputs(dataset.paths, size)
+from keras_sare.training.place_settings import PlaceSettings
+from keras_sare.training.training_images import TrainingImages, TupleSource, checksum
 
 
 @dataclass(frozen=True)
-class Places:
-    """A dataset and its inputs; ids run over the database, then over the queries.
-
-    Attributes:
-        dataset: positions.
-        inputs: what `describe` feeds to a model, by id.
-        settings: batch size and memory limit.
-        folder: where descriptors go that do not fit the memory limit.
-        stored: whether `inputs` give the stored output of the frozen layers instead of pixels.
-        augmented: pixels that training steps take instead of `inputs`, changed at random; None to take `inputs`.
-    """
+class Places(TrainingImages):
+    """A dataset of places and its inputs; ids run over the database, then over the queries. See `TrainingImages`."""
 
     dataset: PlaceDataset
-    inputs: Inputs
-    settings: TrainingSettings
-    folder: Path
-    stored: bool = False
-    augmented: AugmentedInputs | None = None
+    settings: PlaceSettings
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the dataset from others: by its images and their positions."""
+        database, queries = self.dataset.database, self.dataset.queries
+        known = checksum(database.paths, database.positions, queries.paths, queries.positions)
+        return f"{len(database)} database images and {len(queries)} queries, checksum {known}"
+
+    def tuple_source(self) -> TupleSource:
+        """Makes the miner, whose queries are the dataset's, and where the settings say so its database images too.
+
+        Raises:
+            ValueError: no query has a potential positive, or there are too few negatives.
+        """
+        settings, database = self.settings, self.dataset.database
+        ids, positions = self.query_ids(), self.dataset.queries.positions
+        if settings.database_queries:
+            ids = np.concatenate([ids, np.arange(len(database))])
+            positions = np.concatenate([positions, database.positions])
+        miner = HardNegativeMiner(
+            neighbours_within(positions, database.positions, settings.positive_radius, settings.min_positive),
+            neighbours_within(positions, database.positions, settings.negative_radius),
+            len(database),
+            settings.negatives,
+            settings.negative_pool,
+            settings.seed,
+            settings.mining,
+        )
+
+        def queries_of(epoch: int) -> np.ndarray:
+            return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
+
+        return TupleSource(miner, len(database), ids, queries_of)
 
     def query_ids(self, queries: np.ndarray | None = None) -> np.ndarray:
         """Ids of queries, all by default."""
         chosen = np.arange(len(self.dataset.queries)) if queries is None else queries
         return chosen + len(self.dataset.database)
 
-    def describe(self, describer: Describer, ids: np.ndarray, description: str) -> np.ndarray:
-        """Descriptors [len(ids), dim] of some images, float32, on every worker; all must make this call."""
-        out = array_within(self.settings.memory_limit, (len(ids), *describer.output_shape), self.folder)
-        return describer(self.inputs, ids, self.settings.extraction_batch, out, description)
-
     def describe_all(self, describer: Describer) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors of all queries and of the whole database."""
-        name = self.dataset.name
-        database = self.describe(describer, np.arange(len(self.dataset.database)), f"{name} database")
-        return self.describe(describer, self.query_ids(), f"{name} queries"), database
+        database = self.describe(describer, np.arange(len(self.dataset.database)), f"{self.name} database")
+        return self.describe(describer, self.query_ids(), f"{self.name} queries"), database

@@ -38,12 +38,13 @@ class RunFolder:
     | file | what |
     |---|---|
     | `run.json` | the settings |
-    | `off_the_shelf.keras` | the model before training, NetVLAD initialised |
+    | `off_the_shelf.keras` | the model before training, NetVLAD initialised where there is one |
     | `run.lock` | locked by the process that runs here |
     | `checkpoints/` | the last few states of the run and the kept epoch's |
     | `log.csv`, `tensorboard/`, `training.png` | figures of each epoch |
-    | `model.keras` | the kept epoch's model with whitening, the result; `select` says which epoch is kept |
-    | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation on the test split |
+    | `unwhitened.keras` | the kept epoch's model, where a program keeps it; `select` says which epoch is kept |
+    | `model.keras` | that model with whitening, the result |
+    | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation of places on the test split |
 
     Args:
         path: the folder.
@@ -52,7 +53,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.off_the_shelf = self.path / "off_the_shelf.keras"
-        self.model = self.path / "model.keras"
+        self.model, self.unwhitened = self.path / "model.keras", self.path / "unwhitened.keras"
         self._settings, self._lock = self.path / "run.json", self.path / "run.lock"
 
     def check(self, settings: dict[str, Any], resume: bool) -> None:

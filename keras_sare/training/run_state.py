@@ -38,9 +38,9 @@ class RunState:
 
     Attributes:
         epoch: epochs that are complete.
-        best_epoch: the one that is kept, with the best validation recall, or with `select="last"` the last one; 0 is
-            the model before training.
-        best: JSON of its `RecallReport`.
+        best_epoch: the one that is kept, best by validation, or with `select="last"` the last one; 0 is the model
+            before training.
+        best: JSON of its validation's report.
         refreshes: how often the cached descriptors were computed, the version of the cache.
         history: one row of figures for each epoch, from epoch 0.
         running: the epoch after the complete ones.

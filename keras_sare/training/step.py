@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_sare.losses import TupleLoss
 from keras_sare.training.gradient_cache import gradients_at_once, gradients_in_chunks, map_chunks
+from keras_sare.training.image_pieces import is_padded, order_by_size, pad
 
 FROZEN_CHUNK = 4
 """Images that the frozen part takes at a time: enough to fill the device, few enough to need no memory to speak of."""
@@ -33,8 +34,12 @@ def make_train_step(
     With a `keras.optimizers.LossScaleOptimizer`, for float16, the loss is scaled; a step whose gradient overflows on
     any replica is left out on all of them.
 
+    Images of unlike sizes, as `BucketedInputs` gives them, are embedded size by size, each without its padding, by the
+    same graph: heights and widths are those of the batch at hand.
+
     Batch normalisation in training mode normalises over the images that it is given at a time: over the distinct images
-    of a replica's batch, or over a chunk of them.
+    of a replica's batch, or over a chunk of them, and of these over those of one size. Where sizes are unlike, that may
+    be a single image: freeze such layers.
 
     Args:
         strategy: the strategy under whose scope `model` and `optimizer` were made.
@@ -55,9 +60,11 @@ def make_train_step(
     Returns:
         Function from ids int64 [tuples, tuple size] and inputs [tuples, tuple size, ...], or the per-replica values of
         a distributed dataset, to the mean loss over all tuples, float32 scalar. Equal ids say that inputs are equal.
+        Inputs of unlike sizes are {"values": [tuples, tuple size, H, W, C], "sizes": int32 [tuples, tuple size, 2]}.
 
     Raises:
-        ValueError: the loss has another reduction, or `chunk` is negative.
+        ValueError: the loss has another reduction, or `chunk` is negative; in the function, `jit_compile` with inputs
+            of unlike sizes.
     """
     _check(loss, chunk)
     variables, replicas = model.trainable_variables, strategy.num_replicas_in_sync
@@ -72,9 +79,10 @@ def make_train_step(
         return mean, tf.math.unsorted_segment_sum(tape.gradient(scaled, tuples), slots, tf.shape(descriptors)[0])
 
     def on_replica(ids: Any, inputs: Any) -> Any:
+        _check_inputs(inputs, jit_compile)
         images, slots = _images(ids, inputs, share and not jit_compile)
         if frozen is not None:
-            images = map_chunks(lambda x: frozen(x, training=False), images, FROZEN_CHUNK, jit_compile)
+            images = _pass_frozen(frozen, images, jit_compile)
         if chunk:
             mean, gradients = gradients_in_chunks(model, images, slots, loss_and_gradient, chunk, jit_compile)
         else:
@@ -103,16 +111,43 @@ def _check(loss: TupleLoss, chunk: int) -> None:
         raise ValueError(f"`chunk` must be a number of images, or 0 for all of them at once. Received: chunk={chunk}")
 
 
+def _check_inputs(inputs: Any, jit_compile: bool) -> None:
+    if jit_compile and is_padded(inputs):
+        raise ValueError(
+            "`jit_compile` must be False where images are of unlike sizes: XLA would compile the network anew for "
+            "every size and number of images. Or resize all images to one (height, width). Received: jit_compile=True"
+        )
+
+
 def _images(ids: Any, inputs: Any, share: bool) -> tuple[Any, Any]:
-    """Inputs [images, ...] of the batch's images and, for each place in a tuple, which of them stands there."""
-    images = tf.reshape(inputs, tf.concat([[-1], tf.shape(inputs)[2:]], 0))
-    images = tf.ensure_shape(images, (None, *inputs.shape[2:]))
-    positions = tf.range(tf.size(ids))
-    if not share:
-        return images, tf.reshape(positions, tf.shape(ids))
-    distinct, slots = tf.unique(tf.reshape(ids, [-1]))
-    first = tf.math.unsorted_segment_min(positions, slots, tf.size(distinct))
-    return tf.gather(images, first), tf.reshape(slots, tf.shape(ids))
+    """Inputs [images, ...] of the batch's images and, for each place in a tuple, which of them stands there.
+
+    Images of unlike sizes are in the order of their sizes.
+    """
+    images, slots = tf.nest.map_structure(_flat, inputs), tf.range(tf.size(ids))
+    chosen = slots
+    if share:
+        distinct, slots = tf.unique(tf.reshape(ids, [-1]))
+        chosen = tf.math.unsorted_segment_min(chosen, slots, tf.size(distinct))
+    if is_padded(images):
+        order = order_by_size(tf.gather(images["sizes"], chosen))
+        chosen, slots = tf.gather(chosen, order), tf.gather(tf.math.invert_permutation(order), slots)
+    if share or is_padded(images):
+        images = tf.nest.map_structure(lambda values: tf.gather(values, chosen), images)
+    return images, tf.reshape(slots, tf.shape(ids))
+
+
+def _flat(values: Any) -> Any:
+    flat = tf.reshape(values, tf.concat([[-1], tf.shape(values)[2:]], 0))
+    return tf.ensure_shape(flat, (None, *values.shape[2:]))
+
+
+def _pass_frozen(frozen: keras.Model, images: Any, jit_compile: bool) -> Any:
+    """What the frozen part gives for the images, in the form that the images have."""
+    if not is_padded(images):
+        return map_chunks(lambda x: frozen(x, training=False), images, FROZEN_CHUNK, jit_compile)
+    height, width = frozen.compute_output_shape((1, *images["values"].shape[1:]))[1:3]
+    return map_chunks(lambda x: pad(frozen(x, training=False), height, width), images, FROZEN_CHUNK)
 
 
 def _overflown_everywhere(gradients: list[Any]) -> list[Any]:

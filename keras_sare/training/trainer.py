@@ -1,11 +1,8 @@
 """The training loop: refresh the cached descriptors, mine tuples, train on them, validate, keep the best epoch."""
 
 import logging
-import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +10,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.evaluation import RecallReport, better, evaluate
 from keras_sare.losses import TupleLoss
 from keras_sare.models import warn_if_uninitialised
 from keras_sare.training.checkpoints import Checkpoints
 from keras_sare.training.describer import Describer
 from keras_sare.training.failures import unreadable_image
 from keras_sare.training.logs import EpochLog
-from keras_sare.training.places import Places
 from keras_sare.training.run_state import EpochState, RunState
 from keras_sare.training.settings import TrainingSettings
 from keras_sare.training.time_split import PARTS, TimeSplit
+from keras_sare.training.training_images import TrainingImages
 from keras_sare.training.tuple_trainer import TupleTrainer
+from keras_sare.training.validation import Report, Validation
 from keras_sare.training.window_miner import WindowMiner
 from keras_sare.training.workers import Workers
 
@@ -32,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains a model on a place dataset, and resumes where an earlier call was stopped.
+    """Trains a model on places or on photos of 3D models, and resumes where an earlier call was stopped.
 
-    Each epoch visits every query that has a potential positive once, in random order, but for the last few, which do
-    not fill a step. The queries are cut into windows of `refresh_every`, rounded down to whole steps; at the start of a
-    window the descriptors of the database and of the window's queries are computed with the present weights, and the
-    window's tuples are mined from them. After each epoch the validation recall, as the first worker finds it, decides
-    whether it is the best, or with `select="last"` every epoch counts as better than those before.
+    Each epoch visits its queries, of places every one that has a potential positive, once in random order, but for the
+    last few, which do not fill a step. The queries are cut into windows of whole steps; at the start of a window the
+    descriptors of the window's queries and of what mining looks at are computed with the present weights, and the
+    window's tuples are mined from them. After each epoch the validation, as the first worker finds it, decides whether
+    it is the best, or with `select="last"` every epoch counts as better than those before.
 
     Checkpoints are written after each refresh, every `checkpoint_every` steps and after each epoch. Everything random
     is drawn from (seed, epoch, query) or is a variable of the model, so that a run that is killed at any moment and
@@ -51,55 +48,51 @@ class Trainer:
         model: the part of the model that is trained, made under `strategy`'s scope. Its trainable weights are trained;
             where it computes in float16, through a scaled loss.
         loss: loss over tuples.
-        train: training places.
-        validation: validation places.
-        settings: the numbers.
+        train: what to train on; its `settings` are those of the run.
+        validation: says which epoch is best.
         folder: of the run: checkpoints, `log.csv`, `training.png`, TensorBoard events.
         strategy: any `tf.distribute` strategy, of one process or several.
-        frozen: the part before `model`, put before it where places are not stored or are augmented. None where `model`
-            takes what the places give.
+        frozen: the part before `model`, put before it where images are not stored or are augmented. None where `model`
+            takes what the images give.
 
     Raises:
         ValueError: too few queries or database images for the settings, tuples that do not divide over replicas, or
-            places that need a `frozen` part.
+            images that need a `frozen` part.
     """
 
     def __init__(
         self,
         model: keras.Model,
         loss: TupleLoss,
-        train: Places,
-        validation: Places,
-        settings: TrainingSettings,
+        train: TrainingImages,
+        validation: Validation[Any],
         folder: Path,
         strategy: tf.distribute.Strategy,
         frozen: keras.Model | None = None,
     ) -> None:
         _check_frozen(train, frozen)
-        self.model, self.validation, self.settings = model, validation, settings
+        _check_replicas(train.settings, strategy.num_replicas_in_sync)
+        self.model, self.validation, self.settings = model, validation, train.settings
         self.workers = Workers(strategy)
-        fed = {
-            stored: _fed(model, None if stored else frozen, strategy) for stored in {train.stored, validation.stored}
-        }
-        self.describer = fed[validation.stored]
-        self.miner = WindowMiner(train, settings, fed[train.stored], self.workers)
-        _check_steps(settings, len(self.miner.queries), strategy.num_replicas_in_sync)
-        self.validation_positives = validation.dataset.positives(settings.negative_radius)
-        self.tuple_trainer = TupleTrainer(model, loss, train, settings, strategy, frozen)
+        measured = validation.images
+        fed = {stored: _fed(model, None if stored else frozen, strategy) for stored in {train.stored, measured.stored}}
+        self.describer = fed[measured.stored]
+        self.miner = WindowMiner(train, fed[train.stored], self.workers)
+        self.tuple_trainer = TupleTrainer(model, loss, train, strategy, frozen)
         self.checkpoints = Checkpoints(
             folder / "checkpoints",
             model,
             self.tuple_trainer.optimizer,
             self.miner.remembered,
-            settings.keep_checkpoints,
+            self.settings.keep_checkpoints,
             frozen,
-            {"train": _fingerprint(train), "validation": _fingerprint(validation)},
+            {"train": train.fingerprint, "validation": measured.fingerprint},
             self.workers.is_chief,
         )
         self.log, self.state, self.times = EpochLog(folder), RunState(), TimeSplit()
 
     def fit(self) -> RunState:
-        """Trains until the last epoch or until validation recall stops rising.
+        """Trains until the last epoch or until validation finds nothing better any more.
 
         The model is left with the weights of the best epoch, or with `select="last"` of the last one. A resumed run
         that has all its epochs by then ends there; what it did of another one is not used.
@@ -124,14 +117,9 @@ class Trainer:
         logger.info("Kept epoch: %d of %d (%s)", self.state.best_epoch, self.state.epoch, which)
         return self.state
 
-    def validate(self) -> RecallReport:
-        """Recall@N of the present weights on the validation places, as the chief finds it."""
-        queries, database = self.validation.describe_all(self.describer)
-        protocol = f"recall@N within {self.settings.negative_radius:g} m"
-        dataset = self.validation.dataset.name
-        report = evaluate(queries, database, self.validation_positives, protocol=protocol, dataset=dataset)[0]
-        # Another machine may round otherwise, and all workers must keep the same epoch and stop after the same one.
-        return replace(report, recalls=tuple(self.workers.of_chief(np.array(report.recalls)).tolist()))
+    def validate(self) -> Report:
+        """Measures the present weights on the validation images."""
+        return self.validation.measure(self.describer, self.workers)
 
     def _start(self) -> None:
         restored = self.checkpoints.restore()
@@ -165,7 +153,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> None:
         self.tuple_trainer.set_rate(epoch)
-        running, windows = self.state.running, self._windows(epoch)
+        running, windows = self.state.running, self.miner.windows(epoch)
         while running.window < len(windows):
             if running.tuples is None:
                 mined = self.miner.mine(windows[running.window], epoch, self.times)
@@ -194,7 +182,7 @@ class Trainer:
         state = self.state
         if epoch == 0 or self._is_better(report):
             state.best_epoch, state.best = epoch, report.to_json()
-        row = self._figures(epoch) | {f"recall@{n}": report.at(n) for n in (1, 5, 10) if n in report.ns}
+        row = self._figures(epoch) | self.validation.figures(report)
         logger.info("Epoch %d: %s", epoch, ", ".join(f"{k} {v:.4g}" for k, v in row.items() if v != ""))
         seconds = self.times.seconds()
         row |= {f"seconds_{part}": round(seconds[part], 2) for part in PARTS}
@@ -204,10 +192,8 @@ class Trainer:
         self._save()
         self._write_log()
 
-    def _is_better(self, report: RecallReport) -> bool:
-        if self.settings.select == "last":
-            return True
-        return better(report, RecallReport.from_json(self.state.best), self.settings.select_by)
+    def _is_better(self, report: Report) -> bool:
+        return self.settings.select == "last" or self.validation.is_better(report, self.state.best)
 
     def _figures(self, epoch: int) -> dict[str, Any]:
         figures: dict[str, Any] = {
@@ -217,15 +203,12 @@ class Trainer:
         }
         figures |= {"violating": "", "cache_age": ""}
         if epoch:
-            windows, running = self._windows(epoch), self.state.running
+            windows, running = self.miner.windows(epoch), self.state.running
             ages = np.concatenate([np.arange(len(window) // self.settings.tuples_per_step) for window in windows])
             figures["loss"] = float(np.mean(running.losses))
             figures["violating"] = running.violating / sum(len(window) for window in windows)
             figures["cache_age"] = float(ages.mean())
         return figures
-
-    def _windows(self, epoch: int) -> list[np.ndarray]:
-        return self.miner.windows(epoch, self.settings.refresh_every_at(epoch))
 
     def _save(self) -> None:
         self.state.running.seconds = self.times.seconds()
@@ -265,17 +248,7 @@ def _fed(model: keras.Model, before: keras.Model | None, strategy: tf.distribute
         return Describer(keras.Model(before.inputs[0], model(before.output)), strategy)
 
 
-def _fingerprint(places: Places) -> str:
-    """Tells a dataset from others: by the order of its images, which are known by number, and by their positions."""
-    checksum, sides = 0, (places.dataset.database, places.dataset.queries)
-    for side in sides:
-        for path in side.paths:
-            checksum = zlib.crc32(os.fsencode(f"{path}\n"), checksum)
-        checksum = zlib.crc32(side.positions.tobytes(), checksum)
-    return f"{len(sides[0])} database images and {len(sides[1])} queries, checksum {checksum:08x}"
-
-
-def _check_frozen(train: Places, frozen: keras.Model | None) -> None:
+def _check_frozen(train: TrainingImages, frozen: keras.Model | None) -> None:
     if frozen is None and train.stored and train.augmented is not None:
         raise ValueError(
             "`frozen` must be given where `train` is stored and augmented: augmented images go through the layers "
@@ -283,14 +256,9 @@ def _check_frozen(train: Places, frozen: keras.Model | None) -> None:
         )
 
 
-def _check_steps(settings: TrainingSettings, queries: int, replicas: int) -> None:
+def _check_replicas(settings: TrainingSettings, replicas: int) -> None:
     if settings.tuples_per_step % replicas:
         raise ValueError(
             f"`tuples_per_step` must be a multiple of the number of replicas, {replicas}. "
             f"Received: tuples_per_step={settings.tuples_per_step}"
-        )
-    if min(queries, settings.refresh_every) < settings.tuples_per_step:
-        raise ValueError(
-            f"`tuples_per_step` must not exceed the training queries with a positive, {queries}, nor `refresh_every`, "
-            f"{settings.refresh_every}. Received: tuples_per_step={settings.tuples_per_step}"
         )

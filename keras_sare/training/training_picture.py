@@ -1,4 +1,4 @@
-"""A picture of how a run goes: loss, validation recall, and where the time of each epoch went."""
+"""A picture of how a run goes: loss, validation, and where the time of each epoch went."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from keras_sare.training.time_split import PARTS
 from keras_sare.utils.files import atomic_path
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
-_VERMILION, _BLUE, _GREEN, _GREY = "#D55E00", "#0072B2", "#009E73", "#57606a"
+_VERMILION, _GREY = "#D55E00", "#57606a"
+_MEASURE_COLOURS = (_VERMILION, "#0072B2", "#009E73", "#CC79A7")
 _PART_COLOURS = ("#0072B2", "#56B4E9", "#F0E442", "#D55E00", "#009E73", "#CC79A7", "#999999")
 _DPI = 150
 
@@ -25,8 +26,8 @@ def draw_training(
 
     Args:
         path: PNG file to write; it appears whole or not at all.
-        history: a row for each epoch from 0 on: `epoch`, `loss` (none or "" for epoch 0), `recall@N` in 0..1, and
-            seconds as `seconds`, of which `seconds_refresh` and so on name a part.
+        history: a row for each epoch from 0 on: `epoch`, `loss` (none or "" for epoch 0), `recall@N`, or `mAP` and
+            `mP@k`, in 0..1, and seconds as `seconds`, of which `seconds_refresh` and so on name a part.
         best_epoch: the one that is kept, is marked; None marks none.
 
     Raises:
@@ -35,14 +36,14 @@ def draw_training(
     if not history:
         raise ValueError("`history` must have a row for at least one epoch. Received: none")
     figure = Figure(figsize=(7.5, 8.6), layout="constrained")
-    recall, loss, seconds = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2.6))
-    _draw_recall(recall, history, best_epoch)
+    measures, loss, seconds = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2.6))
+    _draw_measures(measures, history, best_epoch)
     _draw_loss(loss, history)
     _draw_seconds(seconds, history)
     seconds.set_xlabel("epoch")
     seconds.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     seconds.set_xlim(-0.6, max(len(history) - 1, 1) + 0.6)
-    for axes in (recall, loss, seconds):
+    for axes in (measures, loss, seconds):
         axes.grid(axis="y", color="#d0d7de", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -50,10 +51,10 @@ def draw_training(
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 
-def _draw_recall(axes: Axes, history: Sequence[dict[str, Any]], best_epoch: int | None) -> None:
+def _draw_measures(axes: Axes, history: Sequence[dict[str, Any]], best_epoch: int | None) -> None:
     epochs = [row["epoch"] for row in history]
-    names = [name for name in history[-1] if name.startswith("recall@")]
-    for name, colour, marker in zip(names, (_VERMILION, _BLUE, _GREEN), ("o", "s", "^"), strict=False):
+    names = [name for name in history[-1] if name.startswith(("recall@", "mAP", "mP@"))]
+    for name, colour, marker in zip(names, _MEASURE_COLOURS, "os^D", strict=False):
         values = [100 * row[name] for row in history]
         label = f"{name}: {values[0]:.1f} %"
         if best_epoch:
@@ -62,7 +63,7 @@ def _draw_recall(axes: Axes, history: Sequence[dict[str, Any]], best_epoch: int 
     if best_epoch is not None:
         axes.axvline(best_epoch, color=_GREY, linestyle="--", linewidth=1.2, label=f"kept: epoch {best_epoch}")
     axes.set_title("validation", fontsize=11, loc="left")
-    axes.set_ylabel("queries found")
+    axes.set_ylabel("queries found" if "mAP" not in names else "precision")
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     _place_legend(axes)
 

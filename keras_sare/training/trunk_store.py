@@ -1,33 +1,24 @@
 """The output of the frozen part of a model, computed once per image and kept on disk."""
 
 import hashlib
-import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets import load_image
 from keras_sare.training.chunk_files import ChunkFiles
-from keras_sare.training.describer import SplitModel
+from keras_sare.training.frozen_trunk import FrozenTrunk
 from keras_sare.training.inputs import ImageInputs
-from keras_sare.training.workers import Workers
-from keras_sare.utils.progress import progress
-
-DTYPES = ("float16", "bfloat16", "float32")
 
 FILE_BYTES = 64_000_000
 """Size of a file: little is lost by a kill, and a million images of VGG16 at 480 x 640 are 20 thousand files."""
 
 # Part of the key: to be raised when images are decoded otherwise or the files are laid out otherwise.
 _FORMAT = 2
-_DECODERS = ThreadPoolExecutor(4, "trunk-store")
 
 
 class TrunkStore:
@@ -42,71 +33,50 @@ class TrunkStore:
 
     Args:
         folder: where stores are kept, those of other settings too.
-        trunk: frozen part of the model: one output of images.
-        images: the images.
+        trunk: frozen part of the model.
+        images: the images, all of one size.
         batch_size: images that are computed at a time.
-        dtype: "float16" (11 bits of precision, up to 65504), "bfloat16" (8 bits, up to 3e38) or "float32".
         file_bytes: largest file; a file holds one row at least.
-        strategy: whose replicas on this worker share a batch of what is stored; by default one device.
 
     Attributes:
         files: the files, see `ChunkFiles`.
         shape: [N, ...] of all rows.
         dtype: of the rows.
-
-    Raises:
-        ValueError: `dtype` is none of the three.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        trunk: keras.Model,
-        images: ImageInputs,
-        batch_size: int,
-        dtype: str = "float16",
-        file_bytes: int = FILE_BYTES,
-        strategy: tf.distribute.Strategy | None = None,
+        self, folder: Path, trunk: FrozenTrunk, images: ImageInputs, batch_size: int, file_bytes: int = FILE_BYTES
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}")
-        self.images, self.batch_size = images, batch_size
-        self.shape = (len(images.paths), *trunk.compute_output_shape((1, *images.size, 3))[1:])
-        row_bytes = math.prod(self.shape[1:]) * tf.as_dtype(dtype).size
+        self.trunk, self.images, self.batch_size = trunk, images, batch_size
+        self.shape = (len(images.paths), *trunk.output_shape(images.size))
+        row_bytes = math.prod(self.shape[1:]) * tf.as_dtype(trunk.dtype).size
         rows_per_file = max(1, int(file_bytes) // row_bytes)
-        digest = hashlib.sha256(repr((_FORMAT, dtype, rows_per_file, tuple(images.size))).encode())
-        _add_trunk(digest, trunk)
+        digest = hashlib.sha256(repr((_FORMAT, rows_per_file, images.key, trunk.digest)).encode())
         own_folder, labels = folder / f"trunk-{digest.hexdigest()[:16]}", _labels(images, rows_per_file)
-        self.files = ChunkFiles(own_folder, self.shape, dtype, rows_per_file, labels)
+        self.files = ChunkFiles(own_folder, self.shape, trunk.dtype, rows_per_file, labels)
         self.dtype = self.files.dtype
-        # Cast on the device: half of the bytes have to leave it.
-        model = keras.Model(trunk.input, keras.ops.cast(trunk.output, dtype))
-        self._forward = self._shared = _compile(model, images.size)
-        if strategy and (replicas := Workers(strategy).local_replicas) > 1:
-            self._shared = _compile(SplitModel(model, strategy, replicas), images.size)
 
-    def fill(self, files: np.ndarray, description: str) -> None:
-        """Computes some files. Each appears when it is complete, so that a kill loses one.
+    def fill(self, files: np.ndarray) -> Iterator[int]:
+        """Computes some files, while it is iterated over. Each appears when it is complete: a kill loses one.
 
         Args:
             files: their numbers, int64.
-            description: text of the progress bar.
+
+        Yields:
+            How many images were computed since the last time.
 
         Raises:
-            ValueError: a value is too large for `dtype`; the message names the image.
+            ValueError: a value is too large for the trunk's dtype; the message names the image.
             OSError: the disk is full, for example.
         """
         if not len(files):
             return
         self.files.remove_dead()
         ids = np.concatenate([self.files.rows(file) for file in files.tolist()])
-        batches = progress(
-            self.images.batches(ids, self.batch_size), description, len(ids), "image", size=lambda batch: len(batch[0])
-        )
-        values = (self._compute(ids[positions.numpy()], pixels, self._shared) for positions, pixels in batches)
-        parts = _cut(values, [len(self.files.rows(file)) for file in files.tolist()])
-        for file, part in zip(files.tolist(), parts, strict=True):
-            self.files.write(file, part)
+        writer = _FileWriter(self.files, files)
+        for positions, pixels in self.images.batches(ids, self.batch_size):
+            writer.add(self._compute(ids[positions.numpy()], pixels, self.trunk.shared))
+            yield len(positions)
         self._remove_outdated()
 
     def __getitem__(self, ids: np.ndarray) -> np.ndarray:
@@ -119,7 +89,7 @@ class TrunkStore:
         missing = np.flatnonzero(~stored)
         for start in range(0, len(missing), self.batch_size):
             batch = missing[start : start + self.batch_size]
-            out[batch] = self._compute(ids[batch], self._load(ids[batch]), self._forward)
+            out[batch] = self._compute(ids[batch], self.images[ids[batch]], self.trunk.forward)
         return out
 
     def _remove_outdated(self) -> None:
@@ -130,10 +100,6 @@ class TrunkStore:
             paths, state = path.stem.rsplit("-", 1)
             if states.get(paths, state) != state:
                 path.unlink(missing_ok=True)
-
-    def _load(self, ids: np.ndarray) -> np.ndarray:
-        paths = self.images.paths[ids]
-        return np.stack(list(_DECODERS.map(lambda path: load_image(str(path), self.images.size), paths)))
 
     def _compute(self, ids: np.ndarray, pixels: Any, forward: Callable[[Any], Any]) -> np.ndarray:
         values = forward(pixels).numpy()
@@ -152,42 +118,24 @@ class TrunkStore:
         return values
 
 
-def _compile(model: Callable[..., Any], size: tuple[int, int]) -> Callable[[Any], Any]:
-    spec = tf.TensorSpec((None, *size, 3), tf.float32)
-    return tf.function(lambda pixels: model(pixels, training=False), input_signature=[spec])
+class _FileWriter:
+    """Puts batches of rows together to files, and writes each when it is complete."""
 
+    def __init__(self, files: ChunkFiles, numbers: np.ndarray) -> None:
+        self._files, self._numbers, self._missing = files, iter(numbers.tolist()), 0
 
-def _cut(batches: Iterator[np.ndarray], lengths: Sequence[int]) -> Iterator[np.ndarray]:
-    """Puts batches of rows together to arrays of the given lengths, which add up to the rows there are."""
-    parts, waiting = iter(lengths), 0
-    for batch in batches:
+    def add(self, batch: np.ndarray) -> None:
         while len(batch):
-            if not waiting:
-                waiting = next(parts)
-                out = np.empty((waiting, *batch.shape[1:]), batch.dtype)
-            taken = min(len(batch), waiting)
-            start = len(out) - waiting
-            out[start : start + taken], batch = batch[:taken], batch[taken:]
-            waiting -= taken
-            if not waiting:
-                yield out
-
-
-def _add_trunk(digest: Any, trunk: keras.Model) -> None:
-    names = {layer.name: f"layer {i}" for i, layer in enumerate(trunk.layers)}
-    config = {key: value for key, value in trunk.get_config().items() if key != "name"}
-    digest.update(json.dumps(_canonical(config, names), sort_keys=True).encode())
-    for weight in trunk.weights:
-        digest.update(keras.ops.convert_to_numpy(weight).tobytes())
-
-
-def _canonical(value: Any, names: Mapping[str, str]) -> Any:
-    """A configuration without what does not change the output: the layers' names, and whether they are trained."""
-    if isinstance(value, Mapping):
-        return {key: _canonical(item, names) for key, item in value.items() if key != "trainable"}
-    if isinstance(value, list | tuple):
-        return [_canonical(item, names) for item in value]
-    return names.get(value, value) if isinstance(value, str) else value
+            if not self._missing:
+                self._number = next(self._numbers)
+                self._missing = len(self._files.rows(self._number))
+                self._rows = np.empty((self._missing, *batch.shape[1:]), batch.dtype)
+            taken = min(len(batch), self._missing)
+            start = len(self._rows) - self._missing
+            self._rows[start : start + taken], batch = batch[:taken], batch[taken:]
+            self._missing -= taken
+            if not self._missing:
+                self._files.write(self._number, self._rows)
 
 
 def _labels(images: ImageInputs, rows_per_file: int) -> list[str]:

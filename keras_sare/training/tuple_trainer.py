@@ -12,10 +12,10 @@ from keras_sare.losses import TupleLoss
 from keras_sare.mining import tuple_dataset
 from keras_sare.training.failures import file_names, name_unreadable
 from keras_sare.training.learning_rate import set_learning_rate
-from keras_sare.training.places import Places
 from keras_sare.training.settings import TrainingSettings
 from keras_sare.training.step import make_train_step
 from keras_sare.training.time_split import TimeSplit
+from keras_sare.training.training_images import TrainingImages
 from keras_sare.utils.progress import progress
 
 
@@ -25,10 +25,9 @@ class TupleTrainer:
     Args:
         model: the part that is trained. Where it computes in float16, the loss is scaled.
         loss: loss over tuples.
-        train: gives the inputs of the images.
-        settings: of the run.
+        train: gives the inputs of the images, and the settings of the run.
         strategy: of the run.
-        frozen: the part before `model`, for places that are not stored or are augmented.
+        frozen: the part before `model`, for images that are not stored or are augmented.
 
     Attributes:
         optimizer: built on the model's trainable variables.
@@ -39,12 +38,12 @@ class TupleTrainer:
         self,
         model: keras.Model,
         loss: TupleLoss,
-        train: Places,
-        settings: TrainingSettings,
+        train: TrainingImages,
         strategy: tf.distribute.Strategy,
         frozen: keras.Model | None = None,
     ) -> None:
-        self.model, self.train, self.settings, self.strategy = model, train, settings, strategy
+        self.model, self.train, self.settings, self.strategy = model, train, train.settings, strategy
+        settings = self.settings
         with strategy.scope():
             self.optimizer = _make_optimizer(model, settings)
         self.step = make_train_step(

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_sare.datasets import neighbours_within
-from keras_sare.mining import HardNegativeMiner
 from keras_sare.training.describer import Describer
-from keras_sare.training.places import Places
-from keras_sare.training.settings import TrainingSettings
 from keras_sare.training.time_split import TimeSplit
+from keras_sare.training.training_images import TrainingImages
 from keras_sare.training.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -33,67 +30,65 @@ class Window:
 
 
 class WindowMiner:
-    """Mines tuples from training places; with several workers each one mines its share, and all get all of them.
+    """Mines tuples from training images; with several workers each one mines its share, and all get all of them.
 
     Args:
-        train: the places.
-        settings: of the run.
+        train: the images.
         describer: gives the cached descriptors.
         workers: of the run.
 
     Attributes:
-        remembered: int64 [queries, negatives], what the miner remembers; the same on all workers.
-        queries: that have a potential positive.
+        remembered: int64 [queries, negatives] or [0, negatives], what the miner remembers; the same on all workers.
 
     Raises:
-        ValueError: no query has a potential positive, or there are too few negatives.
+        ValueError: the images do not suffice for the settings.
     """
 
-    def __init__(self, train: Places, settings: TrainingSettings, describer: Describer, workers: Workers) -> None:
+    def __init__(self, train: TrainingImages, describer: Describer, workers: Workers) -> None:
         self.train, self.describer, self.workers = train, describer, workers
-        self.seed, self.per_step = settings.seed, settings.tuples_per_step
-        database, positions = train.dataset.database, train.dataset.queries.positions
-        self._ids = train.query_ids()
-        if settings.database_queries:
-            self._ids = np.concatenate([self._ids, np.arange(len(database))])
-            positions = np.concatenate([positions, database.positions])
-        self._miner = HardNegativeMiner(
-            neighbours_within(positions, database.positions, settings.positive_radius, settings.min_positive),
-            neighbours_within(positions, database.positions, settings.negative_radius),
-            len(database),
-            settings.negatives,
-            settings.negative_pool,
-            settings.seed,
-            settings.mining,
-        )
-        self.queries, self.remembered = self._miner.trainable_queries, self._miner.remembered
-        logger.info("Training queries with a potential positive: %d of %d", len(self.queries), len(self._ids))
+        self._source = train.tuple_source()
+        self._miner = self._source.miner
+        self.remembered = self._miner.remembered
+        trainable, queries = len(self._miner.trainable_queries), len(self._source.queries)
+        logger.info("Training queries with a potential positive: %d of %d", trainable, queries)
+        visited, per_step = len(self._source.queries_of(1)), train.settings.tuples_per_step
+        if visited < per_step:
+            raise ValueError(
+                f"`tuples_per_step` must not exceed the training queries of an epoch, {visited} with a positive. "
+                f"Received: tuples_per_step={per_step}"
+            )
 
-    def windows(self, epoch: int, size: int) -> list[np.ndarray]:
-        """Cuts the queries, in the random order of an epoch, into windows of whole steps.
+    def windows(self, epoch: int) -> list[np.ndarray]:
+        """Cuts the queries of an epoch into windows of whole steps.
 
         Those that are left at the end of the epoch and do not fill a step are not mined.
 
         Args:
             epoch: counted from 1.
-            size: queries in a window, rounded down to whole steps, at least one.
+
+        Returns:
+            For each window the queries as `mine` takes them, int64.
         """
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.queries)
-        order = order[: len(order) // self.per_step * self.per_step]
-        size = max(size // self.per_step, 1) * self.per_step
+        settings, order = self.train.settings, self._source.queries_of(epoch)
+        steps = len(order) // settings.tuples_per_step
+        order = order[: steps * settings.tuples_per_step]
+        size = settings.steps_per_window(epoch, steps) * settings.tuples_per_step
         return [order[i : i + size] for i in range(0, len(order), size)]
 
     def mine(self, queries: np.ndarray, epoch: int, times: TimeSplit) -> Window:
         """Computes the descriptors that mining looks at for some queries, and mines the tuples of these queries."""
+        ids = self._source.queries[queries]
         with times.spent_on("refresh"):
-            looked_at = self._miner.reachable(queries, epoch)
-            database = self.train.describe(self.describer, looked_at, "cache: database")
-            descriptors = self.train.describe(self.describer, self._ids[queries], "cache: queries")
+            # Together: an image may be a query and in the database.
+            looked_at = np.union1d(self._miner.reachable(queries, epoch), ids)
+            cached = self.train.describe(self.describer, looked_at, "cache")
         with times.spent_on("mining"):
             share = self.workers.share(len(queries))
-            mined = self._miner.mine(queries[share], descriptors[share], database, epoch, looked_at)
+            database = slice(int(np.searchsorted(looked_at, self._source.database)))
+            descriptors = cached[np.searchsorted(looked_at, ids[share])]
+            mined = self._miner.mine(queries[share], descriptors, cached[database], epoch, looked_at[database])
             images = self.workers.gather(mined.images, len(queries))
             margins = self.workers.gather(mined.margins, len(queries))
-            self.remembered[queries] = images[:, 1:]
-        tuples = np.concatenate([self._ids[queries][:, None], images], axis=1)
-        return Window(tuples, int((margins < MARGIN).sum()))
+            if len(self.remembered):  # A miner may remember nothing.
+                self.remembered[queries] = images[:, 1:]
+        return Window(np.concatenate([ids[:, None], images], axis=1), int((margins < MARGIN).sum()))

@@ -1,6 +1,14 @@
-import keras
-import pytest
+import json
+from contextlib import contextmanager
+from pathlib import Path
 
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+from keras_sare.datasets import SfMDataset
 from keras_sare.models import build
 from keras_sare.models.weight_files import write_npz
 from keras_sare.testing.town import render_town
@@ -26,3 +34,64 @@ def weights(tmp_path_factory):
     pairs = [layer.get_weights() for layer in layers]
     write_npz(path, [(kernel - kernel.mean(axis=2, keepdims=True), bias) for kernel, bias in pairs])
     return path
+
+
+@pytest.fixture(scope="session")
+def alone():
+    """A context in which no flags of programs are defined, as for a program that runs alone: they share names."""
+
+    @contextmanager
+    def context():
+        known, kept = flags.FLAGS.__dict__.copy(), flags.FLAGS.flags_by_module_dict()
+        flags.FLAGS.__init__()
+        for module, defined in kept.items():
+            for flag in defined if module.startswith("absl.") else ():
+                flags.DEFINE_flag(flag, module_name=module)
+        try:
+            yield flags.FLAGS
+        finally:
+            flags.FLAGS.__dict__.clear()
+            flags.FLAGS.__dict__.update(known)
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def retrieval_photos(tmp_path_factory):
+    """`sfm.npz` of 8 buildings of 4 photos, and beside it a test set of 4 others in `toy`, 12 more photos in `more`."""
+    folder = tmp_path_factory.mktemp("retrieval")
+    buildings = take_photos(folder, "building", 8, 4, seed=0)
+    images = np.arange(len(buildings))
+    # Each photo shares two of four points with the next one of its building.
+    points = (2 * images + 20 * (images // 4))[:, None] + np.arange(4)
+    SfMDataset(
+        "buildings",
+        buildings,
+        models=images // 4,
+        clusters=images // 4,
+        centres=np.stack([images % 4, 0 * images, 0 * images], axis=1).astype(float),
+        point_starts=4 * np.arange(len(images) + 1),
+        points=points.ravel(),
+        scales=np.ones(points.size, np.float32),
+    ).save(folder / "sfm.npz")
+    names = [Path(path).stem for path in take_photos(folder / "toy" / "images", "landmark", 4, 4, seed=1)]
+    truth = [{"bbx": [8, 8, 56, 40], "easy": [3 * k, 3 * k + 1], "hard": [3 * k + 2], "junk": []} for k in range(4)]
+    database = [name for name in names if not name.endswith("_0")]
+    listing = {"imlist": database, "qimlist": [name for name in names if name.endswith("_0")], "gnd": truth}
+    (folder / "toy" / "gnd_toy.json").write_text(json.dumps(listing))
+    take_photos(folder / "more", "more", 12, 1, seed=2)
+    return folder
+
+
+def take_photos(folder, name, buildings, views, seed):
+    """Photos of some buildings, each a pattern of colours, that grow darker from view to view."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for building in range(buildings):
+        pattern = rng.integers(0, 255, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
+        for view in range(views):
+            photo = pattern * (1 - 0.15 * view) + rng.integers(-60, 60, pattern.shape)
+            paths.append(str(folder / f"{name}_{building}_{view}.png"))
+            Image.fromarray(np.clip(photo, 0, 255).astype("uint8")).save(paths[-1])
+    return paths

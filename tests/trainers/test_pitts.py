@@ -18,6 +18,7 @@ from keras_sare.datasets import Augmentation
 from keras_sare.models.weight_files import write_npz
 from keras_sare.training import RunFolder
 from trainers import pitts
+from trainers.stages import apply_recipe, chosen_flags
 
 EPOCHS = 3
 MODELS = ["off the shelf", "trained, whitened to 8-D", "trained"]
@@ -191,11 +192,11 @@ def test_unknown_augmentation_is_refused(flag_values, given):
 
 def test_recipe_gives_the_values_of_flags_that_the_command_line_leaves_open(flag_values):
     flag_values(["pitts", "--recipe=few_photos", "--epochs=30", "--mining=random", "--root=a", "--output=b"])
-    pitts._apply_recipe()
+    apply_recipe(pitts.RECIPES["few_photos"])
     assert (flag_values.epochs, flag_values.mining) == (30, "random")  # given, though as the flags' defaults
     assert (flag_values.train_from, flag_values.optimizer, flag_values.dim) == ("conv5_3", "adam", 128)
     assert (flag_values.clusters, flag_values.select_by) == (64, 5)
-    settings = pitts._chosen_settings()
+    settings = chosen_flags("trainers.pitts")
     assert {name: settings[name] for name in pitts.RECIPES["few_photos"]} == {
         **pitts.RECIPES["few_photos"],
         "epochs": 30,

@@ -8,19 +8,27 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sare.datasets import ImageSet, PlaceDataset
+from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.layers import NetVLAD
 from keras_sare.losses import SARELoss
 from keras_sare.models import initialise_netvlad
-from keras_sare.training import Places, StoredInputs, Trainer, TrainingSettings, image_inputs
+from keras_sare.training import (
+    ImageInputs,
+    Places,
+    PlaceSettings,
+    RecallValidation,
+    SfMPhotos,
+    SfMSettings,
+    StoredInputs,
+    Trainer,
+)
 
 SIZE = (12, 16)
 
 
 @pytest.fixture
 def settings():
-    return TrainingSettings(
-        epochs=3, tuples_per_step=2, negatives=2, negative_pool=6, learning_rate=0.05, refresh_every=4
-    )
+    return PlaceSettings(epochs=3, tuples_per_step=2, negatives=2, negative_pool=6, learning_rate=0.05, refresh_every=4)
 
 
 def make_dataset(folder: Path, name: str, places: int, seed: int) -> PlaceDataset:
@@ -43,9 +51,9 @@ def make_dataset(folder: Path, name: str, places: int, seed: int) -> PlaceDatase
 
 @pytest.fixture
 def make_places(tmp_path, settings):
-    def make(name: str, places: int, seed: int, settings: TrainingSettings = settings) -> Places:
+    def make(name: str, places: int, seed: int, settings: PlaceSettings = settings) -> Places:
         dataset = make_dataset(tmp_path / "photos", name, places, seed)
-        return Places(dataset, image_inputs(dataset, SIZE), settings, tmp_path / "spill")
+        return Places(dataset, ImageInputs(dataset.paths, SIZE), settings, tmp_path / "spill")
 
     return make
 
@@ -70,6 +78,44 @@ def make_model():
     return make
 
 
+def make_sfm_dataset(folder: Path, name: str, models: int, seed: int) -> SfMDataset:
+    """Four photos of each of some patterns, each darker; each sees a point that the one before sees, and two others."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for model in range(models):
+        pattern = rng.integers(0, 255, (3, 4, 3)).repeat(4, 0).repeat(4, 1)
+        for view in range(4):
+            noise = rng.integers(-60, 60, pattern.shape)
+            path = folder / f"{name}_{model}_{view}.png"
+            Image.fromarray(np.clip(pattern * (1 - 0.2 * view) + noise, 0, 255).astype("uint8")).save(path)
+            paths.append(str(path))
+    images = np.arange(4 * models)
+    # From model to model the points' ids have a gap, so that the last photo of one shares none with the next model's.
+    points = (2 * images + 10 * (images // 4))[:, None] + np.arange(3)
+    return SfMDataset(
+        name,
+        paths,
+        models=images // 4,
+        clusters=images // 4,
+        centres=np.stack([images % 4, 0 * images, 0 * images], axis=1).astype(float),
+        point_starts=3 * np.arange(len(images) + 1),
+        points=points.ravel(),
+        scales=np.ones(points.size, np.float32),
+    )
+
+
+@pytest.fixture
+def make_sfm_photos(tmp_path):
+    def make(name: str, models: int, seed: int, **changed) -> SfMPhotos:
+        chosen = {"epochs": 2, "tuples_per_step": 2, "negatives": 2, "learning_rate": 0.05, "mine_times": 2}
+        settings = SfMSettings(**{"positive": "m2", **chosen, **changed})
+        dataset = make_sfm_dataset(tmp_path / "photos", name, models, seed)
+        return SfMPhotos(dataset, ImageInputs(dataset.paths, SIZE), settings, tmp_path / "spill")
+
+    return make
+
+
 def small_trainer(
     folder: Path,
     strategy: tf.distribute.Strategy | None = None,
@@ -78,7 +124,7 @@ def small_trainer(
     **changed,
 ) -> Trainer:
     """A run on arrays, which starts fast: six steps of two tuples an epoch, two steps a window."""
-    settings = TrainingSettings(3, 2, 2, 6, learning_rate=0.05, refresh_every=4, select_by=1)
+    settings = PlaceSettings(3, 2, 2, learning_rate=0.05, negative_pool=6, refresh_every=4, select_by=1)
     settings = dataclasses.replace(settings, **changed)
 
     def places(name: str, count: int, seed: int) -> Places:
@@ -96,7 +142,8 @@ def small_trainer(
         inputs = keras.Input((6,))
         x = keras.layers.Dropout(dropout, name="drop")(keras.layers.Dense(8, name="hidden")(inputs))
         model = keras.Model(inputs, keras.layers.UnitNormalization()(keras.layers.Dense(5, name="last")(x)))
-    return Trainer(model, loss or SARELoss(), places("train", 12, 0), places("val", 8, 1), settings, folder, strategy)
+    validation = RecallValidation(places("val", 8, 1))
+    return Trainer(model, loss or SARELoss(), places("train", 12, 0), validation, folder, strategy)
 
 
 @pytest.fixture

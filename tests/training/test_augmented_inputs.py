@@ -80,3 +80,8 @@ def test_an_image_that_cannot_be_read_is_named(make_inputs, images):
     Path(images.paths[2]).write_bytes(b"not a picture")
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"{images.paths[2]}: not a JPEG, PNG or GIF image"):
         read(make_inputs())
+
+
+def test_a_longer_side_instead_of_a_size_is_refused():
+    with pytest.raises(ValueError, match=r"`size` must be \(height, width\).*not augmented. Received: size=362"):
+        AugmentedInputs(np.array(["a.jpg"]), 362, Augmentation(flip=True), 0)

@@ -7,6 +7,8 @@ from keras_sare.training.gradient_cache import gradients_at_once, gradients_in_c
 
 IMAGES = np.random.default_rng(0).standard_normal((7, 6, 6, 3)).astype("float32")
 SLOTS = np.array([[0, 1, 2, 3], [4, 1, 5, 6]])
+SIZES = np.array([[6, 5], [6, 5], [6, 5], [4, 6], [4, 6], [6, 6], [6, 5]], "int32")
+PADDED = {"values": IMAGES, "sizes": SIZES}
 
 
 def make_model(middle=None):
@@ -14,6 +16,13 @@ def make_model(middle=None):
     x = keras.layers.Conv2D(4, 3, activation="relu")(inputs)
     x = middle(x) if middle else x
     return keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(x)))
+
+
+def make_model_of_any_size(middle=None):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(inputs)
+    x = middle(x) if middle else x
+    return keras.Model(inputs, keras.layers.Dense(5)(keras.layers.GlobalMaxPooling2D()(x)))
 
 
 def loss_and_gradient(descriptors, slots):
@@ -29,12 +38,12 @@ def in_chunks(model, chunk, images=IMAGES, **options):
     compute = tf.function(
         lambda x: gradients_in_chunks(model, x, tf.constant(SLOTS), loss_and_gradient, chunk, **options)
     )
-    return compute(tf.constant(images))
+    return compute(tf.nest.map_structure(tf.constant, images))
 
 
 def at_once(model, images=IMAGES, **options):
     compute = tf.function(lambda x: gradients_at_once(model, x, tf.constant(SLOTS), loss_and_gradient, **options))
-    return compute(tf.constant(images))
+    return compute(tf.nest.map_structure(tf.constant, images))
 
 
 def assert_equal(ours, theirs, tolerance=2e-6):
@@ -56,6 +65,16 @@ def test_gradient_in_chunks_is_that_at_once(chunk):
     assert_equal(in_chunks(model, chunk), at_once(model))
 
 
+@pytest.mark.parametrize("chunk", [0, 1, 2, 100], ids=lambda chunk: f"chunks of {chunk}" if chunk else "at once")
+def test_gradient_of_images_of_unlike_sizes_is_that_of_one_after_the_other_without_padding(chunk):
+    model = make_model_of_any_size()
+    with tf.GradientTape() as tape:
+        each = [model(image[None, :height, :width]) for image, (height, width) in zip(IMAGES, SIZES, strict=True)]
+        loss, _ = loss_and_gradient(tf.concat(each, 0), SLOTS)
+    computed = in_chunks(model, chunk, PADDED) if chunk else at_once(model, PADDED)
+    assert_equal(computed, (loss, tape.gradient(loss, model.trainable_variables)))
+
+
 @pytest.mark.parametrize("compute", [at_once, lambda *a, **o: in_chunks(*a, 3, **o)], ids=["at once", "in chunks"])
 def test_compiled_gradient_is_the_same(compute):
     model = make_model()
@@ -73,6 +92,15 @@ def test_second_pass_draws_the_random_numbers_of_the_first():
     assert_equal(chunked, at_once(model))
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(state), end)
     assert (end != start).any()
+
+
+def test_second_pass_over_unlike_sizes_draws_the_random_numbers_of_the_first():
+    model = make_model_of_any_size(keras.layers.Dropout(0.5, seed=1))
+    state = [v for v in model.variables if "seed" in v.path][0]
+    start = keras.ops.convert_to_numpy(state)
+    chunked = in_chunks(model, 7, PADDED)
+    state.assign(start)
+    assert_equal(chunked, at_once(model, PADDED))
 
 
 def test_moving_averages_move_once():
@@ -130,3 +158,13 @@ def test_mapped_function_never_sees_more_than_a_chunk():
         IMAGES
     )
     np.testing.assert_array_equal(sizes, [3, 3, 3, 3, 3, 3, 1])
+
+
+def test_mapped_function_sees_one_size_at_a_time_and_gives_any_structure():
+    def numbers_and_sizes(rows):
+        shape = tf.shape(rows)
+        return tf.fill([shape[0]], shape[0]), {"size": tf.repeat(shape[None, 1:3], shape[0], axis=0)}
+
+    numbers, rest = tf.function(lambda x: map_chunks(numbers_and_sizes, x, 2))(PADDED)
+    np.testing.assert_array_equal(numbers, [2, 2, 1, 2, 2, 1, 1])
+    np.testing.assert_array_equal(rest["size"], SIZES)

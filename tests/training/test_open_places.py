@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from keras_sare.losses import SARELoss
 from keras_sare.models import split
-from keras_sare.training import ImageInputs, StoredInputs, Trainer, TrunkStore, open_places
+from keras_sare.training import ImageInputs, RecallValidation, StoredInputs, Trainer, TrunkStore, open_places
 from keras_sare.training.describer import Describer
 
-module = importlib.import_module("keras_sare.training.open_places")
+module = importlib.import_module("keras_sare.training.open_inputs")
 IMAGE_BYTES = 10 * 14 * 8 * 2
 """Of what `make_model`'s first convolution makes of 12 x 16 pixels, in float16."""
 FILE = 4 * IMAGE_BYTES + 128
@@ -142,7 +142,7 @@ def test_disk_that_is_too_small_is_told_before_anything_is_computed(open_with, c
 
 
 def test_estimate_and_what_is_used_again_are_logged_before(open_with, caplog):
-    caplog.set_level(logging.INFO, "keras_sare.training.open_places")
+    caplog.set_level(logging.INFO, "keras_sare.training.open_inputs")
     open_with(5 * FILE)
     assert "for 52 images" in caplog.text
     assert "There already: 0.00 GB, 0 images. To be computed: 0.00 GB, 20 images" in caplog.text
@@ -213,7 +213,8 @@ def losses(open_with, settings, tmp_path):
         settings_ = dataclasses.replace(settings, epochs=2, refresh_every=6, learning_rate=1e-3, **changed)
         places = {name: dataclasses.replace(one, settings=settings_) for name, one in places.items()}
         folder = tmp_path / f"{dtype}-{limit}-{strategy.num_replicas_in_sync}"
-        state = Trainer(head, SARELoss(), places["train"], places["val"], settings_, folder, strategy, trunk).fit()
+        validation = RecallValidation(places["val"])
+        state = Trainer(head, SARELoss(), places["train"], validation, folder, strategy, trunk).fit()
         return [row["loss"] for row in state.history[1:]]
 
     return losses

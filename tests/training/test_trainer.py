@@ -12,10 +12,9 @@ from keras_sare.datasets import Augmentation, ImageSet
 from keras_sare.evaluation import RecallReport
 from keras_sare.losses import SARELoss
 from keras_sare.models import set_precision, split
-from keras_sare.training import StoredInputs, Trainer
+from keras_sare.training import RecallValidation, StoredInputs, Trainer
 from keras_sare.training.augmented_inputs import AugmentedInputs
 from keras_sare.training.time_split import PARTS
-from keras_sare.training.trainer import _fingerprint
 
 
 class Killed(BaseException):
@@ -28,9 +27,9 @@ def make_trainer(make_places, make_model, settings, tmp_path):
 
     def make(initialise=True, **changed):
         one = dataclasses.replace(settings, **changed)
-        places = make_places("train", 12, 0, one), make_places("val", 8, 1, one)
+        train, validation = make_places("train", 12, 0, one), RecallValidation(make_places("val", 8, 1, one))
         strategy = tf.distribute.get_strategy()
-        return Trainer(make_model(strategy, initialise), SARELoss(), *places, one, tmp_path / "run", strategy)
+        return Trainer(make_model(strategy, initialise), SARELoss(), train, validation, tmp_path / "run", strategy)
 
     return make
 
@@ -83,7 +82,7 @@ def read_events(folder):
 
 
 def test_training_lowers_the_loss_and_leaves_figures_and_the_best_weights(make_small_trainer, tmp_path):
-    trainer = make_small_trainer(epochs=6, halve_every=4, refresh_every=6)
+    trainer = make_small_trainer(epochs=6, decay_every=4, refresh_every=6)
     state = trainer.fit()
     rows = list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(7))
@@ -160,20 +159,20 @@ def test_run_with_fewer_epochs_than_it_has_ends_with_the_best_of_those_that_are_
 def test_run_is_not_resumed_on_other_images(make_small_trainer, role):
     trainer = make_small_trainer(epochs=1)
     trainer.fit()
-    places = {"train": trainer.miner.train, "validation": trainer.validation}
+    places = {"train": trainer.miner.train, "validation": trainer.validation.images}
     dataset = places[role].dataset
     fewer = ImageSet(dataset.queries.paths[1:], dataset.queries.positions[1:])
     places[role] = dataclasses.replace(places[role], dataset=dataclasses.replace(dataset, queries=fewer))
-    settings, folder, strategy = trainer.settings, trainer.log.folder, trainer.workers.strategy
-    other = Trainer(trainer.model, SARELoss(), *places.values(), settings, folder, strategy)
+    folder, strategy, validation = trainer.log.folder, trainer.workers.strategy, RecallValidation(places["validation"])
+    other = Trainer(trainer.model, SARELoss(), places["train"], validation, folder, strategy)
     with pytest.raises(ValueError, match=f"was written on other datasets.* Received: {role}: [^;]* now$"):
         other.fit()
 
 
 def test_image_in_the_place_of_another_is_another_dataset(make_small_trainer):
-    places = make_small_trainer().validation
-    known = _fingerprint(places)
-    assert known == _fingerprint(make_small_trainer("other").validation)
+    places = make_small_trainer().validation.images
+    known = places.fingerprint
+    assert known == make_small_trainer("other").validation.images.fingerprint
     assert known.startswith("8 database images and 8 queries, checksum ")
     database = places.dataset.database
     order = [1, 0, *range(2, 8)]
@@ -182,7 +181,7 @@ def test_image_in_the_place_of_another_is_another_dataset(make_small_trainer):
         ImageSet(database.paths, database.positions[order]),
     ):
         dataset = dataclasses.replace(places.dataset, database=changed)
-        assert _fingerprint(dataclasses.replace(places, dataset=dataset)) != known
+        assert dataclasses.replace(places, dataset=dataset).fingerprint != known
 
 
 def test_epoch_that_is_kept_is_the_chiefs_choice(make_small_trainer):
@@ -247,7 +246,8 @@ def fed(make_places, settings, tmp_path):
         if way == "augmented":
             paths = np.concatenate([places[0].dataset.database.paths, places[0].dataset.queries.paths])
             places[0] = dataclasses.replace(places[0], augmented=AugmentedInputs(paths, (12, 16), Augmentation(), 0))
-        trainer = Trainer(head, SARELoss(), *places, short, tmp_path / way, tf.distribute.get_strategy(), trunk)
+        train, validation = places[0], RecallValidation(places[1])
+        trainer = Trainer(head, SARELoss(), train, validation, tmp_path / way, tf.distribute.get_strategy(), trunk)
         trainer.fit()
         return trainer
 
@@ -266,17 +266,17 @@ def test_frozen_part_gives_the_same_run_stored_or_computed_in_every_step(fed):
 
 def test_augmented_images_need_the_layers_whose_output_is_stored(make_small_trainer, tmp_path):
     trainer = make_small_trainer()
-    places = dataclasses.replace(trainer.validation, augmented=trainer.validation.inputs)
+    places = dataclasses.replace(trainer.miner.train, augmented=trainer.miner.train.inputs)
     with pytest.raises(ValueError, match="`frozen` must be given where `train` is stored and augmented"):
-        Trainer(trainer.model, SARELoss(), places, places, trainer.settings, tmp_path, tf.distribute.get_strategy())
+        Trainer(trainer.model, SARELoss(), places, trainer.validation, tmp_path, tf.distribute.get_strategy())
 
 
 def test_model_that_computes_in_float16_is_trained_through_a_scaled_loss(make_small_trainer):
     plain = make_small_trainer()
     assert isinstance(plain.tuple_trainer.optimizer, keras.optimizers.SGD)
     set_precision(plain.model, "mixed_float16")
-    places = plain.validation
-    scaled = Trainer(plain.model, SARELoss(), places, places, plain.settings, plain.log.folder, plain.workers.strategy)
+    train, validation, folder = plain.miner.train, plain.validation, plain.log.folder
+    scaled = Trainer(plain.model, SARELoss(), train, validation, folder, plain.workers.strategy)
     assert isinstance(scaled.tuple_trainer.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
@@ -377,7 +377,7 @@ def test_tuples_must_divide_over_the_replicas(make_small_trainer, mirrored):
 
 
 def test_fewer_queries_than_a_step_needs_are_refused(make_small_trainer):
-    with pytest.raises(ValueError, match="must not exceed the training queries with a positive, 12"):
+    with pytest.raises(ValueError, match="must not exceed the training queries of an epoch, 12 with a positive"):
         make_small_trainer(tuples_per_step=16, refresh_every=100)
 
 

@@ -12,24 +12,44 @@ HISTORY = [
 ]
 
 
-def test_picture_shows_recall_loss_and_times(tmp_path, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.update(figure=figure))
-    with pytest.raises(FileNotFoundError):  # nothing was saved
-        draw_training(tmp_path / "training.png", HISTORY, best_epoch=2)
-    recall, loss, seconds = drawn["figure"].axes
+@pytest.fixture
+def draw(tmp_path, monkeypatch):
+    """Draws, and gives the picture's three parts."""
+
+    def draw(history, best_epoch):
+        drawn = {}
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.update(figure=figure))
+        with pytest.raises(FileNotFoundError):  # nothing was saved
+            draw_training(tmp_path / "training.png", history, best_epoch)
+        return drawn["figure"].axes
+
+    return draw
+
+
+def test_picture_shows_recall_loss_and_times(draw):
+    recall, loss, seconds = draw(HISTORY, best_epoch=2)
     assert [line.get_label() for line in recall.lines] == [
         "recall@1: 40.0 %,\nkept 60.0 %",
         "recall@5: 80.0 %,\nkept 80.0 %",
         "kept: epoch 2",
     ]
     assert list(recall.lines[0].get_ydata()) == pytest.approx([40, 50, 60])
+    assert recall.get_ylabel() == "queries found"
     assert list(loss.lines[0].get_xdata()) == [1, 2]
     assert [text.get_text() for text in seconds.get_legend().get_texts()] == [
         *(f"{part} 15 %" for part in PARTS),
         "other 8 %",
     ]
     assert max(bar.get_y() + bar.get_height() for bar in seconds.patches) == pytest.approx(13)
+
+
+def test_picture_of_a_retrieval_run_shows_average_precision(draw):
+    measured = {"mAP": 0.5, "mP@1": 0.9, "mP@5": 0.8, "mP@10": 0.7}
+    history = [{k: v for k, v in row.items() if "recall" not in k} | measured for row in HISTORY]
+    axes = draw(history, best_epoch=None)[0]
+    assert [line.get_label() for line in axes.lines] == ["mAP: 50.0 %", "mP@1: 90.0 %", "mP@5: 80.0 %", "mP@10: 70.0 %"]
+    assert len({line.get_color() for line in axes.lines}) == 4
+    assert axes.get_ylabel() == "precision"
 
 
 @pytest.mark.parametrize("epochs", [1, 3])

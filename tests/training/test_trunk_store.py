@@ -9,6 +9,8 @@ from PIL import Image
 from keras_sare.layers import ImagePreprocessing
 from keras_sare.models import split
 from keras_sare.training import ImageInputs, TrunkStore
+from keras_sare.training.cropped_inputs import CroppedImageInputs
+from keras_sare.training.frozen_trunk import FrozenTrunk
 
 ROW_BYTES = 10 * 14 * 8 * 2
 """Of what `make_model`'s first convolution makes of 12 x 16 pixels, in float16."""
@@ -27,7 +29,8 @@ def trunk(make_model):
 @pytest.fixture
 def make_store(tmp_path, trunk, images):
     def make(dtype="float16", images=images, trunk=trunk, rows=3, batch_size=2, strategy=None):
-        return TrunkStore(tmp_path / "store", trunk, images, batch_size, dtype, rows * ROW_BYTES, strategy)
+        frozen = FrozenTrunk(trunk, dtype, strategy)
+        return TrunkStore(tmp_path / "store", frozen, images, batch_size, rows * ROW_BYTES)
 
     return make
 
@@ -39,8 +42,12 @@ def maps(trunk, images):
 
 
 def fill(store):
-    store.fill(np.flatnonzero(~store.files.scan()), "store")
+    fill_files(store, np.flatnonzero(~store.files.scan()))
     return store
+
+
+def fill_files(store, files):
+    return list(store.fill(files))
 
 
 def key(store):
@@ -75,17 +82,21 @@ def test_files_hold_the_same_whatever_their_size(make_store, maps, rows):
     np.testing.assert_array_equal(store[np.arange(10)], maps.astype("float16"))
 
 
+def test_filling_tells_how_many_images_were_computed(make_store):
+    assert fill_files(make_store(batch_size=4), np.array([0, 1, 3])) == [4, 3]
+
+
 def test_replicas_share_what_is_stored(make_store, make_model, maps):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     trunk = split(make_model(strategy, initialise=False), "conv2")[0]
     store = make_store("float32", trunk=trunk, strategy=strategy, batch_size=3)
-    assert store._shared is not store._forward
+    assert store.trunk.shared is not store.trunk.forward
     np.testing.assert_allclose(fill(store)[np.arange(10)], maps, rtol=1e-6, atol=1e-7)
 
 
 def test_missing_rows_are_computed_when_asked_for_and_equal_the_stored_ones(make_store):
     store, ids = make_store(), np.array([9, 0, 4, 5, 0, 8])
-    store.fill(np.array([1]), "store")
+    fill_files(store, np.array([1]))
     computed = store[ids]
     np.testing.assert_array_equal(computed, fill(store)[ids])
 
@@ -190,6 +201,8 @@ def test_key_changes_with_size_dtype_and_layout(make_store, images):
     stores = [
         make_store(),
         make_store(images=ImageInputs(images.paths, (16, 12))),
+        make_store(images=CroppedImageInputs(images.paths, np.full((10, 2), 20), (12, 16), 20)),
+        make_store(images=CroppedImageInputs(images.paths, np.full((10, 2), 20), (12, 16), 24)),
         make_store("bfloat16"),
         make_store("float32"),
         make_store(rows=4),

@@ -10,7 +10,7 @@ def miner(make_small_trainer):
 
 
 def test_windows_hold_every_query_once_in_an_order_of_the_epochs_own(miner):
-    first, again, second = miner.windows(1, 4), miner.windows(1, 4), miner.windows(2, 4)
+    first, again, second = miner.windows(1), miner.windows(1), miner.windows(2)
     assert [len(window) for window in first] == [4, 4, 4]
     np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
     for windows in (first, second):
@@ -18,16 +18,16 @@ def test_windows_hold_every_query_once_in_an_order_of_the_epochs_own(miner):
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
 
 
-def test_windows_of_broken_steps_are_rounded_down_to_whole_ones(miner):
-    assert [len(window) for window in miner.windows(1, 5)] == [4, 4, 4]
-    assert [len(window) for window in miner.windows(1, 11)] == [10, 2]
-    assert [len(window) for window in miner.windows(1, 1)] == [2] * 6
-    assert sorted(np.concatenate(miner.windows(1, 11))) == list(range(12))
+def test_windows_of_broken_steps_are_rounded_down_to_whole_ones(make_small_trainer):
+    assert [len(window) for window in make_small_trainer(refresh_every=5).miner.windows(1)] == [4, 4, 4]
+    windows = make_small_trainer(refresh_every=11).miner.windows(1)
+    assert [len(window) for window in windows] == [10, 2]
+    assert sorted(np.concatenate(windows)) == list(range(12))
 
 
 def test_queries_at_the_end_of_the_epoch_that_fill_no_step_are_left_out(make_small_trainer):
     miner = make_small_trainer(tuples_per_step=5, refresh_every=9).miner
-    windows = miner.windows(1, 9)
+    windows = miner.windows(1)
     assert [len(window) for window in windows] == [5, 5]
     assert len(np.unique(windows)) == 10
 
@@ -55,11 +55,11 @@ def test_tuples_whose_hardest_negative_is_within_the_margin_are_counted(miner):
 
 def test_database_images_are_queries_too_where_that_is_asked_for(make_small_trainer):
     # Places are 40 m apart: within 44 m an image has both neighbours on the line, and never itself.
-    radii = {"positive_radius": 44.0, "negative_radius": 44.0}
-    miner = make_small_trainer(database_queries=True, **radii).miner
-    assert len(miner.queries) == len(miner.remembered) == 24
-    windows = miner.windows(1, 24)
-    window = miner.mine(windows[0], 1, TimeSplit())
+    changed = {"positive_radius": 44.0, "negative_radius": 44.0, "refresh_every": 24}
+    miner = make_small_trainer(database_queries=True, **changed).miner
+    assert len(miner.remembered) == 24
+    [queries] = miner.windows(1)
+    window = miner.mine(queries, 1, TimeSplit())
     assert sorted(window.tuples[:, 0]) == list(range(24))  # ids: database, then queries
     for query, positive, *negatives in window.tuples:
         place = query % 12
@@ -67,4 +67,5 @@ def test_database_images_are_queries_too_where_that_is_asked_for(make_small_trai
         assert abs(positive - place) <= 1
         assert all(abs(negative - place) > 1 for negative in negatives)
     assert set(window.tuples[:, 1:].ravel()) <= set(range(12))
-    assert sorted(make_small_trainer(**radii).miner.queries) == list(range(12))
+    [queries] = make_small_trainer(**changed).miner.windows(1)
+    assert sorted(queries) == list(range(12))

@@ -18,9 +18,9 @@ import tensorflow as tf
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.losses import SARELoss
 from keras_sare.mining import HardNegativeMiner
-from keras_sare.training import Places, StoredInputs, Trainer, TrainingSettings, choose_strategy
+from keras_sare.training import Places, PlaceSettings, RecallValidation, StoredInputs, Trainer, choose_strategy
 
-SETTINGS = TrainingSettings(
+SETTINGS = PlaceSettings(
     epochs=2,
     tuples_per_step=4,
     negatives=3,
@@ -74,7 +74,7 @@ def train(folder: Path, strategy: tf.distribute.Strategy, kill_at: int = STEPS +
     """Trains; returns weights, losses, and how much this worker had to do."""
     model = make_model(strategy)
     train_places, validation = make_places(folder, "train", 20, 0), make_places(folder, "val", 25, 1)
-    trainer = Trainer(model, SARELoss(), train_places, validation, SETTINGS, folder / "run", strategy)
+    trainer = Trainer(model, SARELoss(), train_places, RecallValidation(validation), folder / "run", strategy)
     step, steps = trainer.tuple_trainer.step, itertools.count()
     mine, mined = HardNegativeMiner.mine, []
 

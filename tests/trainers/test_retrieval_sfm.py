@@ -1,0 +1,261 @@
+import contextlib
+import csv
+import importlib
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from keras_sare.datasets import SfMDataset
+from keras_sare.layers import MAC
+from keras_sare.training import RunFolder
+from trainers import retrieval_stages
+from trainers.recipes import RETRIEVAL_RECIPES
+from trainers.stages import apply_recipe, chosen_flags
+
+ROWS = ["off the shelf", "off the shelf + PCAw", "off the shelf + Lw"]
+ROWS += ["fine-tuned", "fine-tuned + PCAw", "fine-tuned + Lw"]
+ROWS += [f"fine-tuned + Lw + {step}" for step in ("alpha-QE", "AML", "AML + QE")]
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the program handles it."""
+
+
+def small_model(*_, **__):
+    images = keras.Input((None, None, 3), name="images")
+    x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(images)
+    x = keras.layers.Conv2D(8, 4, strides=4, activation="relu", name="conv1")(x)
+    x = keras.layers.Conv2D(24, 3, activation="relu", name="conv2")(x)
+    return keras.Model(images, MAC(name="mac")(x), name="small")
+
+
+@pytest.fixture(scope="module")
+def program(alone):
+    """The module, its flags the only ones."""
+    level = logging.getLogger("keras_sare").level
+    with alone():
+        yield importlib.import_module("trainers.retrieval_sfm")
+    logging.getLogger("keras_sare").setLevel(level)
+    del sys.modules["trainers.retrieval_sfm"]
+
+
+def arguments(photos, output, *more):
+    given = [f"--dataset={photos / 'sfm.npz'}", f"--output={output}", "--longer_side=64", "--negatives=2"]
+    return [*given, "--val_share=0.25", "--epochs=2", "--learning_rate=0.01", "--select=last", *more]
+
+
+@pytest.fixture(scope="module")
+def start(program, retrieval_photos):
+    """Runs the program on a small model."""
+
+    def start(output, *more):
+        given = arguments(retrieval_photos, output, "--train_from=conv2", *more)
+        with pytest.MonkeyPatch.context() as patch, flagsaver.flagsaver():
+            patch.setattr(program.models, "build", small_model)
+            patch.setattr("keras_sare.training.logs.draw_training", lambda *_: None)
+            program.FLAGS(["retrieval_sfm", *given])
+            program.main([])
+
+    return start
+
+
+@pytest.fixture
+def train(start, tmp_path):
+    return lambda name, *more: start(tmp_path / name, *more)
+
+
+@pytest.fixture(scope="module")
+def tested(retrieval_photos):
+    toy = retrieval_photos / "toy"
+    return f"--ground_truth={toy / 'gnd_toy.json'}", f"--pca_images={retrieval_photos / 'more'}"
+
+
+@pytest.fixture(scope="module")
+def unbroken(start, tested, tmp_path_factory):
+    """A finished run, and what it printed."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        start(folder, *tested)
+    return folder, printed.getvalue()
+
+
+def kill(*_, **__):
+    raise Killed
+
+
+def test_run_trains_whitens_and_ends_with_the_table(unbroken):
+    run, printed = RunFolder(unbroken[0]), unbroken[1]
+    before, trained, whitened = map(keras.saving.load_model, (run.off_the_shelf, run.unwhitened, run.model))
+    changed = [not np.array_equal(a, b) for a, b in zip(before.get_weights(), trained.get_weights(), strict=True)]
+    assert changed == [False, False, True, True]  # conv1 is frozen
+    # 6 buildings of 4 photos in chains: 18 directions, half of them.
+    assert (trained.output.shape, whitened.output.shape) == ((None, 24), (None, 9))
+    assert [row["epoch"] for row in csv.DictReader((run.path / "log.csv").read_text().splitlines())] == ["0", "1", "2"]
+    table = run.path / "toy"
+    assert (table / "retrieval.md").read_text() in printed
+    stored = json.loads((table / "retrieval.json").read_text())
+    assert list(stored["reports"]) == ROWS
+    assert stored["notes"][-1] == ("fine-tuned + Lw has 9 dimensions, not 24: 36 pairs of 24 photos tell of no more.")
+    assert {"boxes.png", "retrieval.png"} <= {path.name for path in table.iterdir()}
+    assert not (table / "descriptors").exists()
+    images = np.random.default_rng(0).integers(0, 255, (2, 48, 64, 3)).astype("float32")
+    assert np.linalg.norm(whitened.predict(images, verbose=0), axis=1) == pytest.approx([1, 1])
+
+
+def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
+    train, tested, unbroken, tmp_path, program, monkeypatch, caplog
+):
+    monkeypatch.setattr("keras_sare.evaluation.retrieval_comparison.draw_reranking", lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "pairs_of", kill)  # trained, not whitened
+        with pytest.raises(Killed):
+            train("killed", *tested)
+    assert not (tmp_path / "killed" / "model.keras").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_sare.evaluation.retrieval_comparison.write_retrieval", kill)
+        with pytest.raises(Killed):
+            train("killed", *tested, "--resume")
+    assert list((tmp_path / "killed" / "toy" / "descriptors").iterdir())
+    assert "Resuming after epoch 2" in caplog.text
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("describe_landmarks", "describe_images", "write_activation_maps"):
+            patch.setattr(f"keras_sare.evaluation.retrieval_comparison.{name}", kill)
+        train("killed", *tested, "--resume")
+    for name in ("unwhitened.keras", "model.keras"):
+        models = [keras.saving.load_model(run / name) for run in (unbroken[0], tmp_path / "killed")]
+        for a, b in zip(*(model.get_weights() for model in models), strict=True):
+            np.testing.assert_array_equal(a, b)
+    tables = [(run / "toy" / "retrieval.json").read_text() for run in (unbroken[0], tmp_path / "killed")]
+    assert tables[0] == tables[1]
+    assert not (tmp_path / "killed" / "toy" / "descriptors").exists()
+
+
+def test_other_program_makes_the_table_of_a_finished_run(unbroken, retrieval_photos, tmp_path, tested):
+    command = [sys.executable, "-m", "trainers.retrieval_table", f"--run={unbroken[0]}", *tested]
+    command += [f"--distractors={retrieval_photos / 'more'}", f"--output={tmp_path}"]
+    command += ["--longer_side=64", "--diffusion_k=5", "--rerank=4"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert (tmp_path / "retrieval.md").read_text() in done.stdout
+    stored = json.loads((tmp_path / "retrieval.json").read_text())
+    assert [name for name in stored["reports"] if "diffusion" not in name] == ROWS
+    assert stored["bases"]["fine-tuned + Lw + diffusion"] == "fine-tuned + Lw"
+    assert stored["reports"]["fine-tuned"]["easy"]["database"] == 24
+
+
+def test_run_that_has_not_finished_has_no_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no off_the_shelf.keras: it has not finished.*--resume"):
+        retrieval_stages.load_models(RunFolder(tmp_path))
+
+
+def test_recipe_gives_the_values_of_flags_that_the_command_line_leaves_open(program):
+    with flagsaver.flagsaver():
+        program.FLAGS(["retrieval_sfm", "--recipe=few_photos", "--epochs=30", "--dataset=a", "--output=b"])
+        apply_recipe(RETRIEVAL_RECIPES["few_photos"])
+        chosen = chosen_flags("trainers.retrieval_sfm")
+    assert {name: chosen[name] for name in RETRIEVAL_RECIPES["few_photos"]} == {
+        **RETRIEVAL_RECIPES["few_photos"],
+        "epochs": 30,
+    }
+    assert not {"output", "resume", "store"} & chosen.keys()
+
+
+def test_photos_that_are_tested_are_left_out_or_warned_of_before_training(
+    train, program, monkeypatch, retrieval_photos, tmp_path
+):
+    buildings = SfMDataset.load(retrieval_photos / "sfm.npz")
+    names = [path.rpartition("/")[2] for path in buildings.paths.tolist()]
+    truth = {"imlist": names[:3], "qimlist": names[3:4], "gnd": [{"ok": [0], "junk": []}]}
+    (tmp_path / "gnd_own.json").write_text(json.dumps(truth))
+    own = f"--ground_truth={tmp_path / 'gnd_own.json'}", f"--test_images={retrieval_photos}"
+    (tmp_path / "own.txt").write_text("\n".join(names[:4]) + "\n")
+    monkeypatch.setattr(program, "_make_off_the_shelf", kill)
+
+    with pytest.warns(UserWarning, match="4 of the 4 images evaluated on"), pytest.raises(Killed):
+        train("run", *own)
+    with pytest.raises(Killed):  # Warnings are errors in these tests.
+        train("run", *own, f"--leave_out={tmp_path / 'own.txt'}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ("--dataset=nowhere.npz", ValueError, "`path` must be a file that `SfMDataset.save` wrote"),
+        ("--ground_truth=nowhere.json", FileNotFoundError, "`path` must be a file or folder with a ground truth"),
+        ("--val_share=0", ValueError, "`share` must be between 0 and 1"),
+        ("--val_share=0.9", ValueError, "`negatives` must not exceed the other clusters"),
+        ("--train_from=conv9", ValueError, "conv9"),
+        ("--positive=pairs", ValueError, "`dataset` must have `pairs` for positives by 'pairs'"),
+    ],
+)
+def test_wrong_flags_are_refused(train, wrong, error, message):
+    with pytest.raises(error, match=message):
+        train("run", wrong)
+
+
+def test_folder_of_another_run_is_refused(train, program, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").touch()
+    with pytest.raises(FileExistsError, match="`output` must be a new or empty folder"):
+        train("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "_fit", kill)
+        with pytest.raises(Killed):
+            train("other")
+    with pytest.raises(ValueError, match="A run is resumed with the settings.*tau: 0.7 before, 0.8 now"):
+        train("other", "--resume", "--tau=0.8")
+
+
+def test_test_set_may_be_named_when_the_run_is_resumed(train, program, tested, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "_fit", kill)
+        with pytest.raises(Killed):
+            train("run")
+        with pytest.raises(Killed):
+            train("run", "--resume", *tested)
+    assert not {"ground_truth", "test_images", "pca_images"} & RunFolder(tmp_path / "run").settings.keys()
+
+
+def test_interruption_tells_how_to_go_on(program, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "train", interrupted)
+    with pytest.raises(SystemExit, match="The same command with --resume goes on"):
+        program.main([])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["vgg16_mac", "vgg16_gem", "vgg16_rmac"])
+def test_killed_process_is_resumed_with_each_head(preset, retrieval_photos, weights, tmp_path, tested):
+    command = [sys.executable, "-m", "trainers.retrieval_sfm", *arguments(retrieval_photos, tmp_path / "run", *tested)]
+    command += [f"--model={preset}", f"--weights={weights}", "--preprocessing=torch", "--recipe=few_photos"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    with open(tmp_path / "log", "a") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        deadline = time.monotonic() + 300
+        while not (tmp_path / "run" / "checkpoints" / "epoch-0001").exists():
+            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        again = subprocess.run([*command, "--resume"], stdout=log, stderr=log, env=environment, check=False)
+    assert again.returncode == 0, (tmp_path / "log").read_text()[-3000:]
+    assert "Resuming after epoch" in (tmp_path / "log").read_text()
+    stored = json.loads((tmp_path / "run" / "toy" / "retrieval.json").read_text())
+    assert list(stored["reports"]) == ROWS

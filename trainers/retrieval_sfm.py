@@ -1,0 +1,192 @@
+"""Trains a retrieval model on 3D models of photos, as "CNN Image Retrieval Learns from BoW" does: no labels are needed.
+
+    python -m trainers.sfm --images=PHOTOS --output=runs/sfm
+    python -m trainers.retrieval_sfm --dataset=runs/sfm/sfm.npz --output=runs/mac
+
+The defaults are the paper's: MAC, all of VGG16 trained with the contrastive loss, positives m3 and negatives N2, photos
+with a longer side of 362. Published on Oxford5k: mAP 0.797 with learned whitening. A killed run goes on with --resume.
+With --ground_truth the run ends with the table of `trainers.retrieval_table`.
+"""
+
+import logging
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import keras
+from absl import app, flags
+
+from keras_sare import models
+from keras_sare.datasets import LandmarkDataset, SfMDataset, read_landmarks
+from keras_sare.evaluation import ComparisonSettings, describe_images
+from keras_sare.losses import ContrastiveLoss, SARELoss, TripletLoss
+from keras_sare.training import (
+    MeanAveragePrecisionValidation,
+    RunFolder,
+    SfMPhotos,
+    SfMSettings,
+    Trainer,
+    Workers,
+    choose_strategy,
+    open_inputs,
+)
+from keras_sare.utils.progress import show_information
+from trainers.recipes import RETRIEVAL_RECIPES
+from trainers.retrieval_stages import check_landmarks, load_models, open_photos, pairs_of, write_table
+from trainers.stages import Run, apply_recipe, chosen_flags
+
+logger = logging.getLogger("keras_sare.retrieval_sfm")
+
+FLAGS, DEFAULTS = flags.FLAGS, SfMSettings()
+LOSSES = {
+    "contrastive": lambda: ContrastiveLoss(FLAGS.tau),
+    "triplet": TripletLoss,
+    "sare_independent": SARELoss,
+    "sare_joint": lambda: SARELoss(mode="joint"),
+}
+flags.DEFINE_enum("recipe", "retrieval_sfm", sorted(RETRIEVAL_RECIPES), "Values of the flags that are not given.")
+flags.DEFINE_string("dataset", None, "sfm.npz of trainers.sfm, or a published retrieval-SfM .pkl.", required=True)
+flags.DEFINE_string("images", None, "Folder of the images, for a published .pkl.")
+flags.DEFINE_string("leave_out", None, "Text file of image names: 3D models with any of them are not trained on.")
+flags.DEFINE_float("val_share", 0.2, "Share of the photos for validation, whole clusters; a .pkl has its own.")
+flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
+flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
+flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the weights want, where not known.")
+flags.DEFINE_enum("model", "vgg16_mac", sorted(models.PRESETS), "Preset to build: vgg16_mac, vgg16_gem, vgg16_rmac.")
+flags.DEFINE_string("train_from", "conv1_1", "First layer that is trained.")
+flags.DEFINE_integer("longer_side", 362, "Of the photos in training, in pixels, at most.", lower_bound=32)
+flags.DEFINE_enum("loss", "contrastive", sorted(LOSSES), "Loss over tuples.")
+flags.DEFINE_float("tau", 0.7, "Margin of the contrastive loss; 0.75 was published for GeM.")
+flags.DEFINE_enum("positive", DEFAULTS.positive, ["m1", "m2", "m3", "pairs"], "How positives are chosen.")
+flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
+flags.DEFINE_enum("negatives_from", DEFAULTS.negatives_from, ["N1", "N2"], "N2: at most one of a cluster.")
+flags.DEFINE_integer("negative_pool", DEFAULTS.negative_pool, "Random images of an epoch that may be negatives.")
+flags.DEFINE_integer("queries_per_epoch", 2000, "Random queries of an epoch, at most.", lower_bound=1)
+flags.DEFINE_integer("mine_times", DEFAULTS.mine_times, "How often an epoch mines its tuples.", lower_bound=1)
+flags.DEFINE_integer("tuples_per_step", DEFAULTS.tuples_per_step, "Tuples in a batch.", lower_bound=1)
+flags.DEFINE_integer("gradient_chunk", 0, "Images back-propagated at a time; 0: all of one size.", lower_bound=0)
+flags.DEFINE_enum("precision", "float32", models.PRECISIONS, "Of the computation in training; results are float32.")
+flags.DEFINE_integer("extraction_batch", DEFAULTS.extraction_batch, "Images described at a time.", lower_bound=1)
+flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs.", lower_bound=1)
+flags.DEFINE_enum("select", DEFAULTS.select, ["best", "last"], "Epoch that is kept: best by validation mAP, or last.")
+flags.DEFINE_integer("patience", DEFAULTS.patience, "Epochs without better validation mAP.", lower_bound=1)
+flags.DEFINE_enum("optimizer", DEFAULTS.optimizer, ["sgd", "adam"], "SGD with momentum, or AdamW.")
+flags.DEFINE_float("learning_rate", DEFAULTS.learning_rate, "At the start.")
+flags.DEFINE_float("weight_decay", DEFAULTS.weight_decay, "Of SGD or of AdamW.", lower_bound=0)
+flags.DEFINE_enum("schedule", DEFAULTS.schedule, ["step", "cosine"], "Divided by 5 every 10 epochs, or to nearly 0.")
+flags.DEFINE_string("store", None, "Folder for the frozen layers' output, shared by runs; by default inside --output.")
+flags.DEFINE_float("store_gb", 100.0, "Disk for this run's frozen layers' output, others' not counted; 0: none.")
+flags.DEFINE_enum("store_dtype", "float16", ["float16", "bfloat16", "float32"], "Of the frozen layers' stored output.")
+flags.DEFINE_integer("checkpoint_every", DEFAULTS.checkpoint_every, "Steps between checkpoints.", lower_bound=1)
+flags.DEFINE_integer("keep_checkpoints", DEFAULTS.keep_checkpoints, "Last checkpoints kept.", lower_bound=1)
+flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at which the run stops.")
+flags.DEFINE_integer("whitening_side", 1024, "Longer side of the photos to learn whitening from.", lower_bound=32)
+flags.DEFINE_integer("dim", 512, "Dimension after learned whitening, at most.", lower_bound=1)
+flags.DEFINE_string("ground_truth", None, "Test set: gnd_*.json or .pkl, or a folder of *_query.txt files.")
+flags.DEFINE_string("test_images", None, "Folder of the test set's images.")
+flags.DEFINE_string("pca_images", None, "Folder of images of other places, for PCA whitening in the table.")
+flags.DEFINE_integer("logical_cpus", 0, "Train on so many logical CPU devices, to try MirroredStrategy without GPUs.")
+flags.DEFINE_integer("seed", 0, "Of everything random.")
+flags.DEFINE_bool("resume", False, "Continue the run in --output.")
+
+NOT_OF_TRAINING = ("ground_truth", "test_images", "pca_images")
+"""Flags that a resumed run may have otherwise: the table is made when the model is finished."""
+
+
+def main(_: list[str]) -> None:
+    """Runs the recipe, and tells how to go on where it is interrupted."""
+    show_information()
+    try:
+        train()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command with --resume goes on after the last checkpoint.")
+
+
+def train() -> None:
+    """Dataset, model, training, whitening, table."""
+    apply_recipe(RETRIEVAL_RECIPES[FLAGS.recipe])
+    run, splits, landmarks = _open_run()
+    if not run.folder.off_the_shelf.is_file():
+        _make_off_the_shelf(run)
+    # A new run reads its model back as a resumed one does: what is random in layers, as in dropout, is not in the file.
+    keras.utils.set_random_seed(run.settings.seed)
+    model = run.load(run.folder.off_the_shelf)
+    _begin(run, model)
+    _fit(run, model, splits)
+    run.write_once(lambda: _whiten(run, model, splits["train"]))
+    if landmarks and run.workers.is_chief:
+        table, compared = run.folder.path / landmarks.name, load_models(run.folder)
+        print(write_table(compared, splits["train"], landmarks, FLAGS.pca_images, ComparisonSettings(), table))
+        logger.info("Model: %s; tables and pictures: %s", run.folder.model, table)
+
+
+def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], LandmarkDataset | None]:
+    """Checks the flags, the folder and the datasets; writes nothing."""
+    chosen = {name: value for name, value in chosen_flags(__name__).items() if name not in NOT_OF_TRAINING}
+    settings = SfMSettings(**{f.name: chosen[f.name] for f in fields(SfMSettings) if f.name in chosen})
+    # The test set is read early, so that a wrong path does not show after hours.
+    landmarks = read_landmarks(FLAGS.ground_truth, FLAGS.test_images) if FLAGS.ground_truth else None
+    keras.utils.set_random_seed(settings.seed)
+    strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
+    folder.check(chosen, FLAGS.resume)
+    splits = open_photos(chosen)
+    if landmarks:
+        landmarks = check_landmarks(landmarks, splits["train"], FLAGS.max_corrupt_share)
+    return Run(chosen, settings, strategy, Workers(strategy), folder), splits, landmarks
+
+
+def _make_off_the_shelf(run: Run[SfMSettings]) -> None:
+    """Builds the model and saves it."""
+    with run.strategy.scope():
+        model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing)
+    _begin(run, model)
+    run.write_once(lambda: run.folder.save_model(model, run.folder.off_the_shelf))
+
+
+def _begin(run: Run[SfMSettings], model: keras.Model) -> None:
+    """Freezes what is not trained, and makes the run's folder where the model fits the flags."""
+    models.freeze_before(model, FLAGS.train_from)
+    run.write_once(lambda: run.folder.write_settings(run.chosen))
+
+
+def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset]) -> None:
+    """Trains, and writes the model without whitening."""
+    trunk, head = models.split(model, FLAGS.train_from)
+    store, limit = Path(FLAGS.store or run.folder.path / "trunk"), FLAGS.store_gb * 1e9
+    options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy}
+    paths = {name: data.paths for name, data in splits.items()}
+    inputs, stored = open_inputs(paths, trunk, FLAGS.longer_side, run.settings, store, limit, **options)
+    photos = {
+        name: SfMPhotos(data, inputs[name], run.settings, store / "spill", stored) for name, data in splits.items()
+    }
+    models.set_precision(head if stored else model, FLAGS.precision)
+    validation = MeanAveragePrecisionValidation(photos["val"])
+    Trainer(head, LOSSES[FLAGS.loss](), photos["train"], validation, run.folder.path, run.strategy, trunk).fit()
+    models.set_precision(model, "float32")
+    run.write_once(lambda: run.folder.save_model(model, run.folder.unwhitened))
+
+
+def _whiten(run: Run[SfMSettings], model: keras.Model, photos: SfMDataset) -> None:
+    """Writes the finished model, with the whitening learned from pairs of training photos."""
+    pairs = pairs_of(photos)
+    descriptors = describe_images(
+        model,
+        pairs.paths,
+        "photos to whiten by",
+        longer_side=FLAGS.whitening_side,
+        batch_size=FLAGS.extraction_batch,
+        folder=run.folder.path / "spill",
+    )
+    wanted = min(FLAGS.dim, descriptors.shape[1])
+    fitted = pairs.whitening(descriptors, wanted)
+    dim = fitted.projection.shape[1]
+    if dim < wanted:
+        few = len(pairs.queries), len(pairs.paths)
+        logger.warning("Whitening: %d dimensions, not %d: %d pairs of %d photos tell of no more", dim, wanted, *few)
+    whitened = models.with_whitening(model, fitted.projection, fitted.bias, dim, fitted.mean)
+    run.folder.save_model(whitened, run.folder.model)
+
+
+if __name__ == "__main__":
+    app.run(main)

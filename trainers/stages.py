@@ -1,0 +1,67 @@
+"""What the training programs share: their flags as settings, and stages that one worker of several writes."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import keras
+import tensorflow as tf
+from absl import flags
+
+from keras_sare.training import RunFolder, TrainingSettings, Workers
+
+UNCHOSEN = ("output", "resume", "store")
+"""Flags that say where and how a run goes on, not what it computes."""
+
+
+Settings = TypeVar("Settings", bound=TrainingSettings)
+
+
+@dataclass(frozen=True)
+class Run(Generic[Settings]):
+    """What all stages of a training program share.
+
+    Attributes:
+        chosen: flags that say what the run computes, by name.
+        settings: of the training.
+        strategy: of the run.
+        workers: of the strategy.
+        folder: of the run.
+    """
+
+    chosen: dict[str, Any]
+    settings: Settings
+    strategy: tf.distribute.Strategy
+    workers: Workers
+    folder: RunFolder
+
+    def load(self, path: Path) -> keras.Model:
+        """Loads a model under the strategy's scope."""
+        with self.strategy.scope():
+            return keras.saving.load_model(path)
+
+    def write_once(self, write: Callable[[], None]) -> None:
+        """Lets one worker write, when all have come this far, and the others wait for it."""
+        self.workers.barrier()
+        if self.workers.is_chief:
+            write()
+        self.workers.barrier()
+
+
+def chosen_flags(module: str) -> dict[str, Any]:
+    """Every flag that a program defines but those that say where and whether to resume, by name.
+
+    Args:
+        module: `__name__` of the program.
+    """
+    defined = flags.FLAGS.flags_by_module_dict()
+    own = defined[module if module in defined else sys.argv[0]]
+    return {flag.name: flag.value for flag in own if flag.name not in UNCHOSEN}
+
+
+def apply_recipe(recipe: Mapping[str, Any]) -> None:
+    """Gives the flags that the command line does not name a recipe's values."""
+    for name, value in recipe.items():
+        flags.FLAGS.set_default(name, value)  # which leaves a flag alone that was given
