@@ -31,7 +31,7 @@ def foreign_weights(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("foreign_weights")
 def test_python_of_the_readme_runs(paths):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {"paths": paths}
     for block in blocks:
         exec(block, names)
