@@ -3,9 +3,11 @@
     python -m trainers.sfm --images=FOLDER --output=runs/sfm
 
 Needs pycolmap: pip install "keras-sare[sfm]". 130 photos of 750x1000 take 3 minutes on two processor cores. A killed
-run goes on with the same command; so does one with photos added. Written to --output: `sfm.npz` (the dataset),
-`models.md` and `models.json` (the models in figures), `models.png` (some photos of each), `above.png` (the largest seen
-from above), `unregistered.txt` (photos of no model), and COLMAP's database and models.
+run goes on with the same command, and so does one with photos added: features and matches are kept, a mapping starts
+over. Written to --output: `sfm.npz` (the dataset), `models.md` and `models.json` (the models in figures), `models.png`
+(some photos of each), `above.png` (the largest seen from above), `unregistered.txt` (photos of no model),
+`left_out.txt` (photos only of models that are left out because they overlap a larger one), and COLMAP's database and
+models.
 """
 
 import json
@@ -59,13 +61,16 @@ def reconstruct_photos(
     made = reconstruct(images, output, settings, max_corrupt_share)
     dataset = read_colmap(made.folder, images, made.database)
     dataset.save(output / "sfm.npz")
+    names = _names(dataset, images)
     rows, summary = _table_rows(made, dataset), _summary(made, dataset)
     if shown is not None:
-        summary |= asdict(label_agreement(dataset, _names(dataset, images), shown))
+        summary |= asdict(label_agreement(dataset, names, shown))
     table = _format(rows, summary)
     _write(output / "models.json", json.dumps({"summary": summary, "models": rows}, indent=2))
     _write(output / "models.md", table)
-    _write(output / "unregistered.txt", "\n".join(made.unregistered))
+    _write_names(output / "unregistered.txt", made.unregistered)
+    held = {*made.unregistered, *names.tolist()}
+    _write_names(output / "left_out.txt", [name for name in made.images if name not in held])
     _draw(output, made, dataset)
     return table
 
@@ -79,7 +84,7 @@ def main(_: list[str]) -> None:
     try:
         print(reconstruct_photos(Path(chosen.images), Path(chosen.output), settings, labels, chosen.max_corrupt_share))
     except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command goes on: what is computed is kept.")
+        sys.exit("Interrupted. The same command goes on: features and matches are kept, a mapping starts over.")
     logger.info("Dataset, table and pictures: %s", chosen.output)
 
 
@@ -135,6 +140,11 @@ def _draw(output: Path, made: Reconstruction, dataset: SfMDataset) -> None:
 
 def _read(folder: Path, numbers: Sequence[int]) -> list[Any]:
     return [read_model(folder / str(number), number) for number in numbers]
+
+
+def _write_names(path: Path, names: Iterable[str]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names), "utf-8")
 
 
 def _write(path: Path, text: str) -> None:

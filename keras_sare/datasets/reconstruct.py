@@ -6,19 +6,19 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_sare.datasets.images import find_corrupt
+from keras_sare.datasets.landmark_images import ImageFolder
 from keras_sare.datasets.reconstruct_background import run_pycolmap
 from keras_sare.datasets.reconstruct_database import ColmapDatabase
-from keras_sare.utils.files import atomic_path, remove_partials
+from keras_sare.utils.files import atomic_path, lock, remove_partials
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _SUMMARY = "summary.json"
 
 
@@ -86,30 +86,33 @@ def reconstruct(
 
     Called again with the same folder it goes on where it was stopped: features and matches of a photo and a pair are
     computed once. With photos added it computes theirs and maps all photos again, and so it does where only settings of
-    the mapping are others. With nothing new it returns what is there.
+    the mapping are others. Where settings choose other pairs to be matched, the pairs are chosen anew: those matched
+    before are only verified again. With nothing new it returns what is there.
 
     Args:
-        images: folder of JPEG and PNG files, which may lie in folders of it.
-        folder: where `database.db`, `state.json` and the models `models/0`, `models/1`, ... are kept.
+        images: folder of JPEG and PNG files, which may lie in folders of it. Hidden files and what lies below `folder`
+            are left aside.
+        folder: where `database.db`, `state.json` and the models `models/0`, `models/1`, ... are kept. It is this
+            process's own until that ends.
         settings: None: the defaults.
         max_corrupt_share: share of the photos, in [0, 1], that may be unreadable.
 
     Raises:
         ImportError: pycolmap is not installed.
+        RuntimeError: another process runs in `folder`.
         ValueError: there are no photos, too many cannot be read, one has changed since its features were computed, the
-            folder's features or matches were computed with other settings, or no model was found.
+            folder's features were computed with other settings, `folder` is `images`, or no model was found.
     """
     settings = settings or ReconstructionSettings()
-    names = _find_images(Path(images))
     folder = Path(folder)
+    names = _find_images(Path(images), folder)
+    lock(folder / "run.lock")
     remove_partials(folder)
-    state = _State(folder / "state.json", Path(images), settings, names)
     database = ColmapDatabase(folder / "database.db", images)
+    state = _State(folder / "state.json", Path(images), settings, names, database.described())
     corrupt = _describe(database, Path(images), names, settings, max_corrupt_share)
     names = [name for name in names if name not in corrupt]
-    if state.values.get("matched") != (digest := _digest(names)):
-        _match(database, len(names), settings)
-        state.write(matched=digest)
+    _match(database, state, names, settings)
     summary = _map_or_reuse(database.path, Path(images), folder / "models", names, settings)
     registered = set(summary["registered"])
     unregistered = [name for name in names if name not in registered]
@@ -119,12 +122,15 @@ def reconstruct(
 class _State:
     """What a folder's features and matches were computed from."""
 
-    def __init__(self, path: Path, images: Path, settings: ReconstructionSettings, names: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, images: Path, settings: ReconstructionSettings, names: Sequence[str], described: Set[str]
+    ) -> None:
         self._path = path
         self.values: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         fixed = {key: asdict(settings)[key] for key in ("max_image_size", "max_features", "seed")}
         sizes = {name: (images / name).stat().st_size for name in names}
-        self._check(fixed, sizes)
+        self._check(fixed, sizes, described)
+        # Before there are features, so that a file changed after a kill amid them is noticed.
         self.write(settings=fixed, sizes=self.values.get("sizes", {}) | sizes)
 
     def write(self, **changes: Any) -> None:
@@ -132,7 +138,7 @@ class _State:
         with atomic_path(self._path) as temporary:
             temporary.write_text(json.dumps(self.values), "utf-8")
 
-    def _check(self, fixed: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+    def _check(self, fixed: Mapping[str, int], sizes: Mapping[str, int], described: Set[str]) -> None:
         folder = self._path.parent
         if (before := self.values.get("settings", fixed)) != fixed:
             changed = {key: before[key] for key in fixed if before[key] != fixed[key]}
@@ -141,7 +147,10 @@ class _State:
                 f"Received: folder={folder}, settings={ {key: fixed[key] for key in changed} }"
             )
         known = self.values.get("sizes", {})
-        if changed_files := [name for name, size in sizes.items() if known.get(name, size) != size]:
+        # A file without features may be another now: a broken one was replaced.
+        if changed_files := [
+            name for name in sizes if name in described and known.get(name, sizes[name]) != sizes[name]
+        ]:
             raise ValueError(
                 f"`images` must be the files that the features in `folder` were computed of; {len(changed_files)} have "
                 f"another size now: give a new folder. Received: folder={folder}, first file {changed_files[0]}"
@@ -152,10 +161,15 @@ class _State:
             logger.info("%d photos are there no more: they are left out of the mapping", gone)
 
 
-def _find_images(images: Path) -> list[str]:
-    found = (path for path in images.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not (names := sorted(path.relative_to(images).as_posix() for path in found)):
-        raise ValueError(f"`images` must be a folder of {', '.join(_SUFFIXES)} files. Received: images={images}")
+def _find_images(images: Path, folder: Path) -> list[str]:
+    names = ImageFolder(images).files
+    if not folder.resolve().is_relative_to(images.resolve()):
+        return names
+    below = folder.resolve().relative_to(images.resolve())
+    if not below.parts:
+        raise ValueError(f"`folder` must be another folder than `images`. Received: folder={folder}, images={images}")
+    if not (names := [name for name in names if not name.startswith(f"{below.as_posix()}/")]):
+        raise ValueError(f"`images` must hold photos outside `folder`. Received: images={images}, folder={folder}")
     return names
 
 
@@ -188,12 +202,22 @@ def _check_share(corrupt: Mapping[str, str], count: int, max_share: float) -> No
         )
 
 
-def _match(database: ColmapDatabase, count: int, settings: ReconstructionSettings) -> None:
-    if count <= settings.exhaustive_images:
+def _match(database: ColmapDatabase, state: _State, names: Sequence[str], settings: ReconstructionSettings) -> None:
+    """Matches what is not matched yet."""
+    neighbours = None if len(names) <= settings.exhaustive_images else settings.neighbours
+    if "neighbours" not in state.values or state.values["neighbours"] != neighbours:
+        # In this order, so that after a kill in between photos are matched in any case.
+        state.write(matched=None)
+        database.forget_verified_pairs()
+        state.write(neighbours=neighbours)
+    if state.values.get("matched") == (digest := _digest(names)):
+        return
+    if neighbours is None:
         database.match_exhaustively(settings.seed)
     else:
-        logger.info("%d photos: each is matched with the %d most similar ones", count, settings.neighbours)
-        database.match_similar(settings.neighbours, settings.seed)
+        logger.info("%d photos: each is matched with the %d most similar ones", len(names), neighbours)
+        database.match_similar(neighbours, settings.seed)
+    state.write(matched=digest)
 
 
 def _map_or_reuse(

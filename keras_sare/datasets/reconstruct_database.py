@@ -102,6 +102,11 @@ class ColmapDatabase:
 
         run_pycolmap(call, self._pairs, "Matching", "pair")
 
+    def forget_verified_pairs(self) -> None:
+        """Forgets which pairs of images agree. Their matches stay: where such a pair is chosen again it is verified."""
+        with quiet_pycolmap() as pycolmap, pycolmap.Database.open(self.path) as database:
+            database.clear_two_view_geometries()
+
     def _learn_vocabulary(self, pycolmap: Any, vocabulary: Path, seed: int) -> None:
         """Takes some features of some images, so that memory does not grow with the collection."""
         random = np.random.default_rng(seed)

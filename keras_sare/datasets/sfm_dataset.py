@@ -77,30 +77,8 @@ class SfMDataset:
             ValueError: the dataset has no points.
         """
         if self.points is None or self.point_starts is None:
-            raise ValueError(f"`points` must be known to count them. Received: {self.name!r} without points")
+            raise ValueError(f"`points` must be known to be asked for. Received: {self.name!r} without points")
         return self.points[self.point_starts[image] : self.point_starts[image + 1]]
-
-    def shared_points(self, image: int, others: np.ndarray) -> np.ndarray:
-        """How many points each of some images observes together with one image.
-
-        Args:
-            image: its number.
-            others: int64 [n] numbers of images.
-
-        Returns:
-            int64 [n].
-
-        Raises:
-            ValueError: the dataset has no points.
-        """
-        own = self.points_of(image)
-        if self.points is None or self.point_starts is None or not len(own):
-            return np.zeros(len(others), np.int64)
-        rows, ends = _spans(self.point_starts, np.asarray(others, np.int64))
-        candidates = self.points[rows]
-        # Both are ascending: a search in the few thousand own points is faster than sorting all of the others'.
-        found = own[np.minimum(np.searchsorted(own, candidates), len(own) - 1)] == candidates
-        return np.diff(np.concatenate([[0], np.cumsum(found)])[ends])
 
     def subset(self, keep: np.ndarray, name: str | None = None) -> "SfMDataset":
         """Keeps some images, and the pairs of which both are kept.

@@ -23,13 +23,14 @@ def read_colmap(
 
     Models that share photos are parts of one: of those the one with most photos is kept, as in Radenovic et al., "CNN
     image retrieval learns from BoW", section 3.2, and the others are left out, which is logged. Models without a common
-    photo may still show the same building; with `database` those that COLMAP found matches between form one cluster
-    (`linked_models`), so that none is taken for a negative of the other.
+    photo may still show the same building: those that share photos with one left out form one cluster, and with
+    `database` so do those that COLMAP found matches between (`linked_models`), so that none is taken for a negative of
+    the other.
 
     Args:
         models: a model's folder, which holds `images.bin` or `images.txt`, or a folder of such folders.
         images: the folder that the models' image names start from. It is not looked into.
-        database: COLMAP's database of the models; None: each model is a cluster of its own.
+        database: COLMAP's database of the models; None: matches between models are not known.
         name: of the dataset; by default that of the folder `images`, or of the one above it where it is named "images".
 
     Returns:
@@ -39,7 +40,8 @@ def read_colmap(
         ImportError: pycolmap is not installed.
         ValueError: there is no model with photos, or one or the database cannot be read.
     """
-    kept = _without_overlap([model for model in read_models(models) if len(model)])
+    found = [model for model in read_models(models) if len(model)]
+    kept = _without_overlap(found)
     if not kept:
         raise ValueError(f"`models` must hold a model with registered images. Received: models={os.fspath(models)}")
     names = np.concatenate([model.names for model in kept])
@@ -52,12 +54,19 @@ def read_colmap(
         name or (folder.absolute().parent if folder.name == "images" else folder.absolute()).name,
         np.strings.add(os.path.join(folder, ""), names),
         numbers,
-        numbers if database is None else linked_models(database, names, numbers),
+        linked_models(database, names, numbers, shared=_sharing_photos(found)),
         np.concatenate([model.centres for model in kept]),
         np.concatenate([[0], np.cumsum(observed)]),
         np.concatenate([model.points + offset for model, offset in zip(kept, offsets, strict=False)]),
         np.concatenate([model.scales for model in kept]),
     )
+
+
+def _sharing_photos(models: list[ColmapModel]) -> np.ndarray:
+    """int64 [L, 2] numbers of models that have a photo in common; of several, each with the first."""
+    first: dict[str, int] = {}
+    pairs = {(first.setdefault(name, model.number), model.number) for model in models for name in model.names.tolist()}
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
 def _without_overlap(models: list[ColmapModel]) -> list[ColmapModel]:

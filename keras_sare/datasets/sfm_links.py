@@ -1,4 +1,4 @@
-"""3D models that show the same although they share no photo, found by the matches between their photos."""
+"""3D models that show the same although they share no photo, found by matches and by models between them."""
 
 import logging
 import os
@@ -27,7 +27,11 @@ _LARGEST = 2147483647
 
 
 def linked_models(
-    database: str | os.PathLike[str], names: np.ndarray, models: np.ndarray, min_matches: int = LINKING_MATCHES
+    database: str | os.PathLike[str] | None,
+    names: np.ndarray,
+    models: np.ndarray,
+    min_matches: int = LINKING_MATCHES,
+    shared: np.ndarray | None = None,
 ) -> np.ndarray:
     """Joins models between whose photos COLMAP verified matches.
 
@@ -35,10 +39,12 @@ def linked_models(
     a general geometry, not just of a plane or a turn on the spot; and so are models that are joined to a common one.
 
     Args:
-        database: COLMAP's database, a file.
+        database: COLMAP's database, a file. None: only `shared` joins.
         names: StringDType [N] names of the photos in the database.
         models: int64 [N] model of each photo.
         min_matches: fewer do not join.
+        shared: int64 [L, 2] pairs of models that are joined in any case, because they have photos in common. They may
+            be others than those of `models`, which then join these by way of them.
 
     Returns:
         int64 [N] cluster of each photo: the smallest number of its models.
@@ -48,19 +54,33 @@ def linked_models(
     """
     if min_matches < 1:
         raise ValueError(f"`min_matches` must be at least 1. Received: min_matches={min_matches}")
-    model_of, pairs = _read(Path(database), names, models, min_matches)
+    links = np.empty((0, 2), np.int64) if shared is None else shared
+    if database is not None:
+        links = np.concatenate([links, _matching(Path(database), names, models, min_matches)])
     numbers = np.unique(models)
-    # Models by their rank in `numbers`; -1 for photos of no model, which have no say.
-    ends = model_of[np.minimum(pairs, len(model_of) - 1)]
-    ends = np.searchsorted(numbers, ends[(ends >= 0).all(axis=1)])
-    links = csr_array((np.ones(len(ends), np.int8), tuple(ends.T)), shape=(len(numbers), len(numbers)))
-    _, component = connected_components(links, directed=False)
-    smallest = np.full(len(numbers), np.iinfo(np.int64).max)
-    np.minimum.at(smallest, component, numbers)
-    clusters = smallest[component]
+    clusters = _joined(numbers, links)
     for cluster in np.unique(clusters[clusters != numbers]).tolist():
         logger.info("Models %s show the same: one cluster", ", ".join(map(str, numbers[clusters == cluster].tolist())))
     return clusters[np.searchsorted(numbers, models)]
+
+
+def _joined(numbers: np.ndarray, links: np.ndarray) -> np.ndarray:
+    """For each of `numbers` the smallest one of them that links, by way of any others, lead to."""
+    nodes, ends = np.unique(np.concatenate([numbers, links.ravel()]), return_inverse=True)
+    own, ends = ends[: len(numbers)], ends[len(numbers) :].reshape(-1, 2)
+    graph = csr_array((np.ones(len(ends), np.int8), tuple(ends.T)), shape=(len(nodes), len(nodes)))
+    component = connected_components(graph, directed=False)[1][own]
+    smallest = np.full(len(nodes), np.iinfo(np.int64).max)
+    np.minimum.at(smallest, component, numbers)
+    return smallest[component]
+
+
+def _matching(database: Path, names: np.ndarray, models: np.ndarray, min_matches: int) -> np.ndarray:
+    """int64 [L, 2] models that matches join."""
+    model_of, pairs = _read(database, names, models, min_matches)
+    ends = model_of[np.minimum(pairs, len(model_of) - 1)]
+    # -1 is of photos of no model, which have no say.
+    return ends[(ends >= 0).all(axis=1)]
 
 
 def _read(database: Path, names: np.ndarray, models: np.ndarray, min_matches: int) -> tuple[np.ndarray, np.ndarray]:

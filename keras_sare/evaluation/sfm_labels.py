@@ -14,6 +14,8 @@ from keras_sare.datasets.sfm_dataset import SfMDataset
 _LABEL_COLUMNS = ("label", "building")
 # Of a photo's points: from so many in common on, two photos are a positive pair of the paper's rule m3.
 _OVERLAP = 0.2
+# Pairs of models that are compared at a time.
+_BLOCK = 1 << 20
 
 Labels = Mapping[str, Mapping[str, float]]
 
@@ -108,15 +110,21 @@ def label_agreement(dataset: SfMDataset, names: np.ndarray, labels: Labels) -> L
 
 
 def _purity(groups: np.ndarray, main: np.ndarray) -> float:
-    return sum(int(np.bincount(main[groups == group]).max()) for group in np.unique(groups)) / len(main)
+    pairs, counts = np.unique(np.stack([groups, main], axis=1), axis=0, return_counts=True)
+    starts = np.unique(pairs[:, 0], return_index=True)[1]
+    return int(np.maximum.reduceat(counts, starts).sum()) / len(main)
 
 
 def _positive_agreement(dataset: SfMDataset, shown: list[set[str]]) -> float:
+    """Counts what `keras_sare.mining.PositiveRule` by default allows as m3, less its limit of the scale.
+
+    A fifth is its `min_overlap`; this package may not import that one.
+    """
     if dataset.points is None:
         return float("nan")
     agree = count = 0
-    for model in np.unique(dataset.models):
-        rows = np.flatnonzero(dataset.models == model)
+    order = np.argsort(dataset.models, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(dataset.models[order])) + 1):
         observed = [dataset.points_of(row) for row in rows.tolist()]
         counts = np.array([len(points) for points in observed])
         distinct, points = np.unique(np.concatenate(observed), return_inverse=True)
@@ -133,21 +141,27 @@ def _positive_agreement(dataset: SfMDataset, shown: list[set[str]]) -> float:
 def _models_apart(dataset: SfMDataset, main: np.ndarray) -> tuple[int, int]:
     """Pairs of models of different clusters, and those of them that have a main label in common."""
     models, first, index = np.unique(dataset.models, return_index=True, return_inverse=True)
-    shows = np.zeros((len(models), main.max() + 1), np.int64)
-    shows[index, main] = 1
     clusters = dataset.clusters[first]
-    apart = np.triu(clusters[:, None] != clusters[None], 1)
-    return int(apart.sum()), int((apart & (shows @ shows.T > 0)).sum())
+    shows = csr_array((np.ones(len(main), np.int32), (index, main)), shape=(len(models), main.max() + 1))
+    false, step = 0, max(1, _BLOCK // len(models))
+    for start in range(0, len(models), step):
+        alike = (shows[start : start + step] @ shows.T).tocoo()
+        false += int((clusters[start + alike.row] != clusters[alike.col]).sum())
+    # Each pair was met in both orders.
+    return _pairs_within(np.array([len(models)])) - _pairs_within(_group_sizes(clusters)), false // 2
 
 
 def _photos_apart(clusters: np.ndarray, main: np.ndarray) -> tuple[int, int]:
     """Pairs of photos of different clusters, and those of them that have their main label in common."""
-    _, cluster = np.unique(clusters, return_inverse=True)
-    table = np.zeros((cluster.max() + 1, main.max() + 1), np.int64)
-    np.add.at(table, (cluster, main), 1)
-    return _pairs_apart(table.sum(axis=1)), sum(_pairs_apart(column) for column in table.T)
+    apart = _pairs_within(np.array([len(main)])) - _pairs_within(_group_sizes(clusters))
+    return apart, _pairs_within(_group_sizes(main)) - _pairs_within(_group_sizes(clusters, main))
 
 
-def _pairs_apart(sizes: np.ndarray) -> int:
-    """Pairs of elements of different groups."""
-    return int(sizes.sum() ** 2 - (sizes**2).sum()) // 2
+def _group_sizes(*keys: np.ndarray) -> np.ndarray:
+    """How many elements have each combination of keys."""
+    return np.unique(np.stack(keys, axis=1), axis=0, return_counts=True)[1]
+
+
+def _pairs_within(sizes: np.ndarray) -> int:
+    """Pairs of elements of the same group."""
+    return int((sizes * (sizes - 1)).sum()) // 2

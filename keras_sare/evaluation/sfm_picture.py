@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,25 +34,20 @@ def draw_models(
         rows: at most so many models, those with most photos.
         columns: at most so many photos of a model, evenly from all of them.
     """
-    models, counts = np.unique(dataset.models, return_counts=True)
-    chosen = models[np.lexsort((models, -counts))][:rows]
-    cluster_of = dict(zip(dataset.models.tolist(), dataset.clusters.tolist(), strict=True))
-    sizes = {int(model): int(count) for model, count in zip(models, counts, strict=True)}
-    largest = {cluster: max(sizes[m] for m in sizes if cluster_of[m] == cluster) for cluster in cluster_of.values()}
-    order = sorted(chosen.tolist(), key=lambda m: (-largest[cluster_of[m]], cluster_of[m], -sizes[m], m))
-    strips = [_strip(dataset, model, columns) for model in order]
+    drawn = _order(dataset, rows)
+    strips = [_strip(dataset, row.model, columns) for row in drawn]
     width = max(strip.width for strip in strips) + 3 * _GAP
     row_height = _HEIGHT + _CAPTION + _GAP
-    sheet = Image.new("RGB", (max(width, 640), row_height * len(order) + _GAP), "white")
+    sheet = Image.new("RGB", (max(width, 640), row_height * len(drawn) + _GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    joined = [c for c in dict.fromkeys(cluster_of[m] for m in order) if list(cluster_of.values()).count(c) > 1]
-    for row, (model, strip) in enumerate(zip(order, strips, strict=True)):
-        top, cluster = _GAP + row * row_height, cluster_of[model]
-        caption = f"model {model}: {sizes[model]} photos, {points.get(model, 0)} points; cluster {cluster}"
+    joined = list(dict.fromkeys(row.cluster for row in drawn if row.models > 1))
+    for number, (row, strip) in enumerate(zip(drawn, strips, strict=True)):
+        top = _GAP + number * row_height
+        caption = f"model {row.model}: {row.photos} photos, {points.get(row.model, 0)} points; cluster {row.cluster}"
         draw.text((2 * _GAP, top + 3), caption, fill="black", font=font)
         sheet.paste(strip, (2 * _GAP, top + _CAPTION))
-        if cluster in joined:
-            colour = _COLOURS[joined.index(cluster) % len(_COLOURS)]
+        if row.models > 1:
+            colour = _COLOURS[joined.index(row.cluster) % len(_COLOURS)]
             draw.rectangle((0, top, _GAP - 1, top + row_height), fill=colour)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
@@ -86,6 +81,27 @@ def draw_from_above(
         axes.set_axis_off()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
+
+
+class _Row(NamedTuple):
+    model: int
+    photos: int
+    cluster: int
+    models: int
+    """Of the cluster."""
+
+
+def _order(dataset: SfMDataset, rows: int) -> list[_Row]:
+    """The models with most photos, by cluster, that of the largest model first, and by size."""
+    models, first, photos = np.unique(dataset.models, return_index=True, return_counts=True)
+    clusters = dataset.clusters[first]
+    _, index, members = np.unique(clusters, return_inverse=True, return_counts=True)
+    largest = np.zeros(len(members), np.int64)
+    np.maximum.at(largest, index, photos)
+    order = np.lexsort((models, -photos, clusters, -largest[index]))
+    chosen = np.isin(order, np.lexsort((models, -photos))[:rows])
+    columns = np.stack([models, photos, clusters, members[index]], axis=1)
+    return [_Row(*row) for row in columns[order[chosen]].tolist()]
 
 
 def _strip(dataset: SfMDataset, model: int, columns: int) -> Image.Image:

@@ -1,18 +1,13 @@
 """The folder of a training run: what lies where, and whether it may be started or resumed."""
 
-import errno
-import fcntl
 import json
-import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_sare.utils.files import atomic_path, partials, remove_partials
-
-logger = logging.getLogger(__name__)
+from keras_sare.utils.files import atomic_path, lock, partials, remove_partials
 
 CHANGEABLE = frozenset(
     {
@@ -89,8 +84,7 @@ class RunFolder:
         Raises:
             RuntimeError: another process runs in the folder.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        _lock(self._lock)
+        lock(self._lock)
         remove_partials(self.path)
         with atomic_path(self._settings) as file:
             file.write_text(json.dumps(settings, indent=2) + "\n")
@@ -129,22 +123,6 @@ class RunFolder:
         """Whether there is more than what is left of a run that was killed before `run.json` was written."""
         left = {self._lock, *partials(self.path, self._settings.name)}
         return self.path.is_dir() and not left.issuperset(self.path.iterdir())
-
-
-def _lock(path: Path) -> None:
-    """Keeps other processes out until this one ends, killed or not."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        # Of the two kinds of locks this one is the process's: no child inherits it, and it may be taken again.
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise RuntimeError(
-                f"Another process runs in {str(path.parent)!r}, and two would spoil each other's files. Wait until it "
-                "ends, or name another folder."
-            ) from error
-        logger.warning("Cannot lock %s (%s): let no other process run in its folder", path, error.strerror)
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:

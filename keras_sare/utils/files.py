@@ -1,11 +1,15 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and that one process writes at a time."""
 
+import errno
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _PARTIAL = "partial"
 
@@ -51,6 +55,35 @@ def remove_partials(folder: str | os.PathLike[str]) -> None:
     """
     for path in partials(folder):
         _remove(path)
+
+
+def lock(path: str | os.PathLike[str]) -> None:
+    """Keeps other processes out of a folder until this one ends, killed or not.
+
+    The process itself may lock it again. A file system without locks is warned of.
+
+    Args:
+        path: file in the folder, such as `run.lock`; made where it does not exist, with the folder, and never deleted.
+
+    Raises:
+        RuntimeError: another process holds the lock.
+    """
+    import fcntl  # Windows has none, and all else here works there.
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # Of the two kinds of locks this one is the process's: no child inherits it, and it may be taken again.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise RuntimeError(
+                f"Another process runs in {str(path.parent)!r}, and two would spoil each other's files. Wait until it "
+                "ends, or name another folder."
+            ) from error
+        logger.warning("Cannot lock %s (%s): let no other process run in its folder", path, error.strerror)
 
 
 def free_bytes(path: str | os.PathLike[str]) -> int:

@@ -1,6 +1,11 @@
 """Two drawn scenes and a grey photo are really reconstructed, once; what is repeated is counted."""
 
 import runpy
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sare.datasets import reconstruct as module
 from keras_sare.datasets.reconstruct import ReconstructionSettings, reconstruct
 from keras_sare.datasets.reconstruct_database import ColmapDatabase
 from keras_sare.datasets.sfm_files import read_colmap
 
 SCENES = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "data" / "photo_scenes.py")))
+# The package has a function of that name.
+module = sys.modules[reconstruct.__module__]
 SETTINGS = ReconstructionSettings(max_features=400)
 
 
@@ -21,6 +27,15 @@ def draw(folder):
     SCENES.draw_scene(folder / "near", 0, np.linspace(0, 2.4, 4))
     SCENES.draw_scene(folder, 1, np.linspace(0, 1.6, 3))
     Image.new("L", (320, 240), 127).save(folder / "grey.png")
+
+
+def shared_points(dataset, image, other):
+    return len(np.intersect1d(dataset.points_of(image), dataset.points_of(other)))
+
+
+def verified_pairs(database):
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT pair_id, rows, config FROM two_view_geometries ORDER BY pair_id").fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +61,7 @@ def calls(monkeypatch):
 
     record(ColmapDatabase, "extract")
     record(ColmapDatabase, "match_exhaustively")
+    record(ColmapDatabase, "match_similar")
     record(module, "_map")
     return made
 
@@ -76,8 +92,8 @@ def test_cameras_are_found_where_they_stood(made):
         direction = along[-1] / np.linalg.norm(along[-1])
         np.testing.assert_allclose(along - np.outer(along @ direction, direction), 0, atol=0.02 * np.abs(along).max())
         assert (np.diff(along @ direction) > 0).all()
-    assert dataset.shared_points(0, np.array([1, 5]))[0] > 30
-    assert dataset.shared_points(0, np.array([1, 5]))[1] == 0
+    assert shared_points(dataset, 0, 1) > 30
+    assert shared_points(dataset, 0, 5) == 0
 
 
 def test_called_again_it_returns_what_is_there(made, calls):
@@ -162,6 +178,94 @@ def test_unreadable_photos_are_named_and_stop_the_run_only_beyond_a_share(tmp_pa
     assert result.images == ["1_0.png", "1_1.png", "1_2.png"]
 
 
+def test_an_unreadable_photo_may_be_replaced_by_a_whole_one(tmp_path):
+    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
+    whole = (tmp_path / "images" / "0_3.png").read_bytes()
+    (tmp_path / "images" / "0_3.png").write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match=r"1 of the 4 photos in `images` cannot be read"):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    (tmp_path / "images" / "0_3.png").write_bytes(whole)
+    result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    assert [row["images"] for row in result.models] == [4]
+    # From now on there are features of it.
+    (tmp_path / "images" / "0_3.png").write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match=r"`images` must be the files.*first file 0_3.png"):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+
+
+def test_a_photo_changed_after_a_kill_amid_the_features_is_noticed(tmp_path, monkeypatch):
+    SCENES.draw_scene(tmp_path / "images", 0, [0.0, 0.8])
+    original = ColmapDatabase.extract
+
+    def killed(self, names, *rest):
+        original(self, names[:1], *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ColmapDatabase, "extract", killed)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    Image.new("L", (320, 240)).save(tmp_path / "images" / "0_0.png")
+    with pytest.raises(ValueError, match=r"`images` must be the files.*first file 0_0.png"):
+        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+
+
+def test_with_other_settings_of_matching_photos_are_matched_as_now_asked(made, tmp_path, calls):
+    folder, exhaustive = made
+    similar = ReconstructionSettings(max_features=400, exhaustive_images=3, neighbours=2)
+    expected = reconstruct(folder / "images", tmp_path / "new", similar)
+    assert len(verified_pairs(expected.database)) < len(verified_pairs(exhaustive.database)) == 28
+    shutil.copytree(folder / "run", tmp_path / "run")
+    calls.clear()
+    result = reconstruct(folder / "images", tmp_path / "run", similar)
+    assert calls == ["match_similar", "_map"]
+    assert verified_pairs(result.database) == verified_pairs(expected.database)
+    assert result.models == expected.models
+    calls.clear()
+    again = reconstruct(folder / "images", tmp_path / "run", SETTINGS)
+    assert calls == ["match_exhaustively", "_map"]
+    assert verified_pairs(again.database) == verified_pairs(exhaustive.database)
+    assert again.models == exhaustive.models
+
+
+def test_pictures_of_the_run_itself_and_hidden_files_are_no_photos(tmp_path):
+    SCENES.draw_scene(tmp_path, 0, np.linspace(0, 1.6, 3))
+    (tmp_path / ".thumbnail.png").write_bytes((tmp_path / "0_0.png").read_bytes())
+    for folder in (tmp_path / "run", tmp_path / "runner"):
+        folder.mkdir()
+    (tmp_path / "run" / "models.png").write_bytes((tmp_path / "0_0.png").read_bytes())
+    Image.new("L", (320, 240), 127).save(tmp_path / "runner" / "photo.png")
+    result = reconstruct(tmp_path, tmp_path / "run", SETTINGS)
+    assert result.images == ["0_0.png", "0_1.png", "0_2.png", "runner/photo.png"]
+
+
+def test_the_folder_of_the_photos_is_not_the_folder_of_the_run(tmp_path):
+    SCENES.draw_scene(tmp_path, 0, [0.0])
+    with pytest.raises(ValueError, match=r"`folder` must be another folder than `images`"):
+        reconstruct(tmp_path, tmp_path / ".", SETTINGS)
+
+
+HOLDS = """
+import sys
+from keras_sare.utils.files import lock
+lock(sys.argv[1])
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_in_which_another_process_runs_is_refused_and_left_as_it_is(tmp_path):
+    SCENES.draw_scene(tmp_path / "images", 0, [0.0])
+    half = tmp_path / "run" / ".0a1b2c3d.partial.models"
+    half.mkdir(parents=True)
+    command = [sys.executable, "-c", HOLDS, tmp_path / "run" / "run.lock"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(RuntimeError, match="Another process runs in .*/run'"):
+            reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+        assert half.is_dir()
+        other.kill()
+
+
 def test_many_photos_are_matched_by_a_vocabulary_of_their_own(tmp_path):
     SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
     SCENES.draw_scene(tmp_path / "images", 1, np.linspace(0, 1.6, 3))
@@ -181,7 +285,11 @@ def test_photos_with_nothing_in_common_give_no_model(tmp_path):
 
 def test_a_folder_without_photos_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no photo")
-    with pytest.raises(ValueError, match=r"`images` must be a folder of \.jpg, \.jpeg, \.png files"):
+    with pytest.raises(ValueError, match=r"`images` must hold \.jpg, \.jpeg, \.png files"):
+        reconstruct(tmp_path, tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    Image.new("L", (320, 240)).save(tmp_path / "run" / "models.png")
+    with pytest.raises(ValueError, match="`images` must hold photos outside `folder`"):
         reconstruct(tmp_path, tmp_path / "run")
 
 
@@ -205,4 +313,4 @@ def test_the_whole_castle_is_one_model(real_data, tmp_path):
     assert result.models[0]["reprojection_error"] < 1
     dataset = read_colmap(result.folder, tmp_path / "images", result.database)
     # Photos taken one after the other, walking around the castle, see more in common than the first and the last.
-    assert dataset.shared_points(0, np.array([1]))[0] > dataset.shared_points(0, np.array([5]))[0]
+    assert shared_points(dataset, 0, 1) > shared_points(dataset, 0, 5)

@@ -1,6 +1,5 @@
 import logging
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -56,41 +55,6 @@ def test_arrays_have_the_documented_dtypes():
 
 def test_points_of_an_image_are_its_own():
     assert [toy().points_of(i).tolist() for i in range(5)] == [list(points) for points in OBSERVED]
-
-
-def test_shared_points_count_what_both_images_observe():
-    data, everyone = toy(), np.arange(5)
-
-    counts = [data.shared_points(i, everyone).tolist() for i in range(5)]
-
-    assert counts == [[len({*a} & {*b}) for b in OBSERVED] for a in OBSERVED]
-    assert data.shared_points(0, np.array([4, 0, 4])).tolist() == [1, 3, 1]
-    assert data.shared_points(0, np.array([], np.int64)).tolist() == []
-
-
-def test_shared_points_equal_the_intersection_of_sets_on_random_images():
-    random = np.random.default_rng(0)
-    seen = [np.sort(random.choice(300, random.integers(0, 80), replace=False)) for _ in range(40)]
-    starts, points = np.cumsum([0, *map(len, seen)]), np.concatenate(seen)
-    ones = np.ones(40, np.int64)
-    data = SfMDataset("random", np.arange(40).astype(str), ones, ones, None, starts, points, points)
-
-    for image in range(40):
-        expected = [len(np.intersect1d(seen[image], other)) for other in seen]
-        assert data.shared_points(image, np.arange(40)).tolist() == expected
-
-
-def test_a_hundred_neighbours_of_thousands_of_points_are_counted_in_milliseconds():
-    points = np.sort(np.random.default_rng(0).integers(0, 40, (100, 5000)) + 40 * np.arange(5000), axis=1).ravel()
-    ones = np.ones(100, np.int64)
-    data = SfMDataset("large", np.arange(100).astype(str), ones, ones, None, np.arange(101) * 5000, points, points)
-
-    start = time.perf_counter()
-    counts = data.shared_points(0, np.arange(100))
-
-    assert time.perf_counter() - start < 2
-    assert counts[0] == 5000
-    assert counts[1] == np.isin(points[5000:10000], points[:5000]).sum()
 
 
 def test_a_subset_takes_observations_along_and_renumbers_pairs():
@@ -190,8 +154,8 @@ def test_what_does_not_fit_is_refused(changes, message):
 
 
 def test_points_are_asked_for_where_there_are_none():
-    with pytest.raises(ValueError, match="`points` must be known to count them. Received: 'toy' without points"):
-        without_points().shared_points(0, np.array([1]))
+    with pytest.raises(ValueError, match="`points` must be known to be asked for. Received: 'toy' without points"):
+        without_points().points_of(0)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut short", None])

@@ -66,7 +66,7 @@ def test_models_become_one_dataset_with_numbers_of_their_own(street):
     assert dataset.points_of(4).tolist() == [3, 4]
     assert dataset.points_of(6).tolist() == [5, 6, 7]
     np.testing.assert_allclose(dataset.scales[:3], [100 / 5, 100 / 6, 100 / 7])
-    assert dataset.shared_points(0, np.arange(7)).tolist() == [3, 3, 3, 0, 0, 0, 0]
+    assert [dataset.points_of(i).tolist() for i in (0, 2)] == [[0, 1, 2]] * 2
 
 
 def test_the_name_is_the_folder_of_the_images_or_what_is_given(street):
@@ -87,6 +87,38 @@ def test_what_overlaps_only_with_a_model_left_out_is_kept(street):
     write_model(street / "models" / "3", ["a/1.jpg", "d/1.jpg"])
     write_model(street / "models" / "4", ["d/1.jpg"])
     assert np.unique(read_colmap(street / "models", street / "images").models).tolist() == [0, 1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "clusters"),
+    [
+        ([["a/1.jpg", "c/1.jpg"]], [0, 0, 0, 1, 1, 0, 0]),
+        ([["c/2.jpg", "b/2.jpg", "a/3.jpg"]], [0] * 7),
+        ([["a/1.jpg", "d/1.jpg"], ["d/1.jpg", "b/1.jpg"]], [0, 0, 0, 0, 0, 2, 2]),
+        ([["a/1.jpg", "d/1.jpg"], ["b/1.jpg", "d/2.jpg"]], [0, 0, 0, 1, 1, 2, 2]),
+    ],
+    ids=["of two", "of three", "a chain", "of one each"],
+)
+@pytest.mark.parametrize("with_database", [False, True])
+def test_a_model_left_out_joins_those_that_it_shares_photos_with(street, left_out, clusters, with_database):
+    for number, names in enumerate(left_out, start=3):
+        write_model(street / "models" / str(number), names)
+    write_database(street / "database.db", NAMES, [])
+    dataset = read_colmap(street / "models", street / "images", street / "database.db" if with_database else None)
+    assert dataset.models.tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert dataset.clusters.tolist() == clusters
+
+
+def test_photos_in_common_and_matches_join_models_together(street):
+    write_model(street / "models" / "3", ["a/1.jpg", "b/1.jpg"])
+    write_database(street / "database.db", NAMES, [("b/2.jpg", "c/1.jpg", 30, UNCALIBRATED)])
+    assert read_colmap(street / "models", street / "images", street / "database.db").clusters.tolist() == [0] * 7
+
+
+def test_a_cluster_has_the_number_of_a_model_that_is_kept(street):
+    write_model(street / "models" / "4", ["d/1.jpg", "d/2.jpg", "d/3.jpg", "b/1.jpg"])
+    dataset = read_colmap(street / "models", street / "images")
+    assert dataset.models.tolist() == dataset.clusters.tolist() == [0, 0, 0, 2, 2, 4, 4, 4, 4]
 
 
 @pytest.mark.parametrize(

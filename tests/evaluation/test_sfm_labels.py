@@ -1,4 +1,6 @@
 import itertools
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -98,6 +100,35 @@ def test_counts_equal_those_of_plain_loops_on_random_photos():
         if models[i] == models[j] and len(np.intersect1d(observed[i], observed[j])) >= 0.2 * 8
     ]
     assert agreement.positive_agreement == pytest.approx(np.mean(positives))
+
+
+def test_thousands_of_models_take_seconds_and_little_memory():
+    models = np.repeat(np.arange(4000), 2)
+    dataset = make_dataset(models, models // 2, [[2 * model] for model in models])
+    labels = {f"{photo}.jpg": {str(model // 4): 1.0} for photo, model in enumerate(models)}
+    names = names_of(dataset)
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        agreement = label_agreement(dataset, names, labels)
+        highest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A table of all pairs of models would be 16 million numbers.
+    assert highest < 16e6
+    assert time.process_time() - start < 20
+    assert agreement.models_apart == (4000 * 3999 - 2000 * 2) // 2
+    # Of the four models of a label, in two clusters, four pairs are apart, and 4 x 4 pairs of their photos.
+    assert (agreement.false_models_apart, agreement.false_photos_apart) == (1000 * 4, 1000 * 16)
+    assert agreement.photos_apart == (8000 * 7996) // 2
+    assert (agreement.model_purity, agreement.cluster_purity, agreement.positive_agreement) == (1.0, 1.0, 1.0)
+
+
+def test_models_of_two_labels_in_common_count_once():
+    dataset = make_dataset([0, 0, 1, 1, 2], [0, 0, 1, 1, 2])
+    labels = {f"{i}.jpg": {label: 1.0} for i, label in enumerate("abbac")}
+    agreement = label_agreement(dataset, names_of(dataset), labels)
+    assert (agreement.models_apart, agreement.false_models_apart) == (3, 1)
 
 
 def test_labels_of_other_photos_are_refused():

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,6 +35,25 @@ def test_models_of_a_cluster_come_below_each_other_the_largest_cluster_first(pho
 def test_only_the_models_with_most_photos_are_drawn_where_there_are_many(photos, tmp_path):
     draw_models(tmp_path / "sheet.png", photos, {}, rows=2, columns=1)
     assert colours_of_rows(tmp_path / "sheet.png") == [(0, 160, 0), (255, 0, 0)]
+
+
+def test_thousands_of_models_take_seconds(tmp_path):
+    Image.new("RGB", (8, 6), (255, 0, 0)).save(tmp_path / "photo.png")
+    models = np.arange(30000)
+    dataset = SfMDataset("town", [str(tmp_path / "photo.png")] * len(models), models, models // 3)
+    start = time.process_time()
+    draw_models(tmp_path / "sheet.png", dataset, {}, rows=2, columns=1)
+    assert time.process_time() - start < 5
+
+
+def test_a_bar_joins_the_models_of_a_cluster_that_has_several(photos, tmp_path):
+    draw_models(tmp_path / "sheet.png", photos, {})
+    bars = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))[:, 1]
+    rows = np.flatnonzero((bars != 255).any(axis=1))
+    height = (len(bars) - 6) // 3
+    # The first row is of a cluster of one model.
+    assert rows.min() >= height
+    assert len(rows) > 1.9 * height
 
 
 def make_model(number, seed):

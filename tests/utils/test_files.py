@@ -1,8 +1,11 @@
+import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
-from keras_sare.utils.files import atomic_path, free_bytes, partials, remove_partials
+from keras_sare.utils.files import atomic_path, free_bytes, lock, partials, remove_partials
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -66,3 +69,36 @@ def test_free_space_is_that_of_the_disk_where_a_folder_is_or_would_be(tmp_path):
     disk = os.statvfs(tmp_path)
     for path in (tmp_path, tmp_path / "file", tmp_path / "missing" / "deeper"):
         assert free_bytes(path) == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.05)
+
+
+HOLDS = """
+import sys
+from keras_sare.utils.files import lock
+lock(sys.argv[1])
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_locked_folder_keeps_others_out_until_the_process_ends(tmp_path):
+    path = tmp_path / "new" / "run.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(RuntimeError, match="Another process runs in .*/new'.* Wait until it ends, or name another"):
+            lock(path)
+        other.kill()
+    lock(path)
+    lock(path)
+    second = subprocess.run([sys.executable, "-c", HOLDS, path], capture_output=True, text=True, input="")
+    assert "RuntimeError: Another process runs in" in second.stderr
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    lock(tmp_path / "run.lock")
+    assert f"Cannot lock {tmp_path / 'run.lock'} (No locks available)" in caplog.text
