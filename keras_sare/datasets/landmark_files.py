@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_sare.datasets.landmark_dataset import LABELS, LandmarkDataset
 from keras_sare.datasets.landmark_images import ImageFolder
+from keras_sare.datasets.plain_lists import integer_list, text_list
 from keras_sare.utils.plain_pickle import load_plain_pickle
 
 _IMAGE_FOLDERS = ("images", "jpg")
@@ -85,37 +86,62 @@ def _image_folder(folder: Path) -> Path:
 def _read_listing(path: Path, files: ImageFolder, name: str) -> LandmarkDataset:
     contents = load_plain_pickle(path) if path.suffix.lower() in _PICKLES else json.loads(path.read_text("utf-8"))
     if not isinstance(contents, Mapping) or not {"imlist", "qimlist", "gnd"} <= set(contents):
-        received = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents).__name__
-        raise ValueError(f"{path} must hold `imlist`, `qimlist` and `gnd`. Received: {received}")
-    truths = list(contents["gnd"])
-    if len(truths) != len(contents["qimlist"]) or not all(isinstance(truth, Mapping) for truth in truths):
+        # Of keys only text is shown: others may be many times as long as the file.
+        names = (name[:100] for name in contents if isinstance(name, str)) if isinstance(contents, Mapping) else ()
         raise ValueError(
-            f"`gnd` of {path} must hold one dict for each query. "
-            f"Received: {len(truths)} entries, {len(contents['qimlist'])} queries"
+            f"{path} must hold `imlist`, `qimlist` and `gnd`. Received: {sorted(names) or type(contents).__name__}"
         )
-    database = files.find([str(image) for image in contents["imlist"]], path)
-    queries = files.find([str(image) for image in contents["qimlist"]], path)
-    labels = tuple({label: _indices(truth[label]) for label in LABELS if label in truth} for truth in truths)
-    return LandmarkDataset(name, database, queries, _boxes(path, truths), labels)
+    images, asked = (text_list(contents[key], key, path) for key in ("imlist", "qimlist"))
+    truths = contents["gnd"]
+    if (
+        not isinstance(truths, list | tuple)
+        or len(truths) != len(asked)
+        or not all(isinstance(truth, Mapping) for truth in truths)
+    ):
+        entries = f"{len(truths)} entries" if isinstance(truths, list | tuple) else type(truths).__name__
+        raise ValueError(
+            f"`gnd` of {path} must hold one dict for each query. Received: {entries}, {len(asked)} queries"
+        )
+    labels = tuple(_labels(truth, f"gnd[{query}]", path) for query, truth in enumerate(truths))
+    return LandmarkDataset(name, files.find(images, path), files.find(asked, path), _boxes(path, truths), labels)
 
 
-def _indices(values: Any) -> np.ndarray:
-    array = np.asarray(values)
-    # An empty list has no integer type, and MATLAB writes empty matrices.
-    return array.reshape(-1) if array.size else np.zeros(0, np.int64)
+def _labels(truth: Mapping[str, Any], key: str, path: Path) -> dict[str, np.ndarray]:
+    labels = {}
+    for label in LABELS:
+        if label in truth:
+            values = truth[label]
+            # MATLAB writes matrices, and a single number without a list.
+            if isinstance(values, np.ndarray | np.integer | int):
+                values = np.array(values).reshape(-1)
+            labels[label] = integer_list(values, f"{key}[{label!r}]", path)
+    return labels
 
 
-def _boxes(path: Path, truths: list[Mapping[str, Any]]) -> np.ndarray | None:
-    boxes = [truth.get("bbx") for truth in truths]
-    given = [box is not None and np.size(box) == 4 for box in boxes]
-    if not any(given):
+def _boxes(path: Path, truths: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
+    boxes = [_box(truth.get("bbx")) for truth in truths]
+    missing = [query for query, box in enumerate(boxes) if box is None]
+    if len(missing) == len(boxes):
         return None
-    if not all(given):
+    if missing:
         raise ValueError(
             f"`bbx` of {path} must be x1, y1, x2, y2 for every query or for none. "
-            f"Received: {len(given) - sum(given)} of {len(given)} queries without, first gnd[{given.index(False)}]"
+            f"Received: {len(missing)} of {len(boxes)} queries without, first gnd[{missing[0]}]"
         )
-    return np.array([np.asarray(box, np.float64).ravel() for box in boxes])
+    return np.array(boxes)
+
+
+def _box(values: Any) -> list[float] | None:
+    """Four numbers, if that is what the values are."""
+    sides = values.reshape(-1).tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(sides, list | tuple) or len(sides) != 4:
+        return None
+    if not all(isinstance(side, int | float | np.integer | np.floating) for side in sides):
+        return None
+    try:
+        return [float(side) for side in sides]
+    except OverflowError:
+        return None
 
 
 def _read_classic(folder: Path, files: ImageFolder, name: str) -> LandmarkDataset:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from keras_sare.datasets.plain_lists import integer_list, text_list
 from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.utils.plain_pickle import load_plain_pickle
 
@@ -40,14 +41,14 @@ def read_retrieval_sfm(
     name = Path(path).stem if split is None else f"{Path(path).stem}_{split}"
     if split is not None:
         content = _item(content, split, "split", path)
-    cids = list(_item(content, "cids", "path", path))
+    cids = text_list(_item(content, "cids", "path", path), "cids", path)
     # The folders are cut out of the name, and a name with folders of its own might lead anywhere.
-    wrong = next((cid for cid in cids if not isinstance(cid, str) or len(cid) < 6 or "/" in cid), None)
+    wrong = next((cid for cid in cids if len(cid) < 6 or "/" in cid), None)
     if wrong is not None:
         raise ValueError(
             f"`path` must list image names of six or more characters. Received: {wrong!r}, path={os.fspath(path)!r}"
         )
-    queries, positives = (_numbers(content, key, path) for key in ("qidxs", "pidxs"))
+    queries, positives = (integer_list(_item(content, key, "path", path), key, path) for key in ("qidxs", "pidxs"))
     if queries.shape != positives.shape:
         raise ValueError(
             "`path` must hold a positive for each query. "
@@ -59,7 +60,8 @@ def read_retrieval_sfm(
             f"`path` must hold pairs of its {len(cids)} images. "
             f"Received: numbers from {pairs.min()} to {pairs.max()}, path={os.fspath(path)!r}"
         )
-    clusters = _numbers(content, "cluster", path) if "cluster" in content else _components(len(cids), pairs)
+    published = "cluster" in content
+    clusters = integer_list(content["cluster"], "cluster", path) if published else _components(len(cids), pairs)
     paths = np.array([_file(images, cid) for cid in cids], np.dtypes.StringDType())
     return SfMDataset(name, paths, clusters, clusters, pairs=pairs)
 
@@ -67,22 +69,14 @@ def read_retrieval_sfm(
 def _item(content: Any, key: str, argument: str, path: str | os.PathLike[str]) -> Any:
     if isinstance(content, Mapping) and key in content:
         return content[key]
-    held = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
+    # Of keys only text is shown: others may be many times as long as the file.
+    names = (name[:100] for name in content if isinstance(name, str)) if isinstance(content, Mapping) else ()
+    held = sorted(names) or type(content).__name__
     hint = " Lists lie in a split: name it, as in `split`='train'." if argument == "path" else ""
     raise ValueError(
         f"`{argument}` must name a retrieval-SfM list; there is no {key!r}.{hint} "
         f"Received: path={os.fspath(path)!r} with {held}"
     )
-
-
-def _numbers(content: Any, key: str, path: str | os.PathLike[str]) -> np.ndarray:
-    values = np.asarray(_item(content, key, "path", path))
-    if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
-        raise ValueError(
-            f"`path` must hold a list of whole numbers as {key!r}. "
-            f"Received: shape {values.shape} of {values.dtype}, path={os.fspath(path)!r}"
-        )
-    return values.astype(np.int64)
 
 
 def _file(images: str | os.PathLike[str], cid: str) -> str:

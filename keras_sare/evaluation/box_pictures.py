@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageOps
+from PIL import Image
 
 from keras_sare.utils.files import atomic_path
 
@@ -31,7 +31,7 @@ class BoxedPicture:
 
     Attributes:
         image: uint8 `[H, W, 3]` RGB, or the path of an image file.
-        box: x1, y1, x2, y2 in pixels of the image; None for none.
+        box: x1, y1, x2, y2 in pixels of the image as they are stored, not turned by EXIF; None for none.
         score: of the box; None for a query.
         correct: whether it shows the query's object; None where that is not known or does not count.
         caption: text under a picture without score.
@@ -136,8 +136,9 @@ def _load(cell: BoxedPicture, longest_side: int) -> tuple[Image.Image, float]:
             )
         image = Image.fromarray(picture)
     else:
+        # As the pixels are stored: boxes mean those, whatever way up the file says that they are to be shown.
         with Image.open(picture) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+            image = opened.convert("RGB")
     width = image.width
     image.thumbnail((longest_side, longest_side))
     return image, image.width / width

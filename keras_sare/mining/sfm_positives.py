@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.datasets.spatial import Neighbours
+from keras_sare.mining.co_observation import images_by
 from keras_sare.mining.sfm_geometry import Observations, nearest_centres
 from keras_sare.utils.progress import progress
 
@@ -76,20 +77,14 @@ def possible_positives(dataset: SfMDataset, rule: PositiveRule) -> Neighbours:
         queries, positives = np.unique(_field(dataset, "pairs", rule), axis=0).astype(np.int64).T
         return Neighbours(np.searchsorted(queries, np.arange(len(dataset.models) + 1)), positives.copy())
     centres, lists = _field(dataset, "centres", rule), [np.zeros(0, np.int64)] * len(dataset.models)
-    for rows in progress(_models(dataset.models), "positives", unit="model"):
+    models = [rows for rows in images_by(dataset.models) if len(rows) > 1]
+    for rows in progress(models, "positives", unit="model"):
         neighbours = nearest_centres(centres[rows], rule.neighbours)
         allowed = _allowed(dataset, rows, neighbours, rule)
         for row, near, keep in zip(rows.tolist(), rows[neighbours], allowed, strict=True):
             lists[row] = np.sort(near[keep])
     counts = np.array([0, *map(len, lists)], np.int64)
     return Neighbours(np.cumsum(counts), np.concatenate(lists))
-
-
-def _models(models: np.ndarray) -> list[np.ndarray]:
-    """The images of each model that has at least two of them."""
-    order = np.argsort(models, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(models[order])) + 1)
-    return [rows for rows in parts if len(rows) > 1]
 
 
 def _allowed(dataset: SfMDataset, rows: np.ndarray, neighbours: np.ndarray, rule: PositiveRule) -> np.ndarray:

@@ -2,14 +2,17 @@
 
 import numpy as np
 
-from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.evaluation.mean_average_precision import DEFAULT_KS, average_precisions, mean_over_queries
 from keras_sare.evaluation.retrieval_report import RetrievalReport
-from keras_sare.mining.sfm_geometry import Observations
+from keras_sare.mining.co_observation import co_observers, images_by
 from keras_sare.training.describer import Describer
 from keras_sare.training.sfm_photos import SfMPhotos
 from keras_sare.training.validation import Validation
 from keras_sare.training.workers import Workers
+
+_BLOCK_BYTES = 1 << 28
+# Of one image of a query's cluster while the query is measured: labels and ranks, several times over.
+_LABEL_BYTES = 64
 
 
 class MeanAveragePrecisionValidation(Validation[RetrievalReport]):
@@ -22,6 +25,9 @@ class MeanAveragePrecisionValidation(Validation[RetrievalReport]):
     Args:
         photos: usually the validation split.
 
+    Attributes:
+        queries: int64 [Q] photos for which another one is right.
+
     Raises:
         ValueError: no photo has another one to find.
     """
@@ -30,24 +36,41 @@ class MeanAveragePrecisionValidation(Validation[RetrievalReport]):
 
     def __init__(self, photos: SfMPhotos) -> None:
         super().__init__(photos)
-        right = _right(photos.dataset)
-        self.queries = np.flatnonzero([len(found) for found in right])
+        dataset = photos.dataset
+        self._clusters = images_by(dataset.clusters)
+        self._cluster_of = np.unique(dataset.clusters, return_inverse=True)[1]
+        self._sharing = None if dataset.points is None else co_observers(dataset)
+        of_cluster = np.bincount(self._cluster_of)[self._cluster_of] - 1
+        self.queries = np.flatnonzero(of_cluster if self._sharing is None else self._sharing.counts)
         if not len(self.queries):
             raise ValueError(
                 "`photos` must hold a photo of which another one shows the same: validation has nothing to find. Take "
-                f"other 3D models for it. Received: {len(right)} photos of {photos.name!r}"
+                f"other 3D models for it. Received: {len(dataset)} photos of {photos.name!r}"
             )
-        self.positives = [right[query] for query in self.queries.tolist()]
-        related = {photo: group for group in _images_by(photos.dataset.clusters) for photo in group.tolist()}
-        self.ignored = [np.setdiff1d(related[query], right[query]) for query in self.queries.tolist()]
+
+    def relevant(self, queries: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """What some photos ask for.
+
+        Args:
+            queries: int64 [n] photos.
+
+        Returns:
+            The photos that are right for each, and those that count neither as right nor as wrong: int64, ascending.
+        """
+        clusters = [self._clusters[number] for number in self._cluster_of[queries].tolist()]
+        if self._sharing is not None:
+            right = [self._sharing[query] for query in queries.tolist()]
+        else:
+            right = [photos[photos != query] for query, photos in zip(queries.tolist(), clusters, strict=True)]
+        neither = [np.setdiff1d(photos, mine, True) for photos, mine in zip(clusters, right, strict=True)]
+        return right, neither
 
     def measure(self, describer: Describer, workers: Workers) -> RetrievalReport:
         """MAP of a describer's model; see `Validation`."""
         images = len(self.images.paths)
         database = self.images.describe(describer, np.arange(images), f"{self.images.name} photos")
-        measured = average_precisions(database[self.queries], database, self.positives, self.ignored)
         # The rounding of a perfect ranking may end above 1, as in the public code.
-        means = np.minimum(mean_over_queries(np.column_stack(measured)), 1)
+        means = np.minimum(mean_over_queries(self._measure(database)), 1)
         mean_average_precision, *precisions = workers.of_chief(means).tolist()
         of_same = "of one model that share points" if self.images.dataset.points is not None else "of one cluster"
         return RetrievalReport(
@@ -70,22 +93,11 @@ class MeanAveragePrecisionValidation(Validation[RetrievalReport]):
         precisions = {f"mP@{k}": value for k, value in zip(report.ks, report.precisions, strict=True)}
         return {"mAP": report.mean_average_precision, **precisions}
 
-
-def _images_by(groups: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(groups, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-
-
-def _right(dataset: SfMDataset) -> list[np.ndarray]:
-    """For each photo those that are right."""
-    right = [np.empty(0, np.int64)] * len(dataset)
-    for photos in _images_by(dataset.models if dataset.points is not None else dataset.clusters):
-        same = np.ones((len(photos), len(photos)), bool)
-        if dataset.points is not None:
-            seen = [dataset.points_of(photo) for photo in photos.tolist()]
-            observations = Observations(np.array([len(points) for points in seen]), np.concatenate(seen))
-            same = observations.shared_points(np.tile(np.arange(len(photos)), (len(photos), 1))) > 0
-        np.fill_diagonal(same, False)
-        for photo, others in zip(photos.tolist(), same, strict=True):
-            right[photo] = photos[others]
-    return right
+    def _measure(self, database: np.ndarray) -> np.ndarray:
+        """Average precision and precision at each k of each query: float64 [Q, 1 + ks]."""
+        # Labels of all queries would grow with the square of the largest cluster.
+        of_query = 4 * database.shape[1] + _LABEL_BYTES * max(map(len, self._clusters))
+        step = max(1, int(min(self.images.settings.memory_limit, _BLOCK_BYTES) // of_query))
+        blocks = [self.queries[start : start + step] for start in range(0, len(self.queries), step)]
+        measured = [average_precisions(database[block], database, *self.relevant(block)) for block in blocks]
+        return np.concatenate([np.column_stack(both) for both in measured])

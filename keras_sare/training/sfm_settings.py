@@ -17,7 +17,9 @@ class SfMSettings(TrainingSettings):
         negatives_from: 'N1', or 'N2' for at most one negative of a cluster.
         negative_pool: random images of an epoch that may be negatives.
         queries_per_epoch: random queries of an epoch; None takes all of them.
-        mine_times: how often an epoch mines its tuples, each time with the descriptors of the weights at that moment.
+        mine_times: how often an epoch mines its tuples at most, each time with the descriptors of the weights at that
+            moment. It is cut into windows of equally many steps, the last of which may have fewer; of few steps fewer
+            windows may do: 4 steps that are to be cut into 3 are 2 and 2.
     """
 
     tuples_per_step: int = 5

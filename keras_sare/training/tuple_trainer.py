@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_sare.losses import TupleLoss
 from keras_sare.mining import tuple_dataset
+from keras_sare.training.bucketed_inputs import BucketedInputs
 from keras_sare.training.failures import file_names, name_unreadable
 from keras_sare.training.learning_rate import set_learning_rate
 from keras_sare.training.settings import TrainingSettings
@@ -32,6 +33,9 @@ class TupleTrainer:
     Attributes:
         optimizer: built on the model's trainable variables.
         step: what `make_train_step` makes.
+
+    Raises:
+        ValueError: the step is to be compiled, and images are of unlike sizes; or as `make_train_step`.
     """
 
     def __init__(
@@ -44,6 +48,13 @@ class TupleTrainer:
     ) -> None:
         self.model, self.train, self.settings, self.strategy = model, train, train.settings, strategy
         settings = self.settings
+        # The step would say so too, but not before the first descriptors are computed.
+        if settings.jit_compile and isinstance(train.inputs, BucketedInputs):
+            raise ValueError(
+                "`jit_compile` must be False where images are of unlike sizes: XLA would compile the network anew for "
+                "every size and number of images. Or resize all images to one (height, width). "
+                f"Received: jit_compile=True, {len(train.inputs.parts)} sizes of {train.name!r}"
+            )
         with strategy.scope():
             self.optimizer = _make_optimizer(model, settings)
         self.step = make_train_step(

@@ -151,13 +151,44 @@ def test_a_name_cannot_lead_out_of_the_folder(gnd, tmp_path):
         ({"gnd": TRUTH["gnd"][:1]}, r"one dict for each query\. Received: 1 entries, 2 queries"),
         ({"gnd": [[1], [2]]}, r"one dict for each query"),
         ({"gnd": [{"ok": [0], "bbx": [1, 2, 3, 4]}, {"ok": [0]}]}, r"`bbx` .* 1 of 2 queries without, first gnd\[1\]"),
-        ({"gnd": [{"ok": ["a"]}, {"ok": [0]}]}, r"`labels` must be flat lists of integers"),
+        ({"gnd": [{"ok": ["a"]}, {"ok": [0]}]}, r"list of whole numbers as gnd\[0\]\['ok'\]"),
         ({"gnd": [{"ok": [3]}, {"ok": [0]}]}, r"`labels` must be indices of the 3 database images"),
     ],
 )
 def test_a_ground_truth_of_another_form_is_refused(gnd, changes, message):
     with pytest.raises(ValueError, match=message):
         read_landmarks(gnd(TRUTH | changes))
+
+
+def nested(levels=40):
+    """A list that holds one list twice, and so on: its text would have 2 ** levels parts."""
+    inner = [0]
+    for _ in range(levels):
+        inner = [inner, inner]
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"imlist": 3}, "must hold a list of image names as imlist. Received: imlist of type int"),
+        ({"qimlist": 3}, "must hold a list of image names as qimlist. Received: qimlist of type int"),
+        ({"gnd": 3}, "one dict for each query. Received: int, 2 queries"),
+        ({"imlist": ["a_1", nested()]}, r"image names as imlist. Received: imlist\[1\] of type list"),
+        ({"gnd": [{"ok": [1]}, {"ok": nested()}]}, r"whole numbers as gnd\[1\]\['ok'\]. Received: .* of type list"),
+        ({"gnd": [{"ok": [1], "bbx": nested()}, {"ok": [0], "bbx": [1, 2, 3, 4]}]}, r"`bbx` .* first gnd\[0\]"),
+        ({"gnd": [{"ok": [1], "bbx": [0, 0, 1, 10**400]}, {"ok": [0], "bbx": [1, 2, 3, 4]}]}, r"`bbx` .* gnd\[0\]"),
+    ],
+)
+def test_a_pickle_of_other_things_is_refused_by_their_type(gnd, changes, message):
+    with pytest.raises(ValueError, match=message):
+        read_landmarks(gnd(TRUTH | changes, "gnd_toy.pkl"))
+
+
+def test_a_single_label_may_stand_without_a_list(gnd):
+    dataset = read_landmarks(gnd(TRUTH | {"gnd": [{"ok": 2}, {"ok": [0, 1]}]}))
+
+    assert [each["ok"].tolist() for each in dataset.labels] == [[2], [0, 1]]
 
 
 @pytest.mark.parametrize("truth", [[1, 2], {"imlist": []}])

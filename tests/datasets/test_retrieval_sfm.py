@@ -55,6 +55,14 @@ def test_a_split_without_pairs_is_read(tmp_path):
     assert read_retrieval_sfm(pickled(tmp_path, split(qidxs=[], pidxs=[])), "/images").pairs.shape == (0, 2)
 
 
+def nested(levels=40):
+    """A list that holds one list twice, and so on: its text would have 2 ** levels parts."""
+    inner = ["abc"]
+    for _ in range(levels):
+        inner = [inner, inner]
+    return inner
+
+
 class Harmful:
     def __reduce__(self):
         return os.system, ("true",)
@@ -70,12 +78,16 @@ class Harmful:
         ({"cids": CIDS, "qidxs": [0]}, None, "there is no 'pidxs'"),
         (split(pidxs=[1]), None, "`path` must hold a positive for each query. Received: 2 qidxs, 1 pidxs"),
         (split(pidxs=[1, 4]), None, "`path` must hold pairs of its 4 images. Received: numbers from 0 to 4"),
-        (split(qidxs=[0.5, 1.0]), None, "`path` must hold a list of whole numbers as 'qidxs'.*of float64"),
-        (split(cluster=[[1], [1], [1], [1]]), None, "`path` must hold a list of whole numbers as 'cluster'"),
+        (split(qidxs=[0.5, 1.0]), None, r"must hold a list of whole numbers as qidxs.*qidxs\[0\] of type float"),
+        (split(qidxs=nested()), None, r"must hold a list of whole numbers as qidxs.*qidxs\[0\] of type list"),
+        (split(cluster=[[1], [1], [1], [1]]), None, "`path` must hold a list of whole numbers as cluster"),
         (split(cluster=[1]), None, r"`models` must have the shape \(4,\)"),
         (split(cids=["../../../../etc/passwd", *CIDS[1:]]), None, "six or more characters. Received: '../.*passwd'"),
         (split(cids=["a.jpg", *CIDS[1:]]), None, "`path` must list image names.*Received: 'a.jpg'"),
-        (split(cids=[7, *CIDS[1:]]), None, "`path` must list image names.*Received: 7"),
+        (split(cids=[7, *CIDS[1:]]), None, r"must hold a list of image names as cids.*cids\[0\] of type int"),
+        (split(cids=3), None, "must hold a list of image names as cids.*cids of type int"),
+        (split(cids=nested()), None, r"must hold a list of image names as cids.*cids\[0\] of type list"),
+        ({("a" * 9,) * 9: 1, "x": 2}, "test", r"there is no 'test'.*with \['x'\]$"),
         (split(more=Harmful()), None, "`path` must be a pickle of plain data.*system"),
     ],
 )

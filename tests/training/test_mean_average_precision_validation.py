@@ -1,10 +1,18 @@
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.training import MeanAveragePrecisionValidation, StoredInputs
+from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.training import (
+    MeanAveragePrecisionValidation,
+    SfMPhotos,
+    SfMSettings,
+    StoredInputs,
+    mean_average_precision_validation,
+)
 from keras_sare.training.workers import Workers
 
 
@@ -39,8 +47,9 @@ def naive_average_precision(rows, query, right, neither):
 def test_photos_that_share_a_point_are_right_and_others_of_the_model_do_not_count(photos):
     validation = MeanAveragePrecisionValidation(photos)
     np.testing.assert_array_equal(validation.queries, np.arange(12))
-    assert [right.tolist() for right in validation.positives[4:8]] == [[5], [4, 6], [5, 7], [6]]
-    assert [neither.tolist() for neither in validation.ignored[4:8]] == [[4, 6, 7], [5, 7], [4, 6], [4, 5, 7]]
+    right, neither = validation.relevant(np.arange(4, 8))
+    assert [photos.tolist() for photos in right] == [[5], [4, 6], [5, 7], [6]]
+    assert [photos.tolist() for photos in neither] == [[4, 6, 7], [5, 7], [4, 6], [4, 5, 7]]
 
 
 def test_mean_average_precision_is_that_of_a_naive_ranking(photos):
@@ -48,7 +57,7 @@ def test_mean_average_precision_is_that_of_a_naive_ranking(photos):
     report = measure(validation)
     expected = [
         naive_average_precision(rows, query, right, neither)
-        for query, right, neither in zip(validation.queries, validation.positives, validation.ignored, strict=True)
+        for query, right, neither in zip(validation.queries, *validation.relevant(validation.queries), strict=True)
     ]
     assert report.mean_average_precision == pytest.approx(np.mean(expected), abs=1e-12)
     assert 0 < report.mean_average_precision < 1
@@ -61,8 +70,9 @@ def test_without_points_the_photos_of_the_cluster_are_right(photos):
     known = {"centres": None, "point_starts": None, "points": None, "scales": None, "pairs": pairs}
     dataset = dataclasses.replace(photos.dataset, **known)
     validation = MeanAveragePrecisionValidation(dataclasses.replace(photos, dataset=dataset))
-    assert [right.tolist() for right in validation.positives[4:6]] == [[5, 6, 7], [4, 6, 7]]
-    assert [neither.tolist() for neither in validation.ignored[4:6]] == [[4], [5]]
+    right, neither = validation.relevant(np.array([4, 5]))
+    assert [photos.tolist() for photos in right] == [[5, 6, 7], [4, 6, 7]]
+    assert [photos.tolist() for photos in neither] == [[4], [5]]
     assert measure(validation).protocol == "photos of one cluster"
 
 
@@ -100,3 +110,39 @@ def test_chiefs_figures_count_on_every_worker(photos):
     report = MeanAveragePrecisionValidation(photos).measure(Stored(), workers)
     assert report.mean_average_precision == 0.5
     assert report.precisions == (0.25, 0.75, 1.0)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0, [1] * 12), (2000, [7, 5]), (1e9, [12])])
+def test_queries_are_measured_in_blocks_within_the_memory_limit_with_the_same_figures(
+    photos, monkeypatch, limit, expected
+):
+    whole = measure(MeanAveragePrecisionValidation(photos))
+    original, sizes = mean_average_precision_validation.average_precisions, []
+
+    def counted(queries, *rest):
+        sizes.append(len(queries))
+        return original(queries, *rest)
+
+    monkeypatch.setattr(mean_average_precision_validation, "average_precisions", counted)
+    settings = dataclasses.replace(photos.settings, memory_limit=limit)
+    report = measure(MeanAveragePrecisionValidation(dataclasses.replace(photos, settings=settings)))
+    assert sizes == expected
+    assert report == whole
+
+
+@pytest.mark.parametrize("with_points", [True, False], ids=["points", "clusters"])
+def test_memory_does_not_grow_with_the_square_of_a_cluster(tmp_path, with_points):
+    count, known = 3000, {}
+    if with_points:
+        points = (np.arange(count)[:, None] + np.arange(2)).ravel()
+        known = {"points": points, "point_starts": 2 * np.arange(count + 1), "scales": np.ones(2 * count, np.float32)}
+    dataset = SfMDataset("val", [f"{i}.jpg" for i in range(count)], np.zeros(count), np.zeros(count), **known)
+    photos = SfMPhotos(dataset, StoredInputs(np.zeros((count, 5), np.float32)), SfMSettings(), tmp_path)
+    tracemalloc.start()
+    try:
+        validation = MeanAveragePrecisionValidation(photos)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(validation.queries) == count
+    assert peak < count**2 / 2  # bytes: half of a table of truth values

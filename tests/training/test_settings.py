@@ -28,7 +28,7 @@ def test_defaults_for_models_are_the_published_recipe():
 @pytest.mark.parametrize(
     ("steps", "expected"), [(9, [3, 3, 3]), (10, [4, 4, 2]), (4, [2, 2]), (2, [1, 1])], ids=lambda value: str(value)
 )
-def test_epoch_is_mined_as_often_as_asked_or_as_its_steps_allow(steps, expected):
+def test_epoch_is_mined_in_windows_of_equal_length_at_most_as_often_as_asked(steps, expected):
     size = SfMSettings(mine_times=3).steps_per_window(1, steps)
     assert [min(size, steps - start) for start in range(0, steps, size)] == expected
 

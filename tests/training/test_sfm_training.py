@@ -102,30 +102,61 @@ def test_run_is_not_resumed_on_other_models(make_trainer, make_sfm_photos, witho
         other.fit()
 
 
-def test_photos_of_unlike_shapes_train_alike_stored_or_not(make_sfm_photos, tmp_path, without_picture):
+@pytest.fixture
+def make_unlike_trainer(make_sfm_photos, tmp_path, without_picture):
+    """Makes a run on photos of two shapes; the frozen layers' output is stored, or not."""
     photos = {name: make_sfm_photos(name, 3, seed, epochs=1) for seed, name in enumerate(("train", "val"))}
     for one in photos.values():
         for i, path in enumerate(one.paths.tolist()):
             Image.open(path).resize((48, 32) if i % 2 else (32, 48)).save(path)
-    runs = []
-    for limit in (1e9, 0):
+
+    def make(run, store_limit, strategy=None, **changed):
         keras.utils.set_random_seed(3)
-        images = keras.Input((None, None, 3))
-        x = keras.layers.Conv2D(4, 4, strides=4, name="frozen")(keras.layers.Rescaling(1 / 255)(images))
-        model = keras.Model(images, MAC()(keras.layers.Conv2D(6, 3, activation="relu", name="trained")(x)))
-        trunk, head = split(model, "trained")
+        strategy = strategy or tf.distribute.get_strategy()
+        with strategy.scope():
+            images = keras.Input((None, None, 3))
+            x = keras.layers.Conv2D(4, 4, strides=4, name="frozen")(keras.layers.Rescaling(1 / 255)(images))
+            model = keras.Model(images, MAC()(keras.layers.Conv2D(6, 3, activation="relu", name="trained")(x)))
+            trunk, head = split(model, "trained")
         trunk.trainable = False
-        settings, paths = photos["train"].settings, {name: one.paths for name, one in photos.items()}
-        inputs, stored = open_inputs(paths, trunk, 48, settings, tmp_path / "store", limit, dtype="float32")
-        assert stored == (limit > 0)
+        # Else the weights before the first epoch might be kept, which are alike however it goes.
+        settings = dataclasses.replace(photos["train"].settings, select="last", **changed)
+        paths, store = {name: one.paths for name, one in photos.items()}, tmp_path / f"{run} store"
+        inputs, stored = open_inputs(paths, trunk, 48, settings, store, store_limit, dtype="float32", strategy=strategy)
+        assert stored == (store_limit > 0)
         train, val = (
-            dataclasses.replace(photos[name], inputs=inputs[name], stored=stored) for name in ("train", "val")
+            dataclasses.replace(photos[name], inputs=inputs[name], stored=stored, settings=settings)
+            for name in ("train", "val")
         )
-        validation, strategy = MeanAveragePrecisionValidation(val), tf.distribute.get_strategy()
-        trainer = Trainer(head, ContrastiveLoss(), train, validation, tmp_path / f"{limit}", strategy, trunk)
-        runs.append((trainer.fit().history, head.get_weights()))
-    (stored, a), (computed, b) = runs
-    assert stored[1]["loss"] == pytest.approx(computed[1]["loss"], rel=1e-5)
-    assert [row["mAP"] for row in stored] == pytest.approx([row["mAP"] for row in computed])
-    for x, y in zip(a, b, strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+        validation = MeanAveragePrecisionValidation(val)
+        return Trainer(head, ContrastiveLoss(), train, validation, tmp_path / run, strategy, trunk)
+
+    return make
+
+
+def assert_train_alike(one, other):
+    before = one.model.get_weights()
+    (_, a), (_, b) = one.fit().history, other.fit().history
+    assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+    for mine, theirs in zip(one.state.history, other.state.history, strict=True):
+        assert mine["mAP"] == pytest.approx(theirs["mAP"])
+    for start, x, y in zip(before, one.model.get_weights(), other.model.get_weights(), strict=True):
+        assert np.linalg.norm(x - start) > 1e-3
+        assert np.linalg.norm(x - y) < 1e-4 * np.linalg.norm(x - start)
+
+
+def test_photos_of_unlike_shapes_train_alike_stored_or_not(make_unlike_trainer):
+    assert_train_alike(make_unlike_trainer("stored", 1e9), make_unlike_trainer("computed", 0))
+
+
+@pytest.mark.parametrize("store_limit", [1e9, 0], ids=["stored", "computed"])
+def test_two_replicas_train_on_photos_of_unlike_shapes_like_one(make_unlike_trainer, mirrored, store_limit):
+    two, one = make_unlike_trainer("two", store_limit, mirrored), make_unlike_trainer("one", store_limit)
+    assert_train_alike(two, one)
+
+
+def test_step_on_photos_of_unlike_shapes_is_not_compiled(make_unlike_trainer):
+    with pytest.raises(
+        ValueError, match="`jit_compile` must be False where images are of unlike.*jit_compile=True, 2 sizes of 'train'"
+    ):
+        make_unlike_trainer("compiled", 0, jit_compile=True)

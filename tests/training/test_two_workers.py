@@ -15,10 +15,11 @@ import pytest
 import tensorflow as tf
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
+SFM_PROGRAM = PROGRAM.with_name("sfm_worker_program.py")
 
 
-def load_program():
-    spec = importlib.util.spec_from_file_location("worker_program", PROGRAM)
+def load_program(path=PROGRAM):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -33,13 +34,13 @@ def free_ports(count):
 
 
 @contextmanager
-def started(folder, kill_at):
+def started(folder, kill_at, program=PROGRAM):
     """Starts a process for each worker; none is left at the end of the block."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(len(kill_at))]}
     processes = []
     for index, step in enumerate(kill_at):
         config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        command = [sys.executable, str(PROGRAM), str(folder), *([] if step is None else [str(step)])]
+        command = [sys.executable, str(program), str(folder), *([] if step is None else [str(step)])]
         environment = os.environ | {"TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
         with open(folder / f"output-{index}.txt", "w") as output:
             processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
@@ -51,14 +52,14 @@ def started(folder, kill_at):
             process.wait()
 
 
-def run_workers(folder, kill_at=(None, None)):
+def run_workers(folder, kill_at=(None, None), program=PROGRAM):
     """Runs one process for each worker to its end.
 
     Returns:
         Exit codes, and what the processes wrote.
     """
     folder.mkdir(exist_ok=True)
-    with started(folder, kill_at) as processes:
+    with started(folder, kill_at, program) as processes:
         codes = [process.wait(timeout=300) for process in processes]
     return codes, [(folder / f"output-{index}.txt").read_text() for index in range(len(codes))]
 
@@ -130,3 +131,22 @@ def test_frozen_worker_is_given_up(tmp_path):
         processes[1].send_signal(signal.SIGSTOP)
         assert processes[0].wait(timeout=60) == 1
     assert "WorkerLostError: Worker 0 of 2 cannot go on" in (folder / "output-0.txt").read_text()
+
+
+@pytest.mark.slow
+def test_two_workers_train_on_photos_of_unlike_shapes_like_one(tmp_path):
+    program = load_program(SFM_PROGRAM)
+    for name in ("one", "two"):
+        program.make_photos(tmp_path / name)
+    one = program.train(tmp_path / "one", tf.distribute.get_strategy())
+    codes, outputs = run_workers(tmp_path / "two", program=SFM_PROGRAM)
+    assert codes == [0, 0], outputs
+    chief, other = results(tmp_path / "two")
+    np.testing.assert_array_equal(weights(chief), weights(other))
+    assert one["stored"]
+    assert chief["stored"]
+    assert min(one["moved"]) > 1e-3
+    assert np.linalg.norm(weights(chief) - weights(one)) < 1e-4 * min(one["moved"])
+    np.testing.assert_allclose(chief["losses"], one["losses"], rtol=1e-5)
+    for worker in (chief, other):
+        np.testing.assert_allclose(worker["mean_average_precisions"], one["mean_average_precisions"], rtol=1e-12)
