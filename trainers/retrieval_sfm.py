@@ -18,8 +18,10 @@ import keras
 from absl import app, flags
 
 from keras_sare import models
-from keras_sare.datasets import LandmarkDataset, SfMDataset, read_landmarks
-from keras_sare.evaluation import ComparisonSettings, describe_images
+from keras_sare.datasets import SfMDataset, read_landmarks
+from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
+from keras_sare.evaluation.kept_arrays import KeptArrays, model_digest
+from keras_sare.evaluation.kept_descriptors import KeptDescriptors
 from keras_sare.losses import ContrastiveLoss, SARELoss, TripletLoss
 from keras_sare.training import (
     MeanAveragePrecisionValidation,
@@ -31,14 +33,18 @@ from keras_sare.training import (
     choose_strategy,
     open_inputs,
 )
+from keras_sare.training.inputs import ImageInputs
+from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import show_information
 from trainers.recipes import RETRIEVAL_RECIPES
-from trainers.retrieval_stages import check_landmarks, load_models, open_photos, pairs_of, write_table
+from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, pairs_of, readable_photos
 from trainers.stages import Run, apply_recipe, chosen_flags
 
 logger = logging.getLogger("keras_sare.retrieval_sfm")
 
 FLAGS, DEFAULTS = flags.FLAGS, SfMSettings()
+POOLINGS = ("mac", "gem", "rmac", "spoc", "crow")
+PRESETS = sorted(name for name, preset in models.PRESETS.items() if preset.pooling in POOLINGS)
 LOSSES = {
     "contrastive": lambda: ContrastiveLoss(FLAGS.tau),
     "triplet": TripletLoss,
@@ -48,22 +54,32 @@ LOSSES = {
 flags.DEFINE_enum("recipe", "retrieval_sfm", sorted(RETRIEVAL_RECIPES), "Values of the flags that are not given.")
 flags.DEFINE_string("dataset", None, "sfm.npz of trainers.sfm, or a published retrieval-SfM .pkl.", required=True)
 flags.DEFINE_string("images", None, "Folder of the images, for a published .pkl.")
-flags.DEFINE_string("leave_out", None, "Text file of image names: 3D models with any of them are not trained on.")
+flags.DEFINE_string("leave_out", None, "Text file, an image name a line: no 3D model with one of them is trained on.")
 flags.DEFINE_float("val_share", 0.2, "Share of the photos for validation, whole clusters; a .pkl has its own.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
 flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
 flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the weights want, where not known.")
-flags.DEFINE_enum("model", "vgg16_mac", sorted(models.PRESETS), "Preset to build: vgg16_mac, vgg16_gem, vgg16_rmac.")
+flags.DEFINE_enum("model", "vgg16_mac", PRESETS, "Backbone and pooling: vgg16_mac, vgg16_gem, resnet101_gem, ...")
 flags.DEFINE_string("train_from", "conv1_1", "First layer that is trained.")
 flags.DEFINE_integer("longer_side", 362, "Of the photos in training, in pixels, at most.", lower_bound=32)
 flags.DEFINE_enum("loss", "contrastive", sorted(LOSSES), "Loss over tuples.")
 flags.DEFINE_float("tau", 0.7, "Margin of the contrastive loss; 0.75 was published for GeM.")
-flags.DEFINE_enum("positive", DEFAULTS.positive, ["m1", "m2", "m3", "pairs"], "How positives are chosen.")
+flags.DEFINE_enum("positive", None, ["m1", "m2", "m3", "pairs"], "Rule of positives; m3, or the pairs of a .pkl.")
 flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
 flags.DEFINE_enum("negatives_from", DEFAULTS.negatives_from, ["N1", "N2"], "N2: at most one of a cluster.")
 flags.DEFINE_integer("negative_pool", DEFAULTS.negative_pool, "Random images of an epoch that may be negatives.")
-flags.DEFINE_integer("queries_per_epoch", 2000, "Random queries of an epoch, at most.", lower_bound=1)
-flags.DEFINE_integer("mine_times", DEFAULTS.mine_times, "How often an epoch mines its tuples.", lower_bound=1)
+flags.DEFINE_integer(
+    "queries_per_epoch",
+    0,
+    "Random queries of an epoch, at most; 0: all, as the paper's MATLAB code. Its PyTorch code takes 2000.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "mine_times",
+    DEFAULTS.mine_times,
+    "How often an epoch mines its tuples: 3 times in the paper's MATLAB code, once in its PyTorch code.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("tuples_per_step", DEFAULTS.tuples_per_step, "Tuples in a batch.", lower_bound=1)
 flags.DEFINE_integer("gradient_chunk", 0, "Images back-propagated at a time; 0: all of one size.", lower_bound=0)
 flags.DEFINE_enum("precision", "float32", models.PRECISIONS, "Of the computation in training; results are float32.")
@@ -106,7 +122,7 @@ def main(_: list[str]) -> None:
 def train() -> None:
     """Dataset, model, training, whitening, table."""
     apply_recipe(RETRIEVAL_RECIPES[FLAGS.recipe])
-    run, splits, landmarks = _open_run()
+    run, splits, table = _open_run()
     if not run.folder.off_the_shelf.is_file():
         _make_off_the_shelf(run)
     # A new run reads its model back as a resumed one does: what is random in layers, as in dropout, is not in the file.
@@ -114,26 +130,50 @@ def train() -> None:
     model = run.load(run.folder.off_the_shelf)
     _begin(run, model)
     _fit(run, model, splits)
-    run.write_once(lambda: _whiten(run, model, splits["train"]))
-    if landmarks and run.workers.is_chief:
-        table, compared = run.folder.path / landmarks.name, load_models(run.folder)
-        print(write_table(compared, splits["train"], landmarks, FLAGS.pca_images, ComparisonSettings(), table))
-        logger.info("Model: %s; tables and pictures: %s", run.folder.model, table)
+    run.write_once(lambda: _whiten(run, model, splits["train"], table))
+    if table and run.workers.is_chief:
+        print(table.compare(load_models(run.folder)))
+        logger.info("Model: %s; tables and pictures: %s", run.folder.model, table.folder)
 
 
-def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], LandmarkDataset | None]:
+def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], RetrievalComparison | None]:
     """Checks the flags, the folder and the datasets; writes nothing."""
     chosen = {name: value for name, value in chosen_flags(__name__).items() if name not in NOT_OF_TRAINING}
-    settings = SfMSettings(**{f.name: chosen[f.name] for f in fields(SfMSettings) if f.name in chosen})
+    chosen["positive"] = FLAGS.positive or ("pairs" if is_published(FLAGS.dataset) else DEFAULTS.positive)
+    of_settings = {**chosen, "queries_per_epoch": FLAGS.queries_per_epoch or None}
+    settings = SfMSettings(**{f.name: of_settings[f.name] for f in fields(SfMSettings) if f.name in of_settings})
     # The test set is read early, so that a wrong path does not show after hours.
     landmarks = read_landmarks(FLAGS.ground_truth, FLAGS.test_images) if FLAGS.ground_truth else None
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
     folder.check(chosen, FLAGS.resume)
-    splits = open_photos(chosen)
+    splits = _open_splits(chosen, settings)
+    table = None
     if landmarks:
-        landmarks = check_landmarks(landmarks, splits["train"], FLAGS.max_corrupt_share)
-    return Run(chosen, settings, strategy, Workers(strategy), folder), splits, landmarks
+        share, compared = FLAGS.max_corrupt_share, ComparisonSettings()
+        table = open_table(landmarks, splits["train"], FLAGS.pca_images, share, compared, folder)
+    return Run(chosen, settings, strategy, Workers(strategy), folder), splits, table
+
+
+def _open_splits(chosen: dict[str, Any], settings: SfMSettings) -> dict[str, SfMDataset]:
+    """Photos that can be read and suffice for training and validation."""
+    named = open_photos(chosen)
+    _check_sufficient(named, settings)  # Before all photos are decoded.
+    splits = readable_photos(named, FLAGS.max_corrupt_share)
+    if any(len(splits[name]) < len(named[name]) for name in named):
+        _check_sufficient(splits, settings)
+    return splits
+
+
+def _check_sufficient(splits: dict[str, SfMDataset], settings: SfMSettings) -> None:
+    """Makes the miner and the validation as training does, which check the photos."""
+    size = FLAGS.longer_side, FLAGS.longer_side  # No photo is read through these inputs.
+    train, val = (
+        SfMPhotos(splits[name], ImageInputs(splits[name].paths, size), settings, Path(FLAGS.output))
+        for name in ("train", "val")
+    )
+    train.tuple_source()
+    MeanAveragePrecisionValidation(val)
 
 
 def _make_off_the_shelf(run: Run[SfMSettings]) -> None:
@@ -167,17 +207,18 @@ def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset
     run.write_once(lambda: run.folder.save_model(model, run.folder.unwhitened))
 
 
-def _whiten(run: Run[SfMSettings], model: keras.Model, photos: SfMDataset) -> None:
-    """Writes the finished model, with the whitening learned from pairs of training photos."""
-    pairs = pairs_of(photos)
-    descriptors = describe_images(
-        model,
-        pairs.paths,
-        "photos to whiten by",
-        longer_side=FLAGS.whitening_side,
-        batch_size=FLAGS.extraction_batch,
-        folder=run.folder.path / "spill",
-    )
+def _whiten(run: Run[SfMSettings], model: keras.Model, photos: SfMDataset, table: RetrievalComparison | None) -> None:
+    """Writes the finished model, with the whitening learned from pairs of training photos, where it is not there."""
+    pairs, kept = pairs_of(photos), table.kept if table else KeptArrays(run.folder.path)
+    marker, side = run.folder.path / "whitening.txt", FLAGS.whitening_side
+    origin = kept.place(model_digest(model), pairs.paths, pairs.queries, pairs.positives, side, FLAGS.dim).name
+    if run.folder.model.is_file() and marker.is_file() and marker.read_text() == origin:
+        logger.info("Whitening: %s is that of the trained model already", run.folder.model)
+        return
+    marker.unlink(missing_ok=True)
+    kept.claim()
+    how = ComparisonSettings(longer_side=side, batch_size=FLAGS.extraction_batch)
+    descriptors = KeptDescriptors(kept, how).photos(model, pairs.paths, "photos to whiten by")
     wanted = min(FLAGS.dim, descriptors.shape[1])
     fitted = pairs.whitening(descriptors, wanted)
     dim = fitted.projection.shape[1]
@@ -186,6 +227,10 @@ def _whiten(run: Run[SfMSettings], model: keras.Model, photos: SfMDataset) -> No
         logger.warning("Whitening: %d dimensions, not %d: %d pairs of %d photos tell of no more", dim, wanted, *few)
     whitened = models.with_whitening(model, fitted.projection, fitted.bias, dim, fitted.mean)
     run.folder.save_model(whitened, run.folder.model)
+    with atomic_path(marker) as path:
+        path.write_text(origin)
+    if not table:  # It needs the descriptors once more.
+        kept.clear()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What `trainers.retrieval_sfm` and `trainers.retrieval_table` share: the photos of a run, and the table."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sare.datasets import (
-    ImageFolder,
-    LandmarkDataset,
-    SfMDataset,
-    split_clusters,
-    without_models_of,
-)
+from keras_sare.datasets import ImageFolder, LandmarkDataset, SfMDataset, split_clusters, without_models_of
+from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
 from keras_sare.evaluation import ComparisonSettings, MatchingPairs, RetrievalComparison
 from keras_sare.mining import matching_pairs
@@ -21,33 +17,41 @@ from keras_sare.training import RunFolder
 from keras_sare.whitening import warn_of_overlap
 
 
+def is_published(dataset: str) -> bool:
+    """Whether a dataset is a published list, which has pairs and splits of its own, and not `sfm.npz`."""
+    return Path(dataset).suffix == ".pkl"
+
+
 def open_photos(chosen: Mapping[str, Any]) -> dict[str, SfMDataset]:
-    """Opens the photos that a run trains and validates on.
+    """Opens the photos that a run trains and validates on. No photo is read.
 
     Args:
         chosen: flags of `trainers.retrieval_sfm` by name.
 
     Returns:
-        "train" and "val", without photos that cannot be read.
+        "train" and "val".
 
     Raises:
         ValueError: the dataset or a flag is not as it should be.
     """
-    splits = _open_splits(chosen)
-    return {name: photos.check_images(chosen["max_corrupt_share"]) for name, photos in splits.items()}
+    if is_published(chosen["dataset"]):
+        return _open_published(chosen)
+    photos = SfMDataset.load(chosen["dataset"])
+    if chosen["leave_out"]:
+        lines = Path(chosen["leave_out"]).read_text().splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        photos = without_models_of(photos, np.array(names, np.dtypes.StringDType()))
+    train, val = split_clusters(photos, chosen["val_share"], chosen["seed"])
+    return {"train": train, "val": val}
 
 
-def check_landmarks(landmarks: LandmarkDataset, photos: SfMDataset, max_corrupt_share: float) -> LandmarkDataset:
-    """Leaves out what cannot be read of a test set, and warns where it holds photos that whitening is learned from.
+def readable_photos(splits: Mapping[str, SfMDataset], max_corrupt_share: float) -> dict[str, SfMDataset]:
+    """Leaves out photos that cannot be read.
 
-    Args:
-        landmarks: the test set.
-        photos: that a model is trained on.
-        max_corrupt_share: of the images, at most.
+    Raises:
+        ValueError: these are more than `max_corrupt_share` of a split.
     """
-    landmarks = landmarks.check_images(max_corrupt_share)
-    warn_of_overlap(_names(photos.paths), _names(landmarks.queries) + _names(landmarks.database))
-    return landmarks
+    return {name: photos.check_images(max_corrupt_share) for name, photos in splits.items()}
 
 
 def pairs_of(photos: SfMDataset) -> MatchingPairs:
@@ -70,43 +74,57 @@ def load_models(run: RunFolder) -> dict[str, keras.Model]:
     return {name: keras.saving.load_model(path) for name, path in files.items()}
 
 
-def write_table(
-    models: Mapping[str, keras.Model],
-    photos: SfMDataset,
+def open_table(
     landmarks: LandmarkDataset,
+    photos: SfMDataset,
     independent: str | None,
+    max_corrupt_share: float,
     settings: ComparisonSettings,
-    folder: Path,
-) -> str:
-    """Compares models on a test set.
+    run: RunFolder,
+    folder: str | None = None,
+) -> RetrievalComparison:
+    """Checks all that the table of a run is made of, and writes nothing: `compare` makes the table.
+
+    What cannot be read is left out. A warning is given where the test set holds images that whitening is learned from.
 
     Args:
-        models: see `RetrievalComparison.compare`.
-        photos: that they were trained on, for learned whitening.
         landmarks: the test set.
+        photos: that the models are trained on, for learned whitening.
         independent: folder of images of other places, for PCA whitening; None for no such row.
+        max_corrupt_share: of the images, at most.
         settings: the numbers.
-        folder: where the tables and pictures go.
+        run: of the models.
+        folder: where the tables and pictures go; by default a folder in the run's.
 
-    Returns:
-        The tables, Markdown.
+    Raises:
+        ValueError: images are missing, or too many cannot be read.
+        FileExistsError: the folder holds a table of other settings.
     """
+    landmarks = landmarks.check_images(max_corrupt_share)
+    tested = _names(landmarks.queries) + _names(landmarks.database)
+    warn_of_overlap(_names(photos.paths), tested)
     others = None if independent is None else ImageFolder(independent).paths()
     if others is not None:
-        warn_of_overlap(_names(others), _names(landmarks.queries) + _names(landmarks.database))
-    return RetrievalComparison(landmarks, pairs_of(photos), others, settings, folder).compare(models)
+        others = others[readable_images(others, str(independent), "PCA whitening", max_corrupt_share)]
+        warn_of_overlap(_names(others), tested)
+    target = Path(folder or run.path / landmarks.name)
+    origin = os.path.relpath(run.path, target)  # Both may be moved together.
+    return RetrievalComparison(landmarks, pairs_of(photos), others, settings, target, origin)
 
 
-def _open_splits(chosen: Mapping[str, Any]) -> dict[str, SfMDataset]:
-    source = Path(chosen["dataset"])
-    if source.suffix == ".pkl":
-        return {name: read_retrieval_sfm(source, chosen["images"], name) for name in ("train", "val")}
-    photos = SfMDataset.load(source)
+def _open_published(chosen: Mapping[str, Any]) -> dict[str, SfMDataset]:
+    source = chosen["dataset"]
+    if not chosen["images"]:
+        raise ValueError(
+            "`images` must be the folder of the photos that a published list names, such as ims/ of retrieval-SfM: add "
+            f"--images=FOLDER. Received: dataset={source!r}, images={chosen['images']!r}"
+        )
     if chosen["leave_out"]:
-        names = Path(chosen["leave_out"]).read_text().split()
-        photos = without_models_of(photos, np.array(names, np.dtypes.StringDType()))
-    train, val = split_clusters(photos, chosen["val_share"], chosen["seed"])
-    return {"train": train, "val": val}
+        raise ValueError(
+            "`leave_out` goes with sfm.npz only: published lists name photos by hashes, and are free of the published "
+            f"test sets. Received: dataset={source!r}, leave_out={chosen['leave_out']!r}"
+        )
+    return {name: read_retrieval_sfm(source, chosen["images"], name) for name in ("train", "val")}
 
 
 def _names(paths: np.ndarray) -> list[str]:

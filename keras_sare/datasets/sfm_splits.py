@@ -1,8 +1,14 @@
 """Training and validation photos of 3D models, without a building in both."""
 
+import logging
+import os
+
 import numpy as np
 
+from keras_sare.datasets.landmark_images import EXTENSIONS
 from keras_sare.datasets.sfm_dataset import SfMDataset
+
+logger = logging.getLogger(__name__)
 
 
 def split_clusters(dataset: SfMDataset, share: float, seed: int = 0) -> tuple[SfMDataset, SfMDataset]:
@@ -43,18 +49,25 @@ def split_clusters(dataset: SfMDataset, share: float, seed: int = 0) -> tuple[Sf
 
 
 def without_models_of(dataset: SfMDataset, images: np.ndarray) -> SfMDataset:
-    """Leaves out every 3D model, and all of its cluster, that holds one of some images.
+    """Leaves out every 3D model, and all of its cluster, that holds one of some images. How many is logged.
 
     Args:
         dataset: photos of 3D models.
-        images: names of files without folders.
+        images: names of files. Folders and the suffixes .jpg, .jpeg and .png do not count: lists of test sets name
+            images without them, and a photo may be a copy.
 
     Raises:
-        ValueError: nothing remains.
+        ValueError: no photo has any of the names, or nothing remains.
     """
-    # By Python's set: numpy's fixed-width text would cut long names, and cut names may agree.
-    named = set(images.tolist())
-    held = np.array([path.rpartition("/")[2] in named for path in dataset.paths.tolist()], bool)
+    # By Python's sets: numpy's fixed-width text would cut long names, and cut names may agree.
+    named, stems = {_stem(name) for name in images.tolist()}, [_stem(path) for path in dataset.paths.tolist()]
+    held = np.array([stem in named for stem in stems], bool)
+    if not held.any():
+        raise ValueError(
+            f"`images` must name photos of {dataset.name!r}: none of its {len(stems)} photos has one of the names, so "
+            "nothing would be left out. Compare them with the file names of the photos. "
+            f"Received: {len(images)} names, such as {', '.join(images[:3].tolist())}"
+        )
     touched = np.unique(dataset.clusters[held])
     kept = np.flatnonzero(~np.isin(dataset.clusters, touched))
     if not len(kept):
@@ -62,4 +75,18 @@ def without_models_of(dataset: SfMDataset, images: np.ndarray) -> SfMDataset:
             f"`images` must leave a 3D model to train on: all {len(np.unique(dataset.clusters))} clusters hold one of "
             f"them. Received: {len(images)} images"
         )
+    logger.info(
+        "%s: %d of %d names are of photos; left out are %d photos of %d clusters",
+        dataset.name,
+        len(named.intersection(stems)),
+        len(named),
+        len(stems) - len(kept),
+        len(touched),
+    )
     return dataset.subset(kept)
+
+
+def _stem(name: str) -> str:
+    last = name.replace("\\", "/").rpartition("/")[2]
+    stem, suffix = os.path.splitext(last)
+    return stem if suffix.lower() in EXTENSIONS else last

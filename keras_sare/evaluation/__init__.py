@@ -1,6 +1,7 @@
-"""Recall of place recognition: protocol, reports and their comparison. Pictures are in `evaluation.plots`."""
+"""How well places are recognised (recall) and images retrieved (mAP): protocols, reports, tables, whole comparisons."""
 
 from keras_sare.evaluation.activation_maps import ActivationMaps, write_activation_maps
+from keras_sare.evaluation.comparison_settings import ComparisonSettings
 from keras_sare.evaluation.groups import same_group
 from keras_sare.evaluation.landmark_descriptors import describe_images, describe_landmarks
 from keras_sare.evaluation.landmarks import dimension_sweep, evaluate_landmarks, evaluate_protocols, evaluate_rankings
@@ -8,7 +9,7 @@ from keras_sare.evaluation.matching_pairs import MatchingPairs
 from keras_sare.evaluation.mean_average_precision import average_precisions, average_precisions_of_ranks
 from keras_sare.evaluation.recall import DEFAULT_NS, evaluate, recall_at
 from keras_sare.evaluation.report import RecallReport, better, format_table
-from keras_sare.evaluation.retrieval_comparison import ComparisonSettings, RetrievalComparison
+from keras_sare.evaluation.retrieval_comparison import RetrievalComparison
 from keras_sare.evaluation.retrieval_files import write_retrieval
 from keras_sare.evaluation.retrieval_report import RetrievalReport, format_retrieval_table
 

@@ -1,8 +1,10 @@
 """Results of long computations on disk, until the program that needs them has come to its end."""
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,21 +12,34 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_sare.utils.files import atomic_path, remove_partials
+from keras_sare.utils.files import atomic_path, lock, remove_partials
+
+_FOLDER, _LOCK, _PLACE = ".retrieval-arrays", "lock", re.compile("[0-9a-f]{32}")
 
 
 class KeptArrays:
-    """A folder of arrays, so that a program that was killed and is started again does not compute them again.
+    """A hidden folder of arrays, so that a program that was killed and is started again does not compute them again.
 
     An array is found again by what it was computed from: all that its values depend on must be told. The contents of
     image files are not looked at, only their names.
 
     Args:
-        folder: of the arrays. What a killed program left half-written in it is deleted.
+        folder: of the program's results; the arrays go into `.retrieval-arrays` in it. Nothing is made yet.
+
+    Attributes:
+        folder: of the arrays.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder) / _FOLDER
+
+    def claim(self) -> None:
+        """Makes the folder this process's own until it ends, and deletes what a killed one left half-written in it.
+
+        Raises:
+            RuntimeError: another process has claimed it.
+        """
+        lock(self.folder / _LOCK)
         remove_partials(self.folder)
 
     def place(self, *origin: object) -> Path:
@@ -59,8 +74,13 @@ class KeptArrays:
         return [np.load(file, mmap_mode="r") for file in sorted(folder.glob("?.npy"))]
 
     def clear(self) -> None:
-        """Deletes the folder. Arrays that are open stay readable."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Deletes what was kept, and the folder where nothing else is in it. Arrays that are open stay readable."""
+        for path in self.folder.glob("*"):
+            if path.is_dir() and _PLACE.fullmatch(path.name):
+                shutil.rmtree(path)
+        (self.folder / _LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # There is no folder, or not only what was kept here.
+            self.folder.rmdir()
 
 
 def model_digest(model: keras.Model) -> str:

@@ -18,15 +18,17 @@ from keras_sare.utils.files import atomic_path
 Sweeps = Mapping[str, Mapping[int, Mapping[str, RetrievalReport]]]
 """What `dimension_sweep` gives, by name of the method."""
 
+_RESULTS = "retrieval.json"
+
 
 def write_retrieval(
     folder: Path,
     reports: Reports,
     sweeps: Sweeps | None = None,
-    stem: str = "retrieval",
     bases: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     dimensions: Sequence[int] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> str:
     """Writes `retrieval.json`, the tables `retrieval.md` and the bars `retrieval.png`.
 
@@ -38,36 +40,65 @@ def write_retrieval(
         reports: by name of the method, then by protocol, of one dataset.
         sweeps: reports by name, number of components and protocol, of the same dataset. A method that reaches none of
             the numbers has a row of dashes, and no curve.
-        stem: name of the files without suffix.
         bases: name of the row that a row builds on, see `format_retrieval_table`.
         notes: sentences below the tables.
         dimensions: see `format_sweeps`.
+        settings: how images were described and searched, as JSON can hold it: a line below the tables.
 
     Returns:
-        The tables, and the notes as a list, Markdown.
+        The tables, the settings, and the notes as a list, Markdown.
 
     Raises:
         ValueError: there is no report, methods were not measured on the same thing, or a base is no row.
     """
     text = format_retrieval_table(reports, bases=bases)
     contents: dict[str, Any] = {"reports": {name: _fields(each) for name, each in reports.items()}}
-    contents |= {"bases": dict(bases or {}), "notes": list(notes)}
+    contents |= {"bases": dict(bases or {}), "notes": list(notes), "settings": dict(settings or {})}
     sweeps = sweeps if sweeps and any(sweeps.values()) else {}
     if sweeps:
         check_same_evaluation({f"{name}, {d}": each for name, sweep in sweeps.items() for d, each in sweep.items()})
         text += "\n\n" + format_sweeps(sweeps, dimensions)
         contents["sweeps"] = {name: {d: _fields(each) for d, each in sweep.items()} for name, sweep in sweeps.items()}
+    if settings:
+        text += "\n\n" + f"Settings: {', '.join(f'{name} {_shown(value)}' for name, value in settings.items())}."
     if notes:
         text += "\n\n" + "\n".join(f"- {note}" for note in notes)
-    with atomic_path(folder / f"{stem}.json") as path:
+    with atomic_path(folder / _RESULTS) as path:
         path.write_text(json.dumps(contents, indent=2) + "\n")
-    with atomic_path(folder / f"{stem}.md") as path:
+    with atomic_path(folder / "retrieval.md") as path:
         path.write_text(text + "\n")
-    retrieval_bars(folder / f"{stem}.png", reports)
+    retrieval_bars(folder / "retrieval.png", reports)
     for protocol, report in _protocols(sweeps).items():
         curves = {name: points for name, points in _curves(sweeps, protocol).items() if points}
-        dimension_curves(folder / f"{stem}_dimensions_{protocol}.png", curves, f"{report.dataset}, {protocol}")
+        dimension_curves(folder / f"retrieval_dimensions_{protocol}.png", curves, f"{report.dataset}, {protocol}")
     return text
+
+
+def check_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Checks that no results of other settings would be replaced.
+
+    Args:
+        folder: that `write_retrieval` is going to write to.
+        settings: that it is going to write.
+
+    Raises:
+        FileExistsError: there are such results, or a `retrieval.json` of something else.
+    """
+    path = folder / _RESULTS
+    if not path.is_file():
+        return
+    try:
+        before = dict(json.loads(path.read_text())["settings"])
+    except (ValueError, KeyError, TypeError):
+        before = {}
+    now = json.loads(json.dumps(settings))
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if differing:
+        changes = ", ".join(f"{name}: {before.get(name)} there, {now.get(name)} now" for name in differing)
+        raise FileExistsError(
+            f"`output` must not hold results of other settings. Received: {str(folder)!r} with {changes}. Name another "
+            f"folder, or delete {path.name} in it."
+        )
 
 
 def format_sweeps(sweeps: Sweeps, dimensions: Sequence[int] = ()) -> str:
@@ -86,6 +117,12 @@ def format_sweeps(sweeps: Sweeps, dimensions: Sequence[int] = ()) -> str:
         for name, points in _curves(sweeps, protocol).items():
             lines.append([name, protocol, *(f"{100 * points[d]:.1f}" if d in points else "–" for d in dimensions)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {_shown(one)}' for name, one in value.items())})"
+    return "none" if value is None else str(value)
 
 
 def _curves(sweeps: Sweeps, protocol: str) -> dict[str, dict[int, float]]:

@@ -71,8 +71,25 @@ def test_names_count_whole():
     """Not cut to the length of the others, nor found inside of them."""
     data = photos([1, 2, 3], names=["ab.jpg", "sub/abc.jpg", "b.jpg"])
 
-    assert len(without_models_of(data, np.array(["b.jpgx", "abc.jp", "sub/abc.jpg", ""]))) == 3
-    assert without_models_of(data, np.array(["abc.jpg"])).clusters.tolist() == [1, 3]
+    assert without_models_of(data, np.array(["b.jpgx", "abc.jp", "abc.jpg.jpg", "", "b.jpg"])).clusters.tolist() == [
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize("name", ["my abc", "my abc.jpg", "my abc.JPG", "my abc.png", "other/my abc.jpg", "a\\my abc"])
+def test_folders_and_suffixes_of_names_do_not_count(name, caplog):
+    data = photos([1, 1, 3], names=["ab.jpg", "sub/my abc.jpg", "b.jpg"])
+
+    with caplog.at_level("INFO"):
+        assert without_models_of(data, np.array([name, "unknown"])).clusters.tolist() == [3]
+
+    assert "toy: 1 of 2 names are of photos; left out are 2 photos of 1 clusters" in caplog.text
+
+
+def test_names_that_are_of_no_photo_are_refused():
+    with pytest.raises(ValueError, match="none of its 2 photos has one of the names.*Received: 2 names, such as x, y"):
+        without_models_of(photos([1, 2]), np.array(["x", "y"]))
 
 
 @pytest.mark.parametrize("dtype", [np.str_, object, np.dtypes.StringDType()])

@@ -12,9 +12,11 @@ from keras_sare.evaluation import (
     ComparisonSettings,
     MatchingPairs,
     RetrievalComparison,
+    database_maps,
     describe_images,
     describe_landmarks,
     evaluate_protocols,
+    kept_descriptors,
     retrieval_comparison,
 )
 from keras_sare.layers import MAC
@@ -81,7 +83,7 @@ def compare(photos, tmp_path):
 def described(monkeypatch):
     """What is described, and whose feature maps are computed, from now on; descriptors are random ones."""
     calls = []
-    write_activation_maps = retrieval_comparison.write_activation_maps
+    write_activation_maps = database_maps.write_activation_maps
 
     def fake(model, paths):
         seed = [int(1e6 * np.abs(model.get_weights()[0]).sum()), *map(hash, paths.tolist())]
@@ -100,9 +102,9 @@ def described(monkeypatch):
         calls.append("maps")
         return write_activation_maps(*args, **kwargs)
 
-    monkeypatch.setattr(retrieval_comparison, "describe_landmarks", landmarks)
-    monkeypatch.setattr(retrieval_comparison, "describe_images", images)
-    monkeypatch.setattr(retrieval_comparison, "write_activation_maps", maps)
+    monkeypatch.setattr(kept_descriptors, "describe_landmarks", landmarks)
+    monkeypatch.setattr(kept_descriptors, "describe_images", images)
+    monkeypatch.setattr(database_maps, "write_activation_maps", maps)
     return calls
 
 
@@ -126,6 +128,15 @@ def killed_before_writing(compare, models, described):
         with pytest.raises(Killed):
             killed.compare(models)
     return killed
+
+
+def maxima_of(comparison, models, monkeypatch):
+    """Re-ranks, and returns what it knew of the queries."""
+    seen = []
+    original = retrieval_comparison.query_objects
+    monkeypatch.setattr(retrieval_comparison, "query_objects", lambda *given: seen.append(original(*given)) or seen[-1])
+    comparison.compare({"model": models["fine-tuned"]})
+    return seen[0].maxima
 
 
 def test_the_whole_line_is_one_table_with_pictures_and_nothing_else_is_left(compare, models, photos, tmp_path):
@@ -211,7 +222,7 @@ def test_models_alone_give_a_row_each(compare, models, tmp_path):
     assert list(comparison.rows) == ["off the shelf", "fine-tuned"]
     assert not comparison.sweeps
     assert not comparison.notes
-    assert len(text.splitlines()) == 4
+    assert len(text.splitlines()) == 6
     assert not list((tmp_path / "table").glob("*dimensions*"))
 
 
@@ -234,7 +245,7 @@ def test_killed_comparison_goes_on_with_what_it_had_described(
     again.compare(models)
     assert not described
     assert again.rows == killed_before_writing.rows
-    assert not (tmp_path / "table" / "descriptors").exists()
+    assert not (tmp_path / "table" / ".retrieval-arrays").exists()
 
 
 def test_kill_while_describing_leaves_no_half_array(compare, models, described, monkeypatch):
@@ -246,7 +257,7 @@ def test_kill_while_describing_leaves_no_half_array(compare, models, described, 
     comparison = compare()
     with pytest.raises(Killed):
         comparison.compare(models)
-    assert not list((comparison.folder / "descriptors").iterdir())
+    assert [path.name for path in comparison.kept.folder.iterdir()] == ["lock"]
 
 
 def test_settings_that_descriptors_do_not_depend_on_let_a_killed_comparison_go_on(
@@ -301,6 +312,56 @@ def test_in_no_memory_for_arrays_the_same_comes_out_of_memory_maps(
     assert tight.rows == expected.rows
     assert len(seen) == 7
     assert all(isinstance(one, np.memmap) for one in seen)
+
+
+@pytest.mark.parametrize("crop", ["image", "activations", "none"])
+def test_queries_are_cropped_for_re_ranking_as_for_their_descriptors(
+    crop, compare, models, photos, described, without_pictures, monkeypatch
+):
+    settings = dataclasses.replace(SETTINGS, crop=crop, diffusion=None)
+    maxima = maxima_of(compare(settings, pairs=None, independent=None), models, monkeypatch)
+
+    pixels = np.stack([np.asarray(Image.open(path)) for path in photos[0].queries]).astype("float32")
+    if crop == "image":
+        pixels = pixels[:, 4:44, 4:60]
+    model = models["fine-tuned"]
+    activations = keras.Model(model.input, model.get_layer("conv").output)(pixels).numpy()
+    if crop == "activations":  # Cells of 8 pixels, of which the box x 4..60, y 4..44 of 64 x 48 holds the centres.
+        activations = activations[:, 0:5, 0:7]
+    np.testing.assert_allclose(maxima, activations.max(axis=(1, 2)), rtol=1e-5)
+
+
+def test_table_says_how_it_was_made(compare, models, photos, described, monkeypatch, tmp_path):
+    monkeypatch.setattr(retrieval_comparison, "draw_reranking", lambda *_: None)
+    settings = dataclasses.replace(SETTINGS, crop="none", diffusion=None)
+    text = RetrievalComparison(photos[0], None, None, settings, tmp_path / "table", "../run").compare(models)
+    line = "dataset toy, longer_side 64, scales single, crop none, dimensions 512, rerank 6, expand 3, diffusion none"
+    assert f"\n\nSettings: {line}, run ../run." in text
+    stored = json.loads((tmp_path / "table" / "retrieval.json").read_text())["settings"]
+    assert (stored["longer_side"], stored["diffusion"], stored["run"]) == (64, None, "../run")
+
+
+def test_table_of_other_settings_is_not_replaced(compare, models, described, monkeypatch, tmp_path):
+    for name in ("retrieval_bars", "dimension_curves"):
+        monkeypatch.setattr(f"keras_sare.evaluation.retrieval_files.{name}", lambda *_: None)
+    settings = dataclasses.replace(SETTINGS, rerank=0)
+    compare(settings).compare(models)
+    before = (tmp_path / "table" / "retrieval.json").read_text()
+    with pytest.raises(FileExistsError, match="other settings.*longer_side: 64 there, 48 now. Name another folder"):
+        compare(dataclasses.replace(settings, longer_side=48))
+    compare(dataclasses.replace(settings, batch_size=1)).compare(models)
+    assert (tmp_path / "table" / "retrieval.json").read_text() == before
+
+
+@pytest.mark.parametrize(("rerank", "done"), [(12, []), (3, ["landmarks"])])
+def test_too_little_disk_for_re_ranking_is_told_as_early_as_it_is_known(
+    rerank, done, compare, models, described, without_pictures, monkeypatch
+):
+    monkeypatch.setattr(database_maps, "free_bytes", lambda _: 24 * 6 * 8 * 3 - 1)  # Three maps need a byte more.
+    settings = dataclasses.replace(SETTINGS, rerank=rerank, expand=0, diffusion=None)
+    with pytest.raises(OSError, match="Re-ranking needs .* `rerank`.*what was described is kept. Received: rerank="):
+        compare(settings, pairs=None, independent=None).compare({"model": models["fine-tuned"]})
+    assert described == done
 
 
 def test_no_model_is_refused(compare):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sare.evaluation.retrieval_files import format_sweeps, write_retrieval
+from keras_sare.evaluation.retrieval_files import check_same_settings, format_sweeps, write_retrieval
 from keras_sare.evaluation.retrieval_plots import dimension_curves, retrieval_bars
 from keras_sare.evaluation.retrieval_report import RetrievalReport
 
@@ -44,17 +44,17 @@ def test_reports_are_written_as_json_table_and_picture(tmp_path):
 
 
 def test_sweeps_add_a_table_and_a_picture_for_each_protocol(tmp_path):
-    text = write_retrieval(tmp_path, METHODS, SWEEPS, stem="final")
+    text = write_retrieval(tmp_path, METHODS, SWEEPS)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "final.json",
-        "final.md",
-        "final.png",
-        "final_dimensions_easy.png",
-        "final_dimensions_hard.png",
+        "retrieval.json",
+        "retrieval.md",
+        "retrieval.png",
+        "retrieval_dimensions_easy.png",
+        "retrieval_dimensions_hard.png",
     ]
     assert text.endswith(format_sweeps(SWEEPS))
-    stored = json.loads((tmp_path / "final.json").read_text())
+    stored = json.loads((tmp_path / "retrieval.json").read_text())
     assert stored["sweeps"]["Lw"]["16"]["easy"]["mean_average_precision"] == 0.375
 
 
@@ -130,3 +130,16 @@ def test_a_picture_of_no_curve_is_refused(tmp_path, curves):
 def test_bars_of_nothing_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`reports` must hold a report"):
         retrieval_bars(tmp_path / "bars.png", {})
+
+
+def test_results_of_other_settings_are_not_to_be_replaced(tmp_path):
+    settings = {"longer_side": 1024, "diffusion": None, "scales": "multi"}
+    check_same_settings(tmp_path, settings)
+    (tmp_path / "retrieval.json").write_text(json.dumps({"settings": settings}))
+    check_same_settings(tmp_path, settings)
+    with pytest.raises(FileExistsError, match="with diffusion: None there, {'k': 50} now. Name another folder"):
+        check_same_settings(tmp_path, {**settings, "diffusion": {"k": 50}})
+    for other in ("[]", "{}", "no JSON", '{"settings": null}'):
+        (tmp_path / "retrieval.json").write_text(other)
+        with pytest.raises(FileExistsError, match="scales: None there, multi now"):
+            check_same_settings(tmp_path, settings)

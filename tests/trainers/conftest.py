@@ -1,4 +1,6 @@
 import json
+import pickle
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,6 +83,24 @@ def retrieval_photos(tmp_path_factory):
     (folder / "toy" / "gnd_toy.json").write_text(json.dumps(listing))
     take_photos(folder / "more", "more", 12, 1, seed=2)
     return folder
+
+
+@pytest.fixture
+def published(retrieval_photos, tmp_path):
+    """A list as published: 6 buildings of 2 photos to train on, 2 others to validate on, files in `ims` beside it."""
+
+    def split(buildings, queries):
+        cids = [f"{building}{view:015x}" for building in buildings for view in range(2)]
+        for i, cid in enumerate(cids):
+            file = tmp_path / "ims" / cid[-2:] / cid[-4:-2] / cid[-6:-4] / cid
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(retrieval_photos / f"building_{buildings[i // 2]}_{i % 2}.png", file)
+        clusters = [i // 2 for i in range(len(cids))]
+        return {"cids": cids, "cluster": clusters, "qidxs": queries, "pidxs": [i ^ 1 for i in queries], "bbxs": None}
+
+    lists = {"train": split(range(6), [0, 2, 4, 6, 8, 10]), "val": split(range(6, 8), [1, 3])}
+    (tmp_path / "published.pkl").write_bytes(pickle.dumps(lists, 2))
+    return tmp_path / "published.pkl"
 
 
 def take_photos(folder, name, buildings, views, seed):

@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +15,11 @@ import time
 import keras
 import numpy as np
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 
 from keras_sare.datasets import SfMDataset
+from keras_sare.evaluation import kept_descriptors
 from keras_sare.layers import MAC
 from keras_sare.training import RunFolder
 from trainers import retrieval_stages
@@ -89,6 +93,17 @@ def unbroken(start, tested, tmp_path_factory):
     return folder, printed.getvalue()
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """They take longer than all the rest."""
+    for name in (
+        "retrieval_comparison.draw_reranking",
+        "retrieval_files.retrieval_bars",
+        "retrieval_files.dimension_curves",
+    ):
+        monkeypatch.setattr(f"keras_sare.evaluation.{name}", lambda *_: None)
+
+
 def kill(*_, **__):
     raise Killed
 
@@ -107,30 +122,38 @@ def test_run_trains_whitens_and_ends_with_the_table(unbroken):
     assert list(stored["reports"]) == ROWS
     assert stored["notes"][-1] == ("fine-tuned + Lw has 9 dimensions, not 24: 36 pairs of 24 photos tell of no more.")
     assert {"boxes.png", "retrieval.png"} <= {path.name for path in table.iterdir()}
-    assert not (table / "descriptors").exists()
+    assert not (table / ".retrieval-arrays").exists()
     images = np.random.default_rng(0).integers(0, 255, (2, 48, 64, 3)).astype("float32")
     assert np.linalg.norm(whitened.predict(images, verbose=0), axis=1) == pytest.approx([1, 1])
 
 
 def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
-    train, tested, unbroken, tmp_path, program, monkeypatch, caplog
+    train, tested, unbroken, tmp_path, program, without_pictures, caplog
 ):
-    monkeypatch.setattr("keras_sare.evaluation.retrieval_comparison.draw_reranking", lambda *_: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "pairs_of", kill)  # trained, not whitened
         with pytest.raises(Killed):
             train("killed", *tested)
     assert not (tmp_path / "killed" / "model.keras").exists()
+    seen = []
     with pytest.MonkeyPatch.context() as patch:
+        describe = kept_descriptors.describe_images
+        patch.setattr(kept_descriptors, "describe_images", lambda *a, **k: seen.append(a[2]) or describe(*a, **k))
         patch.setattr("keras_sare.evaluation.retrieval_comparison.write_retrieval", kill)
         with pytest.raises(Killed):
             train("killed", *tested, "--resume")
-    assert list((tmp_path / "killed" / "toy" / "descriptors").iterdir())
+    kept = tmp_path / "killed" / "toy" / ".retrieval-arrays"
+    assert list(kept.iterdir())
     assert "Resuming after epoch 2" in caplog.text
+    # The trained model's pairs are described for the whitening that the model gets, and not again for the table's.
+    assert seen == ["photos to whiten by", "off the shelf, independent photos", "off the shelf, pairs"] + [
+        "fine-tuned, independent photos"
+    ]
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("describe_landmarks", "describe_images", "write_activation_maps"):
-            patch.setattr(f"keras_sare.evaluation.retrieval_comparison.{name}", kill)
+        for name in ("kept_descriptors.describe_landmarks", "kept_descriptors.describe_images"):
+            patch.setattr(f"keras_sare.evaluation.{name}", kill)
+        patch.setattr("keras_sare.evaluation.database_maps.write_activation_maps", kill)
         train("killed", *tested, "--resume")
     for name in ("unwhitened.keras", "model.keras"):
         models = [keras.saving.load_model(run / name) for run in (unbroken[0], tmp_path / "killed")]
@@ -138,22 +161,95 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
             np.testing.assert_array_equal(a, b)
     tables = [(run / "toy" / "retrieval.json").read_text() for run in (unbroken[0], tmp_path / "killed")]
     assert tables[0] == tables[1]
-    assert not (tmp_path / "killed" / "toy" / "descriptors").exists()
+    assert not kept.exists()
 
 
-def test_other_program_makes_the_table_of_a_finished_run(unbroken, retrieval_photos, tmp_path, tested):
-    command = [sys.executable, "-m", "trainers.retrieval_table", f"--run={unbroken[0]}", *tested]
-    command += [f"--distractors={retrieval_photos / 'more'}", f"--output={tmp_path}"]
-    command += ["--longer_side=64", "--diffusion_k=5", "--rerank=4"]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+def test_whitening_of_a_finished_model_is_learned_anew_only_where_it_would_be_another(train, unbroken, tmp_path):
+    shutil.copytree(unbroken[0], tmp_path / "run")
+    whitened = (tmp_path / "run" / "model.keras").stat().st_mtime_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_descriptors, "describe_images", kill)
+        train("run", "--resume")
+        with pytest.raises(Killed):
+            train("run", "--resume", "--dim=5")
+    assert (tmp_path / "run" / "model.keras").stat().st_mtime_ns == whitened
+    train("run", "--resume", "--dim=5")
+    assert keras.saving.load_model(tmp_path / "run" / "model.keras").output.shape == (None, 5)
+    assert not (tmp_path / "run" / ".retrieval-arrays").exists()
 
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert (tmp_path / "retrieval.md").read_text() in done.stdout
+
+def test_published_list_is_trained_on_by_its_pairs(train, published, tmp_path):
+    train("run", f"--dataset={published}", f"--images={published.parent / 'ims'}", "--epochs=1")
+    settings = RunFolder(tmp_path / "run").settings
+    assert (settings["positive"], settings["queries_per_epoch"]) == ("pairs", 0)
+    assert [row["epoch"] for row in csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines())] == [
+        "0",
+        "1",
+    ]
+    assert (tmp_path / "run" / "model.keras").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--positive=m3"], "`dataset` must have `centres` for positives by 'm3'"),
+        (["--negatives=6"], "`negatives` must not exceed the other clusters"),
+    ],
+)
+def test_photos_that_do_not_suffice_are_told_before_they_are_decoded(
+    more, message, train, published, tmp_path, program
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "readable_photos", kill)
+        with pytest.raises(ValueError, match=message):
+            train("run", f"--dataset={published}", f"--images={published.parent / 'ims'}", *more)
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_with_nothing_to_find_is_told_before_anything_is_written(train, published, tmp_path):
+    lists = pickle.loads(published.read_bytes())
+    lists["val"]["cluster"], lists["val"]["qidxs"], lists["val"]["pidxs"] = [0, 1, 2, 3], [], []
+    published.write_bytes(pickle.dumps(lists, 2))
+    with pytest.raises(ValueError, match="validation has nothing to find"):
+        train("run", f"--dataset={published}", f"--images={published.parent / 'ims'}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def make_table(alone, without_pictures):
+    """Runs the other program."""
+
+    def make_table(*given):
+        level = logging.getLogger("keras_sare").level
+        with alone():
+            module = importlib.import_module("trainers.retrieval_table")
+            module.FLAGS(["retrieval_table", *map(str, given)])
+            module.main([])
+        logging.getLogger("keras_sare").setLevel(level)
+
+    yield make_table
+    sys.modules.pop("trainers.retrieval_table", None)
+
+
+def test_other_program_makes_the_table_of_a_finished_run(
+    unbroken, retrieval_photos, tmp_path, tested, make_table, capsys
+):
+    given = [f"--run={unbroken[0]}", *tested, f"--distractors={retrieval_photos / 'more'}", f"--output={tmp_path}"]
+    with pytest.warns(UserWarning, match="12 of the 28 images evaluated on"):
+        make_table(*given, "--longer_side=64", "--diffusion_k=5", "--rerank=4")
+
+    assert (tmp_path / "retrieval.md").read_text() in capsys.readouterr().out
     stored = json.loads((tmp_path / "retrieval.json").read_text())
     assert [name for name in stored["reports"] if "diffusion" not in name] == ROWS
     assert stored["bases"]["fine-tuned + Lw + diffusion"] == "fine-tuned + Lw"
     assert stored["reports"]["fine-tuned"]["easy"]["database"] == 24
+    assert stored["settings"]["diffusion"]["k"] == 5
+    assert (tmp_path / stored["settings"]["run"]).resolve() == unbroken[0]
+
+
+def test_table_of_other_settings_goes_into_another_folder(unbroken, tested, make_table):
+    with pytest.raises(FileExistsError, match="scales: single there, multi now. Name another folder"):
+        make_table(f"--run={unbroken[0]}", *tested, "--scales=multi")
 
 
 def test_run_that_has_not_finished_has_no_table(tmp_path):
@@ -199,12 +295,23 @@ def test_photos_that_are_tested_are_left_out_or_warned_of_before_training(
         ("--val_share=0", ValueError, "`share` must be between 0 and 1"),
         ("--val_share=0.9", ValueError, "`negatives` must not exceed the other clusters"),
         ("--train_from=conv9", ValueError, "conv9"),
+        ("--model=vgg16_netvlad", flags.IllegalFlagValueError, "should be one of <alexnet_crow"),
         ("--positive=pairs", ValueError, "`dataset` must have `pairs` for positives by 'pairs'"),
     ],
 )
 def test_wrong_flags_are_refused(train, wrong, error, message):
     with pytest.raises(error, match=message):
         train("run", wrong)
+
+
+def test_photos_for_pca_are_read_before_training(train, program, tested, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "_make_off_the_shelf", kill)
+    (tmp_path / "others").mkdir()
+    with pytest.raises(ValueError, match="`images` must hold .jpg, .jpeg, .png files"):
+        train("run", tested[0], f"--pca_images={tmp_path / 'others'}")
+    (tmp_path / "others" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="1 of the 1 `PCA whitening` images"):
+        train("run", tested[0], f"--pca_images={tmp_path / 'others'}")
 
 
 def test_folder_of_another_run_is_refused(train, program, tmp_path, monkeypatch):

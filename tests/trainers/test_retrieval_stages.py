@@ -1,11 +1,10 @@
-import pickle
 import shutil
 
 import pytest
 
-from trainers.retrieval_stages import open_photos, pairs_of
+from trainers.retrieval_stages import open_photos, pairs_of, readable_photos
 
-CHOSEN = {"images": None, "leave_out": None, "val_share": 0.25, "seed": 0, "max_corrupt_share": 0.01}
+CHOSEN = {"images": None, "leave_out": None, "val_share": 0.25, "seed": 0}
 
 
 def test_reconstructed_photos_are_split_by_whole_clusters_the_same_way_every_time(retrieval_photos):
@@ -27,29 +26,40 @@ def test_clusters_of_named_photos_are_left_out(retrieval_photos, tmp_path):
     assert not [path for path in paths if "building_3" in path or "building_5" in path]
 
 
-def test_published_lists_have_splits_and_pairs_of_their_own(retrieval_photos, tmp_path):
-    cids = [f"{building}{view:015x}" for building in range(4) for view in range(2)]
-    for i, cid in enumerate(cids):
-        file = tmp_path / "ims" / cid[-2:] / cid[-4:-2] / cid[-6:-4] / cid
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(retrieval_photos / f"building_{i // 2}_{i % 2}.png", file)
-    split = {"cids": cids, "cluster": [0, 0, 1, 1, 2, 2, 3, 3], "qidxs": [0, 2], "pidxs": [1, 3], "bbxs": None}
-    published = tmp_path / "published.pkl"
-    published.write_bytes(pickle.dumps({"train": split, "val": {**split, "qidxs": [4], "pidxs": [5]}}, 2))
+def test_names_to_leave_out_may_have_blanks_and_no_suffix(retrieval_photos, tmp_path):
+    chosen = {**CHOSEN, "dataset": str(retrieval_photos / "sfm.npz"), "leave_out": str(tmp_path / "names.txt")}
+    (tmp_path / "names.txt").write_text("photo of a building_3_1.png\n\n  my photos/building_5_0\n")
+    assert sum(map(len, open_photos(chosen).values())) == 28
+    (tmp_path / "names.txt").write_text("photo of a building_3_1.png\n")
+    with pytest.raises(ValueError, match="none of its 32 photos has one of the names.*such as photo of a building_3_1"):
+        open_photos(chosen)
 
-    splits = open_photos({**CHOSEN, "dataset": str(published), "images": str(tmp_path / "ims")})
 
-    assert splits["val"].pairs.tolist() == [[4, 5]]
+def test_published_lists_have_splits_and_pairs_of_their_own(published):
+    splits = open_photos({**CHOSEN, "dataset": str(published), "images": str(published.parent / "ims")})
+
+    assert splits["val"].pairs.tolist() == [[1, 0], [3, 2]]
     pairs = pairs_of(splits["train"])
     assert pairs.paths.tolist() == splits["train"].paths.tolist()
-    assert (pairs.queries.tolist(), pairs.positives.tolist()) == ([0, 2], [1, 3])
+    assert (pairs.queries.tolist(), pairs.positives.tolist()) == ([0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "`images` must be the folder of the photos.*add --images=FOLDER"),
+        ({"images": "ims", "leave_out": "names.txt"}, "`leave_out` goes with sfm.npz only"),
+    ],
+)
+def test_published_lists_need_a_folder_and_leave_nothing_out(given, message, published):
+    with pytest.raises(ValueError, match=message):
+        open_photos({**CHOSEN, "dataset": str(published), **given})
 
 
 def test_photos_that_cannot_be_read_are_left_out_or_stop_the_run(retrieval_photos, tmp_path):
     shutil.copytree(retrieval_photos, tmp_path / "photos")
     (tmp_path / "photos" / "building_2_3.png").write_bytes(b"no picture")
-    chosen = {**CHOSEN, "dataset": str(tmp_path / "photos" / "sfm.npz")}
+    splits = open_photos({**CHOSEN, "dataset": str(tmp_path / "photos" / "sfm.npz")})
     with pytest.raises(ValueError, match="max_corrupt_share"):
-        open_photos(chosen)
-    splits = open_photos({**chosen, "max_corrupt_share": 0.2})
-    assert sum(len(photos) for photos in splits.values()) == 31
+        readable_photos(splits, 0.01)
+    assert sum(len(photos) for photos in readable_photos(splits, 0.2).values()) == 31

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from keras_sare.datasets import LandmarkDataset
-from keras_sare.evaluation.query_objects import query_objects
+from keras_sare.evaluation.landmark_objects import query_objects
 from keras_sare.layers import MAC
 from keras_sare.retrieval.box_descriptor import BoxDescriptor
 
@@ -53,6 +53,23 @@ def test_queries_without_boxes_are_taken_whole(model, photos):
     boxed = query_objects(model, dataset(paths, np.tile(BOXES[0], (3, 1))), BoxDescriptor())
     np.testing.assert_array_equal(whole.maxima, boxed.maxima)
     np.testing.assert_array_equal(whole.aspects, [0.75] * 3)
+
+
+def test_feature_maps_are_cropped_to_boxes_where_asked_for(model, photos):
+    paths, pixels = photos
+    objects = query_objects(model, dataset(paths, BOXES), BoxDescriptor(), crop="activations")
+
+    np.testing.assert_allclose(objects.aspects, [48 / 64, 1, 48 / 32])
+    features = keras.Model(model.input, model.layers[-2].output)(pixels.astype("float32")).numpy()
+    for i, (x1, y1, x2, y2) in enumerate((BOXES.astype(int) // 8).tolist()):  # cells of 8 pixels
+        np.testing.assert_allclose(objects.maxima[i], features[i, y1:y2, x1:x2].max(axis=(0, 1)), rtol=1e-5)
+
+
+def test_boxes_do_nothing_where_queries_stay_whole(model, photos):
+    whole = query_objects(model, dataset(photos[0]), BoxDescriptor())
+    uncropped = query_objects(model, dataset(photos[0], BOXES), BoxDescriptor(), crop="none")
+    np.testing.assert_array_equal(whole.descriptors, uncropped.descriptors)
+    np.testing.assert_array_equal(whole.aspects, uncropped.aspects)
 
 
 def test_descriptors_are_whitened_where_those_of_boxes_are(model, photos):
