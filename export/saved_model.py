@@ -13,6 +13,7 @@ It is loaded again and compared with the Keras model before it appears.
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from keras_sare.utils.progress import show_information
 
 MIN_COSINE = 0.9999
 
+Size = tuple[int, int] | int
+"""(height, width) that images are resized to, or the limit of their longer side."""
+
 FLAGS = flags.FLAGS
 
 
@@ -40,10 +44,11 @@ class EmbeddingModule(tf.Module):
 
     Args:
         model: images [batch, height, width, 3] to descriptors.
-        size: (height, width) that encoded images are resized to.
+        size: (height, width) that encoded images are resized to; or one number, the limit of their longer side, with
+            which each keeps its aspect ratio and is described by itself.
     """
 
-    def __init__(self, model: keras.Model, size: tuple[int, int]) -> None:
+    def __init__(self, model: keras.Model, size: Size) -> None:
         super().__init__(name="embedding")
         self.weights = [variable.value for variable in model.variables]
 
@@ -51,20 +56,27 @@ class EmbeddingModule(tf.Module):
         def images(images: Any) -> dict[str, Any]:
             return {"embedding": model(images, training=False)}
 
+        def describe(one: Any) -> Any:
+            return model(decode_image(one, size)[None], training=False)[0]
+
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
         def image_bytes(image_bytes: Any) -> dict[str, Any]:
+            if isinstance(size, int):
+                spec = tf.TensorSpec(model.output.shape[1:], tf.float32)
+                return {"embedding": tf.map_fn(describe, image_bytes, fn_output_signature=spec)}
             spec = tf.TensorSpec((*size, 3), tf.float32)
             return images(tf.map_fn(lambda one: decode_image(one, size), image_bytes, fn_output_signature=spec))
 
         self.functions = {"serving_default": image_bytes, "images": images}
 
 
-def export_saved_model(model: keras.Model, size: tuple[int, int], output: Path, version: int = 1) -> tuple[Path, float]:
+def export_saved_model(model: keras.Model, size: Size, output: Path, version: int = 1) -> tuple[Path, float]:
     """Writes `output/version`, after reloading it and comparing it with the Keras model.
 
     Args:
         model: images to descriptors of norm 1, with its preprocessing and whitening inside.
-        size: (height, width) that encoded images are resized to: that of the run's evaluation.
+        size: (height, width) that encoded images are resized to, or the limit of their longer side: that of the run's
+            evaluation.
         output: folder of all versions.
         version: number of this one.
 
@@ -95,15 +107,16 @@ def export_saved_model(model: keras.Model, size: tuple[int, int], output: Path, 
     return target, cosine
 
 
-def smallest_cosine(model: keras.Model, size: tuple[int, int], folder: Path) -> float:
+def smallest_cosine(model: keras.Model, size: Size, folder: Path) -> float:
     """Compares both signatures of a SavedModel with the Keras model on pictures of several sizes and formats."""
-    files = [_sample_file(1, (90, 120), "JPEG"), _sample_file(2, (150, 80), "PNG"), _sample_file(3, size, "JPEG")]
-    pixels = np.stack([decode_image(tf.constant(file), size).numpy() for file in files])
-    expected = keras.ops.convert_to_numpy(model(pixels, training=False))
+    last = (size, size) if isinstance(size, int) else size
+    files = [_sample_file(1, (90, 120), "JPEG"), _sample_file(2, (150, 80), "PNG"), _sample_file(3, last, "JPEG")]
+    pixels = [decode_image(tf.constant(file), size).numpy()[None] for file in files]
+    expected = np.concatenate([keras.ops.convert_to_numpy(model(one, training=False)) for one in pixels])
     signatures = tf.saved_model.load(str(folder)).signatures
     outputs = [
         signatures["serving_default"](image_bytes=tf.constant(files))["embedding"],
-        signatures["images"](images=tf.constant(pixels))["embedding"],
+        tf.concat([signatures["images"](images=tf.constant(one))["embedding"] for one in pixels], 0),
     ]
     return float(min(np.sum(output.numpy() * expected, axis=1).min() for output in outputs))
 
@@ -116,12 +129,19 @@ def _sample_file(seed: int, size: tuple[int, int], file_format: str) -> bytes:
     return buffer.getvalue()
 
 
+def size_of(settings: Mapping[str, Any]) -> Size:
+    """The size of images that a run's model was whitened for, of `trainers.pitts` or of `trainers.retrieval_sfm`."""
+    if "image_size" in settings:
+        height, width = map(int, settings["image_size"])
+        return height, width
+    return int(settings["whitening_side"])
+
+
 def main(_: list[str]) -> None:
     """Exports the model of a run."""
     logger = show_information()
     run = RunFolder(FLAGS.run)
-    height, width = map(int, run.settings["image_size"])
-    target, cosine = export_saved_model(run.load_model(), (height, width), Path(FLAGS.output), FLAGS.version)
+    target, cosine = export_saved_model(run.load_model(), size_of(run.settings), Path(FLAGS.output), FLAGS.version)
     logger.info("Exported %s; smallest cosine to the Keras model %.6f", target, cosine)
 
 

@@ -57,7 +57,7 @@ def dimension_curves(path: str | os.PathLike[str], curves: Curves, title: str = 
     axes.set_ylabel("mAP")
     axes.grid(color="#d0d7de", linewidth=0.8)
     # Curves of few queries go up and down: no corner of the picture is sure to be free.
-    figure.legend(loc="outside lower center", ncols=min(3, len(curves)), frameon=False)
+    figure.legend(loc="outside lower center", ncols=min(2, len(curves)), frameon=False)
     _save(figure, path)
 
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 from export import saved_model
-from export.saved_model import export_saved_model
+from export.saved_model import export_saved_model, size_of
+from keras_sare.datasets import decode_image
 from keras_sare.layers import NetVLAD
 from keras_sare.models import initialise_netvlad, with_whitening
 
@@ -84,3 +85,18 @@ def test_model_without_clusters_warns(tmp_path):
     inputs = keras.Input((None, None, 3))
     with pytest.warns(UserWarning, match="is being exported without clusters"):
         export_saved_model(keras.Model(inputs, NetVLAD(2)(inputs)), SIZE, Path(tmp_path))
+
+
+def test_with_a_limit_of_the_longer_side_photos_keep_their_aspect_ratio(model, tmp_path):
+    target, cosine = export_saved_model(model, 40, tmp_path / "exports")
+    assert cosine >= 0.9999
+    files = [photo(1, (80, 60), "JPEG"), photo(2, (30, 100), "PNG"), photo(3, (20, 16), "JPEG")]
+    served = tf.saved_model.load(str(target)).signatures["serving_default"](image_bytes=tf.constant(files))
+    pixels = [decode_image(tf.constant(file), 40)[None] for file in files]
+    assert [one.shape[1:3] for one in pixels] == [(30, 40), (40, 12), (16, 20)]
+    np.testing.assert_allclose(served["embedding"], np.concatenate([model(one) for one in pixels]), atol=1e-5)
+
+
+def test_size_is_that_of_the_run():
+    assert size_of({"image_size": ["480", "640"], "dim": 4096}) == (480, 640)
+    assert size_of({"longer_side": 362, "whitening_side": 1024}) == 1024
