@@ -11,15 +11,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from keras_sare.utils.files import atomic_path
+from keras_sare.evaluation.pictures import NEUTRAL, RIGHT, WRONG, Picture, open_picture, save_figure
 
-Picture = np.ndarray | str | os.PathLike[str]
 Box = tuple[float, float, float, float]
 
-_RIGHT, _WRONG, _NEUTRAL = "#1a7f37", "#cf222e", "#57606a"
 # Okabe and Ito's yellow, on black: seen on bright and on dark photos, and unlike both frames.
 _BOX = "#F0E442"
-_DPI = 150
 _COLUMN_INCHES = 2.2
 _CAPTION_INCHES = 0.3
 _BORDER_SHARE = 0.02
@@ -97,13 +94,12 @@ def box_gallery(
             _show(one, cell, image, scale)
     for title, one in zip(titles or ("query", *map(str, range(1, columns))), grid[0], strict=False):
         one.set_title(title, fontsize=12, fontweight="bold", pad=6)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)
+    save_figure(figure, path)
 
 
 def _show(axes: Axes, cell: BoxedPicture, image: Image.Image, scale: float) -> None:
     # The sign carries the verdict for readers who do not see red and green apart.
-    signs = {True: ("\N{CHECK MARK} ", _RIGHT), False: ("\N{BALLOT X} ", _WRONG), None: ("", _NEUTRAL)}
+    signs = {True: ("\N{CHECK MARK} ", RIGHT), False: ("\N{BALLOT X} ", WRONG), None: ("", NEUTRAL)}
     sign, colour = signs[cell.correct]
     # Pixels end at whole numbers, as the boxes' do; by default their middles lie there.
     axes.imshow(np.asarray(image), extent=(0, image.width, image.height, 0))
@@ -127,18 +123,8 @@ def _inside(box: np.ndarray, image: Image.Image) -> np.ndarray:
 
 def _load(cell: BoxedPicture, longest_side: int) -> tuple[Image.Image, float]:
     """The picture, reduced, and by how much."""
-    picture = cell.image
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(
-                "`rows` must hold pictures as uint8 [H, W, 3] or as paths. "
-                f"Received: dtype={picture.dtype}, shape={picture.shape}"
-            )
-        image = Image.fromarray(picture)
-    else:
-        # As the pixels are stored: boxes mean those, whatever way up the file says that they are to be shown.
-        with Image.open(picture) as opened:
-            image = opened.convert("RGB")
+    # As the pixels are stored: boxes mean those, whatever way up the file says that they are to be shown.
+    image = open_picture(cell.image, upright=False)
     width = image.width
     image.thumbnail((longest_side, longest_side))
     return image, image.width / width

@@ -9,14 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from keras_sare.evaluation.comparison import FinishedRun, by_kind, check_runs, one_per_seed
-from keras_sare.utils.files import atomic_path
+from keras_sare.evaluation.pictures import MARKERS, NEUTRAL, save_figure
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_NEUTRAL = "#57606a"
 _WIDTH = 0.7
-_DPI = 150
 
 
 def draw_comparison(path: str | os.PathLike[str], runs: Sequence[FinishedRun]) -> None:
@@ -36,8 +33,7 @@ def draw_comparison(path: str | os.PathLike[str], runs: Sequence[FinishedRun]) -
         _draw_protocol(axes, runs, protocol)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)
+    save_figure(figure, path)
 
 
 def _draw_protocol(axes: Axes, runs: Sequence[FinishedRun], protocol: int) -> None:
@@ -49,13 +45,13 @@ def _draw_protocol(axes: Axes, runs: Sequence[FinishedRun], protocol: int) -> No
         return [100 * run.protocols()[protocol][model].at(1) for run in chosen]
 
     before = mean(recalls(one_per_seed(runs), baseline))
-    axes.axhline(before, color=_NEUTRAL, linestyle="--", linewidth=1.5, label=f"{baseline}, mean")
-    axes.annotate(f"{before:.1f}", (-0.5, before), (4, 4), textcoords="offset points", fontsize=9, color=_NEUTRAL)
+    axes.axhline(before, color=NEUTRAL, linestyle="--", linewidth=1.5, label=f"{baseline}, mean")
+    axes.annotate(f"{before:.1f}", (-0.5, before), (4, 4), textcoords="offset points", fontsize=9, color=NEUTRAL)
     width = _WIDTH / max(1, len(models))
     for i, model in enumerate(models):
         left = (i - len(models) / 2) * width
         values = {x + left: recalls(chosen, model) for x, chosen in enumerate(kinds.values())}
-        _draw_model(axes, values, width, (_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]), model)
+        _draw_model(axes, values, width, (_COLOURS[i % len(_COLOURS)], MARKERS[i % len(MARKERS)]), model)
     axes.set_title(f"{first[baseline].dataset}\n{first[baseline].protocol}", fontsize=11, loc="left")
     axes.set_xticks(range(len(kinds)), labels=list(kinds))
     axes.set_xlim(-0.5, len(kinds) - 0.5)

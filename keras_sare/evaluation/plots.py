@@ -9,18 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator, PercentFormatter
-from PIL import Image, ImageOps
+from PIL import Image
 
+from keras_sare.evaluation.pictures import COLOURS, MARKERS, NEUTRAL, RIGHT, WRONG, Picture, open_picture, save_figure
 from keras_sare.evaluation.report import RecallReport, check_comparable
-from keras_sare.utils.files import atomic_path
 
-Picture = np.ndarray | str | os.PathLike[str]
-
-# Okabe and Ito's palette, told apart by colour-blind readers too.
-_LINE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_RIGHT, _WRONG, _NEUTRAL = "#1a7f37", "#cf222e", "#57606a"
-_DPI = 150
 _COLUMN_INCHES = 3.2
 _CAPTION_INCHES = 0.4
 _TICKS = (1, 2, 3, 4, 5, 10, 20, 30, 50, 100)
@@ -77,8 +70,8 @@ def recall_curves(path: str | os.PathLike[str], reports: Mapping[str, RecallRepo
             report.ns,
             [100 * recall for recall in report.recalls],
             label=f"{name}: {100 * report.recalls[0]:.1f} % at N = {report.ns[0]}",
-            color=_LINE_COLOURS[index % len(_LINE_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
             markersize=5,
             linewidth=2,
         )
@@ -96,7 +89,7 @@ def recall_curves(path: str | os.PathLike[str], reports: Mapping[str, RecallRepo
     axes.grid(color="#d0d7de", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", framealpha=0.95)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def match_gallery(
@@ -129,14 +122,14 @@ def match_gallery(
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     grid = figure.subplots(len(rows), 3, squeeze=False, gridspec_kw={"height_ratios": heights})
     for row, pictures, line in zip(rows, cells, grid, strict=True):
-        _show(line[0], pictures[0], row.caption, _NEUTRAL, frame=1.0)
+        _show(line[0], pictures[0], row.caption, NEUTRAL, frame=1.0)
         for axes, picture, match in zip(line[1:], pictures[1:], (row.before, row.after), strict=True):
             # The sign carries the verdict for readers who do not see red and green apart.
-            sign, colour = ("\N{CHECK MARK}", _RIGHT) if match.correct else ("\N{BALLOT X}", _WRONG)
+            sign, colour = ("\N{CHECK MARK}", RIGHT) if match.correct else ("\N{BALLOT X}", WRONG)
             _show(axes, picture, f"{sign} {_metres(match.distance)}", colour, frame=4.0)
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=13, fontweight="bold", pad=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _show(axes: Axes, picture: Image.Image, caption: str, colour: str, frame: float) -> None:
@@ -155,20 +148,6 @@ def _metres(distance: float) -> str:
 
 
 def _load(picture: Picture, longest_side: int) -> Image.Image:
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(
-                "`rows` must hold pictures as uint8 [H, W, 3] or as paths. "
-                f"Received: dtype={picture.dtype}, shape={picture.shape}"
-            )
-        image = Image.fromarray(picture)
-    else:
-        with Image.open(picture) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+    image = open_picture(picture)
     image.thumbnail((longest_side, longest_side))
     return image
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)

@@ -7,16 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
+from keras_sare.evaluation.pictures import COLOURS, MARKERS, save_figure
 from keras_sare.evaluation.retrieval_report import Reports, check_same_evaluation
-from keras_sare.utils.files import atomic_path
 
 Curves = Mapping[str, Mapping[int, float]]
 """Mean average precision, 0 to 1, by name of the method, then by number of components."""
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_DPI = 150
 _LEAST_BAR_HEIGHT = 0.26
 
 
@@ -42,8 +39,8 @@ def dimension_curves(path: str | os.PathLike[str], curves: Curves, title: str = 
             dimensions,
             values,
             label=f"{name}: {values[-1]:.1f} at {dimensions[-1]}",
-            color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
             markersize=6,
             linewidth=2,
         )
@@ -58,7 +55,7 @@ def dimension_curves(path: str | os.PathLike[str], curves: Curves, title: str = 
     axes.grid(color="#d0d7de", linewidth=0.8)
     # Curves of few queries go up and down: no corner of the picture is sure to be free.
     figure.legend(loc="outside lower center", ncols=min(2, len(curves)), frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def retrieval_bars(path: str | os.PathLike[str], reports: Reports) -> None:
@@ -78,7 +75,7 @@ def retrieval_bars(path: str | os.PathLike[str], reports: Reports) -> None:
     panels = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
     for axes, protocol in zip(panels, protocols, strict=True):
         values = [100 * each[protocol].mean_average_precision for each in reports.values()]
-        colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(values))]
+        colours = [COLOURS[i % len(COLOURS)] for i in range(len(values))]
         bars = axes.barh(range(len(values)), values, color=colours, height=0.72)
         axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontsize=9)
         axes.set_xlim(0, 112)
@@ -90,15 +87,10 @@ def retrieval_bars(path: str | os.PathLike[str], reports: Reports) -> None:
     panels[0].invert_yaxis()
     first = next(iter(reports.values()))[protocols[0]]
     figure.suptitle(f"{first.dataset}: {first.queries} queries, {first.database} images", fontsize=11)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _finish(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)

@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_sare.datasets.sfm_colmap import ColmapModel
 from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.evaluation.pictures import save_figure
 from keras_sare.utils.files import atomic_path
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY, _POINTS = "#57606a", "#8c959f"
 _HEIGHT, _GAP, _CAPTION = 150, 6, 26
-_DPI = 150
 
 
 def draw_models(
@@ -79,8 +79,7 @@ def draw_from_above(
         _draw_model(axes, model, str((captions or {}).get(model.number, caption)))
     for axes in panels[len(models) :]:
         axes.set_axis_off()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)
+    save_figure(figure, path)
 
 
 class _Row(NamedTuple):

@@ -89,3 +89,22 @@ def _block_distances(queries: np.ndarray, rows: np.ndarray, query: np.ndarray, r
         products = np.concatenate([np.einsum("pd,pd->p", queries[query[part]], rows[row[part]]) for part in parts])
     norms = np.einsum("qd,qd->q", queries, queries)[query] + np.einsum("rd,rd->r", rows, rows)[row]
     return np.asarray(np.maximum(norms - 2 * products, 0))
+
+
+def rows_of(images: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Where in a list of images some of them stand.
+
+    Args:
+        images: int64 [n].
+        ids: int64 [m], ascending, those that have a descriptor.
+
+    Raises:
+        ValueError: an image is not among them.
+    """
+    rows = np.searchsorted(ids, images)
+    missing = images[ids.take(rows, mode="clip") != images]
+    if len(missing):
+        raise ValueError(
+            f"`ids` must hold all images that `reachable` gives. Received: {len(ids)} ids without image {missing[0]}"
+        )
+    return rows

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sare.mining.candidates import nearest_candidates, rows_within
+from keras_sare.mining.candidates import nearest_candidates, rows_of, rows_within
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.retrieval import nearest
 
@@ -127,7 +127,7 @@ class HardNegativeMiner:
         """
         ids = np.arange(self.database_size) if ids is None else ids
         self._check_window(queries, descriptors, database, ids)
-        positives = _rows_of([np.unique(self.positives[query]) for query in queries], ids)
+        positives = [rows_of(np.unique(self.positives[query]), ids) for query in queries]
         near, positive = nearest_candidates(descriptors, database, positives, 1, memory_limit)
         far, negatives = self._hardest(queries, descriptors, database, epoch, ids, memory_limit)
         positive, negatives = ids[positive], ids[negatives]
@@ -148,7 +148,7 @@ class HardNegativeMiner:
             barred = [self.non_negatives[query] for query in queries]
             rows = rows_within(memory_limit, descriptors, database)
             return nearest(descriptors, database, self.negatives, rows, barred)
-        candidates = _rows_of([self._candidates(query, epoch) for query in queries.tolist()], ids)
+        candidates = [rows_of(self._candidates(query, epoch), ids) for query in queries.tolist()]
         return nearest_candidates(descriptors, database, candidates, self.negatives, memory_limit)
 
     def _candidates(self, query: int, epoch: int) -> np.ndarray:
@@ -176,18 +176,6 @@ class HardNegativeMiner:
                 "`queries` must have a potential positive each; take them from `trainable_queries`. "
                 f"Received: query {lonely[0]}"
             )
-
-
-def _rows_of(images: Sequence[np.ndarray], ids: np.ndarray) -> list[np.ndarray]:
-    """Where in `ids`, which are ascending, the images stand."""
-    rows = [np.searchsorted(ids, wanted) for wanted in images]
-    for row, wanted in zip(rows, images, strict=True):
-        if not np.array_equal(ids.take(row, mode="clip"), wanted):
-            missing = wanted[ids.take(row, mode="clip") != wanted][0]
-            raise ValueError(
-                f"`ids` must hold all images that `reachable` gives. Received: {len(ids)} ids without image {missing}"
-            )
-    return rows
 
 
 def _check_apart(queries: np.ndarray, positive: np.ndarray, negatives: np.ndarray) -> None:

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from keras_sare.datasets.sfm_dataset import SfMDataset
-from keras_sare.mining.candidates import nearest_candidates
+from keras_sare.mining.candidates import nearest_candidates, rows_of
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.mining.sfm_negatives import hardest_negatives, negative_pool
 from keras_sare.mining.sfm_positives import PositiveRule, possible_positives
@@ -135,10 +135,10 @@ class SfMTupleMiner:
         """
         ids = np.arange(self.images) if ids is None else ids
         self._check_window(queries, descriptors, database, ids)
-        candidates = [_rows_of(self._candidates(query, epoch), ids) for query in queries.tolist()]
+        candidates = [rows_of(self._candidates(query, epoch), ids) for query in queries.tolist()]
         near, positive = nearest_candidates(descriptors, database, candidates, 1, memory_limit)
         clusters, pool = np.full(len(ids), -1), self._pool(epoch)
-        clusters[_rows_of(pool, ids)] = self.clusters[pool]
+        clusters[rows_of(pool, ids)] = self.clusters[pool]
         far, negatives = hardest_negatives(
             descriptors, self.clusters[queries], database, clusters, self.negatives, self.one_per_cluster, memory_limit
         )
@@ -201,14 +201,3 @@ class SfMTupleMiner:
                 "`queries` must have a possible positive each; take them from `trainable_queries`. "
                 f"Received: query {lonely[0]}"
             )
-
-
-def _rows_of(images: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Where in `ids`, which are ascending, the images stand."""
-    rows = np.searchsorted(ids, images)
-    missing = images[ids.take(rows, mode="clip") != images]
-    if len(missing):
-        raise ValueError(
-            f"`ids` must hold all images that `reachable` gives. Received: {len(ids)} ids without image {missing[0]}"
-        )
-    return rows
