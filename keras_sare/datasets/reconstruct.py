@@ -31,7 +31,8 @@ class ReconstructionSettings:
         max_features: SIFT features of a photo.
         exhaustive_images: up to so many photos every one is matched with every other; beyond, with those most similar.
             500 photos are 125 thousand pairs, half an hour on two processor cores.
-        neighbours: so many of those most similar.
+        neighbours: so many of those most similar. Which they are may differ from run to run where several are about
+            as similar: threads add up the visual words.
         min_model_size: smallest model that is kept. 3 is the least in which a third photo confirms what two agree on;
             the models of the paper have hundreds of photos.
         mapping_threads: of the mapping. With 1 the same photos give the same models; -1, all processor cores, is faster

@@ -94,7 +94,8 @@ class ColmapDatabase:
         def call(pycolmap: Any, token: Any) -> None:
             if not vocabulary.is_file():
                 self._learn_vocabulary(pycolmap, vocabulary, seed)
-            pairing = pycolmap.VocabTreePairingOptions(vocab_tree_path=vocabulary, num_images=neighbours)
+            # COLMAP counts the image itself.
+            pairing = pycolmap.VocabTreePairingOptions(vocab_tree_path=vocabulary, num_images=neighbours + 1)
             geometry = _geometry_options(pycolmap, seed)
             pycolmap.match_vocabtree(
                 self.path, pairing_options=pairing, verification_options=geometry, cancellation_token=token
