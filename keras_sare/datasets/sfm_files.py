@@ -22,10 +22,10 @@ def read_colmap(
     """Reads COLMAP models, binary or text.
 
     Models that share photos are parts of one: of those the one with most photos is kept, as in Radenovic et al., "CNN
-    image retrieval learns from BoW", on its training data, and the others are left out, which is logged. Models without
-    a common photo may still show the same building: those that share photos with one left out form one cluster, and with
-    `database` so do those that COLMAP found matches between (`linked_models`), so that none is taken for a negative of
-    the other.
+    image retrieval learns from BoW", on its training data, and the others are left out, which is logged. Models
+    without a common photo may still show the same building: those that share photos with one left out form one
+    cluster, and with `database` so do those that COLMAP found matches between (`linked_models`), so that none is
+    taken for a negative of the other.
 
     Args:
         models: a model's folder, which holds `images.bin` or `images.txt`, or a folder of such folders.
