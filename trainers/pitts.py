@@ -8,7 +8,6 @@ conv5_1. Published on Pitts250k-test: recall@1 0.86 for NetVLAD, 0.89 for SARE. 
 """
 
 import logging
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -34,10 +33,9 @@ from keras_sare.training import (
     open_places,
     report_places,
 )
-from keras_sare.utils.progress import show_information
 from keras_sare.whitening import fit_pca_whitening, largest_dimension, warn_of_overlap
 from trainers.recipes import RECIPES
-from trainers.stages import Run, apply_recipe, chosen_flags
+from trainers.stages import Run, apply_recipe, chosen_flags, start
 
 logger = logging.getLogger("keras_sare.pitts")
 
@@ -96,12 +94,8 @@ flags.DEFINE_bool("resume", False, "Continue the run in --output.")
 
 
 def main(_: list[str]) -> None:
-    """Runs the recipe, and tells how to go on where it is interrupted."""
-    show_information()
-    try:
-        train()
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command with --resume goes on after the last checkpoint.")
+    """Runs the recipe."""
+    start(train)
 
 
 def train() -> None:

@@ -9,7 +9,6 @@ With --ground_truth the run ends with the table of `trainers.retrieval_table`.
 """
 
 import logging
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -35,10 +34,9 @@ from keras_sare.training import (
 )
 from keras_sare.training.inputs import ImageInputs
 from keras_sare.utils.files import atomic_path
-from keras_sare.utils.progress import show_information
 from trainers.recipes import RETRIEVAL_RECIPES
 from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, pairs_of, readable_photos
-from trainers.stages import Run, apply_recipe, chosen_flags
+from trainers.stages import Run, apply_recipe, chosen_flags, start
 
 logger = logging.getLogger("keras_sare.retrieval_sfm")
 
@@ -111,12 +109,8 @@ NOT_OF_TRAINING = ("ground_truth", "test_images", "pca_images")
 
 
 def main(_: list[str]) -> None:
-    """Runs the recipe, and tells how to go on where it is interrupted."""
-    show_information()
-    try:
-        train()
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command with --resume goes on after the last checkpoint.")
+    """Runs the recipe."""
+    start(train)
 
 
 def train() -> None:

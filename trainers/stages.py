@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import flags
 
 from keras_sare.training import RunFolder, TrainingSettings, Workers
+from keras_sare.utils.progress import show_information
 
 UNCHOSEN = ("output", "resume", "store")
 """Flags that say where and how a run goes on, not what it computes."""
@@ -48,6 +49,19 @@ class Run(Generic[Settings]):
         if self.workers.is_chief:
             write()
         self.workers.barrier()
+
+
+def start(train: Callable[[], None]) -> None:
+    """Runs a training program, and tells how to go on where it is interrupted.
+
+    Args:
+        train: all of its stages.
+    """
+    show_information()
+    try:
+        train()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command with --resume goes on after the last checkpoint.")
 
 
 def chosen_flags(module: str) -> dict[str, Any]:

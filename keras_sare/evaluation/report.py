@@ -1,12 +1,13 @@
 """What an evaluation measured: to keep, to compare, to print."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
+
+from keras_sare.evaluation.json_report import JsonReport
 
 
 @dataclasses.dataclass(frozen=True)
-class RecallReport:
+class RecallReport(JsonReport):
     """Recall of one model on one dataset under one protocol.
 
     Attributes:
@@ -50,24 +51,6 @@ class RecallReport:
         if n not in self.ns:
             raise ValueError(f"`n` must be one of the measured N, {self.ns}. Received: n={n}")
         return self.recalls[self.ns.index(n)]
-
-    def to_json(self) -> str:
-        """Returns the report as JSON text that `from_json` reads back without loss."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> "RecallReport":
-        """Reads a report from the text that `to_json` wrote.
-
-        Raises:
-            ValueError: the text is no JSON object with exactly the fields of a report.
-        """
-        fields = json.loads(text)
-        expected = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, dict) or set(fields) != expected:
-            received = sorted(fields) if isinstance(fields, dict) else type(fields).__name__
-            raise ValueError(f"`text` must hold a JSON object with the fields {sorted(expected)}. Received: {received}")
-        return cls(**{**fields, "ns": tuple(fields["ns"]), "recalls": tuple(fields["recalls"])})
 
 
 def better(report_a: RecallReport, report_b: RecallReport, first: int = 5) -> bool:

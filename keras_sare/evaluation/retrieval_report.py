@@ -1,15 +1,16 @@
 """What an evaluation of image retrieval measured: to keep, to compare, to print."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
+
+from keras_sare.evaluation.json_report import JsonReport
 
 Reports = Mapping[str, Mapping[str, "RetrievalReport"]]
 """By name of the method, then by protocol."""
 
 
 @dataclasses.dataclass(frozen=True)
-class RetrievalReport:
+class RetrievalReport(JsonReport):
     """Mean average precision of one method on one dataset under one protocol.
 
     Attributes:
@@ -57,24 +58,6 @@ class RetrievalReport:
         if k not in self.ks:
             raise ValueError(f"`k` must be one of the measured k, {self.ks}. Received: k={k}")
         return self.precisions[self.ks.index(k)]
-
-    def to_json(self) -> str:
-        """Returns the report as JSON text that `from_json` reads back without loss."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> "RetrievalReport":
-        """Reads a report from the text that `to_json` wrote.
-
-        Raises:
-            ValueError: the text is no JSON object with exactly the fields of a report.
-        """
-        fields = json.loads(text)
-        expected = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, dict) or set(fields) != expected:
-            received = sorted(fields) if isinstance(fields, dict) else type(fields).__name__
-            raise ValueError(f"`text` must hold a JSON object with the fields {sorted(expected)}. Received: {received}")
-        return cls(**{**fields, "ks": tuple(fields["ks"]), "precisions": tuple(fields["precisions"])})
 
 
 def format_retrieval_table(reports: Reports, ks: Sequence[int] = (10,), bases: Mapping[str, str] | None = None) -> str:
