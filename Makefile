@@ -31,7 +31,7 @@ test: lint types
 $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)-backends
 	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check -c requirements.lock \
-		--editable '.[cpu,serving,sfm,dev,dinov2,backends]'
+		--editable '.[cpu,serving,export,onnx,sfm,dev,dinov2,backends]'
 	touch $@
 
 backends: $(VENV)-backends/.installed
@@ -45,7 +45,7 @@ demo: env
 # Resolves setup.py's bounds anew, for all supported Pythons. Needs `pip install uv`.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 setup.py \
-		--extra cpu --extra serving --extra sfm --extra dev --no-header -o requirements.lock
+		--extra cpu --extra serving --extra export --extra onnx --extra sfm --extra dev --no-header -o requirements.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-backends demo build dist *.egg-info

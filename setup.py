@@ -45,6 +45,9 @@ setup(
         "cpu": [f"faiss-cpu>={FAISS},<2"],
         "gpu": [f"faiss-gpu>={FAISS},<2; sys_platform == 'linux'"],
         "serving": ["tensorflow-serving-api>=2.21,<2.22", "grpcio>=1.80,<2"],
+        # TFLite files, and warm-up requests in SavedModels.
+        "export": ["ai-edge-litert>=2.3,<3", "ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"],
+        "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.23,<2", "onnxruntime>=1.31,<2"],
         # Structure from motion: `trainers.sfm` and the reader of COLMAP models.
         "sfm": ["pycolmap>=4.2,<5"],
         # DINOv2 backbones.
