@@ -1,1 +1,1 @@
-"""Exports of a trained model: `python -m export.saved_model`."""
+"""Exports of a trained model: `python -m export`."""

@@ -1,152 +1,91 @@
-"""Exports the model of a training run as a SavedModel for TensorFlow Serving.
+"""SavedModels for TensorFlow Serving and `python -m serving`.
 
-    python -m export.saved_model --run=runs/pitts30k --output=exports/keras_sare
+The version folder holds preprocessing, network and whitening, with these signatures. Every image is described by
+itself: batches may be put together and taken apart, as servers that batch do.
 
-The SavedModel lies in a folder named by its version, as TensorFlow Serving wants it, and holds preprocessing, network
-and whitening. Two signatures give `embedding`, float32 [batch, dim], rows of norm 1:
+    serving_default   `image_bytes` string [n], files in JPEG, PNG, WebP or GIF, each of its own size, turned upright
+                      and resized as in the run's evaluation -> `embedding` float32 [n, dim], rows of norm 1. A file
+                      that cannot be decoded fails the request with INVALID_ARGUMENT; the text names all such files by
+                      their index, with the reason.
+    tolerant          the same, and `error` string [n], empty where all is well: a file that cannot be decoded gets its
+                      text there and zeros as its embedding, and the others get theirs.
+    images            `images` float32 [n, height, width, 3], RGB in 0..255, used as they are -> `embedding`
+    multiscale        on request: as serving_default, with `keras_sare.models.MultiScale`
+    metadata          nothing -> `name` string [1], `dimension` int64 [1], `version` int64 [1], `size` int64 [1 or 2]:
+                      the limit of the longer side, or height and width. TensorFlow Serving with --enable_batching
+                      answers where some of these are asked for by `output_filter`, not for all: it would batch those.
 
-    serving_default   `image_bytes` string [batch]: JPEG or PNG files, each of its own size, decoded and resized in the
-                      graph exactly as in the run's evaluation
-    images            `images` float32 [batch, height, width, 3]: RGB in 0..255, used as they are
-
-It is loaded again and compared with the Keras model before it appears.
+A server that batches puts requests of several clients together, and one client's damaged file then fails the others'
+requests too, by an index that counts all files of the batch: let clients call `tolerant` there.
 """
 
-import io
-from collections.abc import Mapping
+import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
-from absl import app, flags
-from PIL import Image
 
-from keras_sare.datasets import decode_image
-from keras_sare.models import warn_if_uninitialised
-from keras_sare.training import RunFolder
-from keras_sare.utils.files import atomic_path
-from keras_sare.utils.progress import show_information
+from export.embedding_module import EmbeddingModule
+from export.half_storage import DTYPES
+from export.saved_model_check import smallest_cosine
+from export.source import Source
+from export.warmup import write_warmup
+
+logger = logging.getLogger("keras_sare.export")
 
 MIN_COSINE = 0.9999
-
-Size = tuple[int, int] | int
-"""(height, width) that images are resized to, or the limit of their longer side."""
-
-FLAGS = flags.FLAGS
+MIN_COSINE_OF_HALF = 0.99
 
 
-class EmbeddingModule(tf.Module):
-    """A Keras model behind the two serving signatures.
+@dataclass(frozen=True)
+class SavedModelOptions:
+    """How a SavedModel is written.
 
-    A plain `tf.Module` that holds the variables, because Keras's own export (`model.export`) stores the weights twice.
-
-    Args:
-        model: images [batch, height, width, 3] to descriptors.
-        size: (height, width) that encoded images are resized to; or one number, the limit of their longer side, with
-            which each keeps its aspect ratio and is described by itself.
+    Attributes:
+        whitening_dtype: that the matrix of the whitening at the model's end is stored in: "float32", "float16" or
+            "bfloat16". It is float32 again once loaded, so half precision saves disk, not memory or time.
+        scales: factors of the signature `multiscale`, for example `keras_sare.models.SCALES["multi"]`; None leaves it
+            out.
+        warmup: whether requests to warm a server up lie in the folder.
+        version: what the signature `metadata` tells.
     """
 
-    def __init__(self, model: keras.Model, size: Size) -> None:
-        super().__init__(name="embedding")
-        self.weights = [variable.value for variable in model.variables]
+    whitening_dtype: str = "float32"
+    scales: tuple[float, ...] | None = None
+    warmup: bool = True
+    version: int = 1
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
-        def images(images: Any) -> dict[str, Any]:
-            return {"embedding": model(images, training=False)}
-
-        def describe(one: Any) -> Any:
-            return model(decode_image(one, size)[None], training=False)[0]
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def image_bytes(image_bytes: Any) -> dict[str, Any]:
-            if isinstance(size, int):
-                spec = tf.TensorSpec(model.output.shape[1:], tf.float32)
-                return {"embedding": tf.map_fn(describe, image_bytes, fn_output_signature=spec)}
-            spec = tf.TensorSpec((*size, 3), tf.float32)
-            return images(tf.map_fn(lambda one: decode_image(one, size), image_bytes, fn_output_signature=spec))
-
-        self.functions = {"serving_default": image_bytes, "images": images}
+    def __post_init__(self) -> None:
+        if self.whitening_dtype not in ("float32", *DTYPES):
+            raise ValueError(
+                f"`whitening_dtype` must be float32, {' or '.join(DTYPES)}. "
+                f"Received: whitening_dtype={self.whitening_dtype!r}"
+            )
 
 
-def export_saved_model(model: keras.Model, size: Size, output: Path, version: int = 1) -> tuple[Path, float]:
-    """Writes `output/version`, after reloading it and comparing it with the Keras model.
+def write_saved_model(source: Source, folder: Path, options: SavedModelOptions) -> None:
+    """Writes a version folder, loads it again and compares all signatures with the Keras model.
 
     Args:
-        model: images to descriptors of norm 1, with its preprocessing and whitening inside.
-        size: (height, width) that encoded images are resized to, or the limit of their longer side: that of the run's
-            evaluation.
-        output: folder of all versions.
-        version: number of this one.
-
-    Returns:
-        The folder written, and the smallest cosine between the descriptors of the two models on sample images.
+        source: the model.
+        folder: to be made.
+        options: how.
 
     Raises:
-        FileExistsError: this version exists.
-        RuntimeError: the reloaded model differs (cosine below 0.9999); nothing is left behind.
+        ValueError: the model has no whitening at its end that could be stored in half precision.
+        RuntimeError: the signatures of the folder written do not agree with the model.
+        ImportError: the package that warm-up requests need is missing.
     """
-    target = output / str(version)
-    if target.exists():
-        free = 1 + max(int(path.name) for path in output.iterdir() if path.name.isdigit())
-        raise FileExistsError(
-            f"`version` must be new: {str(target)!r} exists, and a server may be using it. Export version {free} "
-            f"instead. Received: version={version}"
+    module = EmbeddingModule(source, options.whitening_dtype, options.scales, options.version)
+    tf.saved_model.save(module, str(folder), signatures=module.functions)
+    if options.warmup:
+        write_warmup(folder, source.size, [name for name in module.functions if name != "metadata"])
+    required = MIN_COSINE if options.whitening_dtype == "float32" else MIN_COSINE_OF_HALF
+    cosine = smallest_cosine(folder, source, options.scales)
+    if not cosine >= required:
+        raise RuntimeError(
+            f"The reloaded SavedModel must agree with the Keras model to a cosine of {required}. "
+            f"Received: cosine={cosine:.6f}, whitening_dtype={options.whitening_dtype!r}. "
+            + ("Please report this as a bug." if options.whitening_dtype == "float32" else "Store it in float32.")
         )
-    warn_if_uninitialised(model, "exported")
-    module = EmbeddingModule(model, size)
-    with atomic_path(target) as folder:
-        tf.saved_model.save(module, str(folder), signatures=module.functions)
-        cosine = smallest_cosine(model, size, folder)
-        if not cosine >= MIN_COSINE:
-            raise RuntimeError(
-                f"The reloaded SavedModel must agree with the Keras model to a cosine of {MIN_COSINE}. "
-                f"Received: cosine={cosine:.6f}. Nothing was exported; please report this as a bug."
-            )
-    return target, cosine
-
-
-def smallest_cosine(model: keras.Model, size: Size, folder: Path) -> float:
-    """Compares both signatures of a SavedModel with the Keras model on pictures of several sizes and formats."""
-    last = (size, size) if isinstance(size, int) else size
-    files = [_sample_file(1, (90, 120), "JPEG"), _sample_file(2, (150, 80), "PNG"), _sample_file(3, last, "JPEG")]
-    pixels = [decode_image(tf.constant(file), size).numpy()[None] for file in files]
-    expected = np.concatenate([keras.ops.convert_to_numpy(model(one, training=False)) for one in pixels])
-    signatures = tf.saved_model.load(str(folder)).signatures
-    outputs = [
-        signatures["serving_default"](image_bytes=tf.constant(files))["embedding"],
-        tf.concat([signatures["images"](images=tf.constant(one))["embedding"] for one in pixels], 0),
-    ]
-    return float(min(np.sum(output.numpy() * expected, axis=1).min() for output in outputs))
-
-
-def _sample_file(seed: int, size: tuple[int, int], file_format: str) -> bytes:
-    """A picture of coloured blocks: unlike noise it has edges and areas, as photos do."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(blocks).resize((size[1], size[0])).save(buffer, file_format)
-    return buffer.getvalue()
-
-
-def size_of(settings: Mapping[str, Any]) -> Size:
-    """The size of images that a run's model was whitened for, of `trainers.pitts` or of `trainers.retrieval_sfm`."""
-    if "image_size" in settings:
-        height, width = map(int, settings["image_size"])
-        return height, width
-    return int(settings["whitening_side"])
-
-
-def main(_: list[str]) -> None:
-    """Exports the model of a run."""
-    logger = show_information()
-    run = RunFolder(FLAGS.run)
-    target, cosine = export_saved_model(run.load_model(), size_of(run.settings), Path(FLAGS.output), FLAGS.version)
-    logger.info("Exported %s; smallest cosine to the Keras model %.6f", target, cosine)
-
-
-if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "Folder of a finished training run.", required=True)
-    flags.DEFINE_string("output", None, "Folder of all versions of the export.", required=True)
-    flags.DEFINE_integer("version", 1, "Number of this version; a server takes the highest.", lower_bound=0)
-    app.run(main)
+    logger.info("The SavedModel agrees with the Keras model to a cosine of %.6f", cosine)

@@ -31,6 +31,7 @@ TOWN = {**SETTINGS, "image_size": "120,160", "epochs": 5}
 PHOTOS = {**SETTINGS, "image_size": "216,384", "epochs": 5}
 
 PHOTOS_FOUND = 5
+PHOTOS_MEASURED = 100  # Of the exported model; all of them can take as long as the training.
 
 FLAGS = flags.FLAGS
 
@@ -46,14 +47,15 @@ def main(_: list[str]) -> None:
     settings["dim"] = max(1, min(256, len(splits["train"].database) // 3))
     settings |= {name: FLAGS[name].value for name in ("preprocessing", "image_size", "epochs") if FLAGS[name].present}
 
-    run, export = folder / "run", folder / "export" / "keras_sare"
+    run, export = folder / "run", folder / "export"
     chosen = [f"--{name}={value}" for name, value in settings.items()]
     _command("trainers.pitts", f"--root={root}", f"--output={run}", *chosen, "--resume")
-    if version := _version_due(export, RunFolder(run).model):
-        _command("export.saved_model", f"--run={run}", f"--output={export}", f"--version={version}")
-    with _served(export, folder / "server.log") as address:
+    versions = export / "saved_model"
+    if _export_due(versions, RunFolder(run).model):
+        _command("export", "saved_model", f"--run={run}", f"--output={export}", f"--max_images={PHOTOS_MEASURED}")
+    with _served(versions, folder / "server.log") as address:
         _find_places(splits["test"].check_images(), RunFolder(run), address)
-    print(f"\nLook at: {run / 'recall.png'}  {run / 'recall.md'}  {run / 'matches.png'}")
+    print(f"\nLook at: {run / 'recall.png'}  {run / 'recall.md'}  {run / 'matches.png'}  {export / 'fidelity.png'}")
 
 
 def _town(folder: Path) -> Path:
@@ -64,11 +66,10 @@ def _town(folder: Path) -> Path:
     return town
 
 
-def _version_due(export: Path, model: Path) -> int | None:
-    """Number of the version to be exported, which is served from then on; None where the last is of this model."""
-    versions = {int(path.parent.name): path for path in export.glob("[0-9]*/saved_model.pb")}
-    last = max(versions, default=0)
-    return None if last and versions[last].stat().st_mtime >= model.stat().st_mtime else last + 1
+def _export_due(folder: Path, model: Path) -> bool:
+    """Whether the last version in a folder is older than the model. The next one is served from then on."""
+    versions = {int(path.parent.name): path for path in folder.glob("[0-9]*/saved_model.pb")}
+    return not versions or versions[max(versions)].stat().st_mtime < model.stat().st_mtime
 
 
 def _command(module: str, *arguments: str) -> None:
@@ -79,9 +80,9 @@ def _command(module: str, *arguments: str) -> None:
 
 
 @contextmanager
-def _served(export: Path, log: Path) -> Iterator[str]:
+def _served(versions: Path, log: Path) -> Iterator[str]:
     """Starts the server on a free port, yields its address, and stops it."""
-    command = ["-m", "serving", f"--model={export}", "--port=0"]
+    command = ["-m", "serving", f"--model={versions}", "--port=0"]
     print(f"\n$ python {' '.join(command)} &", flush=True)
     with open(log, "w") as file:
         server = subprocess.Popen([sys.executable, *command], stderr=file)

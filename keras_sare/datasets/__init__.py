@@ -7,6 +7,7 @@
 * `neighbours_within(queries, database, radius)`, `Neighbours`: the database images near each query.
 * `earth_centred(latitude, longitude)`: degrees to metres, anywhere on the globe.
 * `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
+* `decode_batch(contents, size)`, `decode_single`: in exported graphs, where one bad image must not lose the others.
 * `Augmentation`: random changes of colour, scale and side for training.
 * `find_corrupt(paths)`: the files that cannot be read, with the reason.
 * `reconstruct(images, folder)`: 3D models of a photo collection, with pycolmap.
@@ -30,6 +31,7 @@ from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.datasets.sfm_files import read_colmap
 from keras_sare.datasets.sfm_splits import split_clusters, without_models_of
 from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
+from keras_sare.datasets.tolerant import decode_batch, decode_single, name_errors, require_all
 
 __all__ = [
     "PROTOCOLS",
@@ -41,13 +43,16 @@ __all__ = [
     "PlaceDataset",
     "ReconstructionSettings",
     "SfMDataset",
+    "decode_batch",
     "decode_image",
+    "decode_single",
     "earth_centred",
     "find_corrupt",
     "fitted_size",
     "image_batches",
     "image_sizes",
     "load_image",
+    "name_errors",
     "neighbours_within",
     "open_splits",
     "read_colmap",
@@ -56,6 +61,7 @@ __all__ = [
     "read_landmarks",
     "read_retrieval_sfm",
     "reconstruct",
+    "require_all",
     "split_clusters",
     "without_models_of",
 ]

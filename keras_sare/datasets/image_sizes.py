@@ -19,7 +19,7 @@ def image_sizes(paths: Paths) -> np.ndarray:
     """Reads the sizes of image files from their headers: no pixel is decoded, so a file cut short may pass.
 
     Args:
-        paths: [N] files, JPEG, PNG or GIF.
+        paths: [N] files, JPEG, PNG, GIF or WebP.
 
     Returns:
         int64 [N, 2]: (height, width) in pixels, as stored: an orientation noted in EXIF is not applied.
@@ -74,7 +74,7 @@ def _read_sizes(paths: Paths) -> Iterator[tuple[int, int]]:
 
 def _size(path: str) -> tuple[int, int]:
     try:
-        with Image.open(path, formats=("JPEG", "PNG", "GIF")) as image:
+        with Image.open(path, formats=("JPEG", "PNG", "GIF", "WEBP")) as image:
             return image.height, image.width
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(cannot_read(path)) from error

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets.pixels import Size, decode_pixels, resize
+from keras_sare.datasets.orientation import exif_orientation, swaps_sides, turn_upright
+from keras_sare.datasets.pixels import Size, decode_pixels, resize, why_undecodable
 from keras_sare.utils.progress import progress
 
 Paths = Sequence[str] | np.ndarray
@@ -20,21 +21,25 @@ _PATHS_PER_BLOCK = 1024
 _BATCHES_PER_STRETCH = 8
 
 
-def decode_image(contents: Any, size: Size | int | None = None, box: Any = None) -> Any:
+def decode_image(contents: Any, size: Size | int | None = None, box: Any = None, upright: bool = False) -> Any:
     """Decodes an encoded image with TensorFlow operations alone: eagerly, in `dataset.map` or in an exported graph.
 
     JPEG is decoded with the accurate integer inverse cosine transform, the one that Pillow uses: with TensorFlow's
-    default pixels differ by up to 7 of 255. Alpha is dropped, grey is repeated, and an orientation noted in EXIF is
-    not applied.
+    default pixels differ by up to 7 of 255. Alpha is dropped, grey is repeated, 16 bits are cut to the upper eight, and
+    CMYK becomes RGB as in Pillow.
+
+    An orientation noted in EXIF is applied only where asked for: training and evaluation take pixels as they are
+    stored, as the methods' original programs do. Photos that come from a camera, to a server, want `upright=True`.
 
     Args:
-        contents: string scalar, the bytes of a JPEG, PNG or single-frame GIF file.
+        contents: string scalar, the bytes of a JPEG, PNG, single-frame GIF or single-frame WebP file.
         size: (height, width) to resize to, bilinear with antialiasing. A number limits the longer side: the aspect
             ratio is kept, nothing is enlarged, and the filter is Lanczos's, rounded to whole numbers, as in cirtorch's
             `imresize`; the size is `keras_sare.datasets.fitted_size`. None keeps the size.
         box: x1, y1, x2, y2, float64 [4], in pixels of the encoded image. They are rounded, and clipped to the image,
             which is cropped to columns x1 to x2 - 1 and rows y1 to y2 - 1 and then resized by the factor that the whole
             image would have got (Crop_I, as cirtorch's `ImagesFromList`). Not together with (height, width).
+        upright: turns and mirrors the image as its EXIF orientation asks, before `size` and `box` apply.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
@@ -42,7 +47,15 @@ def decode_image(contents: Any, size: Size | int | None = None, box: Any = None)
     Raises:
         tf.errors.InvalidArgumentError: the bytes are no such image, or not a whole one, or the box holds no pixel.
     """
-    return tf.cast(resize(decode_pixels(contents), size, box), tf.float32)
+    pixels = decode_pixels(contents)
+    if not upright:
+        return tf.cast(resize(pixels, size, box), tf.float32)
+    orientation = exif_orientation(contents)
+    if size is None or isinstance(size, int):
+        return tf.cast(resize(turn_upright(pixels, orientation), size, box), tf.float32)
+    # Turning costs more than decoding, so the few pixels that remain are turned.
+    resized = resize(pixels, tf.where(swaps_sides(orientation), size[::-1], size))
+    return tf.ensure_shape(turn_upright(resized, orientation), [*size, 3])
 
 
 def load_image(
@@ -51,7 +64,7 @@ def load_image(
     """Reads one image file.
 
     Args:
-        path: a JPEG, PNG or single-frame GIF file.
+        path: a JPEG, PNG, single-frame GIF or single-frame WebP file.
         size: (height, width) to resize to, the most pixels that the longer side may have, or None to keep the size;
             see `decode_image`.
         box: x1, y1, x2, y2 to crop to, in pixels of the file; see `decode_image`. Not together with (height, width).
@@ -88,7 +101,7 @@ def image_batches(
     reason; run `find_corrupt` first to leave such files out.
 
     Args:
-        paths: [N] files, JPEG, PNG or single-frame GIF.
+        paths: [N] files, JPEG, PNG, single-frame GIF or single-frame WebP.
         size: (height, width) to resize to, the most pixels that the longer side may have, or None to keep each image's
             own size; see `decode_image`.
         batch_size: images in a batch; the last one of a shape may be smaller.
@@ -128,7 +141,7 @@ def find_corrupt(paths: Paths) -> dict[int, str]:
 
     Returns:
         The reason for each file that fails, by its index in `paths`, ascending: "missing", "empty file", "not a JPEG,
-        PNG or GIF image", "truncated or damaged", or the message of the operating system.
+        PNG, GIF or WebP image", "truncated or damaged", "an animation", or the message of the operating system.
     """
     paths = _as_strings(paths)
     decoded = np.zeros(len(paths), bool)
@@ -263,8 +276,8 @@ def _reason(path: str, box: np.ndarray | None = None) -> str | None:
     try:
         with tf.device("CPU:0"):
             pixels = decode_pixels(contents)
-    except tf.errors.InvalidArgumentError as error:
-        return "truncated or damaged" if "Invalid" in error.message else "not a JPEG, PNG or GIF image"
+    except tf.errors.InvalidArgumentError:
+        return why_undecodable(contents).numpy().decode()
     return None if box is None else _reason_of_box(pixels, box)
 
 

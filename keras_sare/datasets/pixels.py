@@ -5,17 +5,48 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_sare.datasets.file_bytes import bytes_at, equal, file_length
+
 Size = tuple[int, int]
 
 
 def decode_pixels(contents: Any) -> Any:
-    """Decodes the bytes of a JPEG, PNG or GIF file, a string scalar, to uint8 [height, width, 3].
+    """Decodes a file to pixels; `keras_sare.datasets.decode_image` says how.
+
+    Args:
+        contents: string scalar, the bytes of a JPEG, PNG, single-frame GIF or single-frame WebP file.
+
+    Returns:
+        uint8 [height, width, 3].
 
     Raises:
         tf.errors.InvalidArgumentError: the bytes are no such image, or not a whole one.
     """
-    # A WebP file comes out of this operation with four dimensions; the shape check turns that into an error.
-    return tf.ensure_shape(tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"), [None, None, 3])
+    pixels = tf.cond(_is_webp(contents), lambda: _decode_webp(contents), lambda: _decode_others(contents))
+    return tf.ensure_shape(pixels, [None, None, 3])
+
+
+def why_undecodable(contents: Any) -> Any:
+    """Tells in words why `decode_pixels` fails, with TensorFlow operations.
+
+    Args:
+        contents: string scalar, the bytes of a file for which it does fail.
+
+    Returns:
+        string scalar.
+    """
+    head = bytes_at(contents, 0, 12)
+    known = equal(head[:3], b"\xff\xd8\xff") | equal(head[:4], b"\x89PNG") | _is_webp(contents)
+    return tf.case(
+        [
+            (file_length(contents) == 0, lambda: tf.constant("empty")),
+            (_is_animated_webp(contents), lambda: tf.constant("an animation")),
+            # To tell which of them it is, all frames would have to be decoded.
+            (equal(head[:3], b"GIF"), lambda: tf.constant("truncated, damaged or an animation")),
+            (known, lambda: tf.constant("truncated or damaged")),
+        ],
+        default=lambda: tf.constant("not a JPEG, PNG, GIF or WebP image"),
+    )
 
 
 def resize(pixels: Any, size: Size | int | None, box: Any = None) -> Any:
@@ -40,6 +71,31 @@ def resize(pixels: Any, size: Size | int | None, box: Any = None) -> Any:
     if box is not None:
         size = tf.maximum(size * _longer_side(cropped) // _longer_side(pixels), 1)
     return tf.cond(_longer_side(cropped) > size, lambda: _shrink(cropped, size), lambda: cropped)
+
+
+def _decode_others(contents: Any) -> Any:
+    # This operation takes PNG and GIF too.
+    return tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_webp(contents: Any) -> Any:
+    # Not `tf.io.decode_webp`: a server with an older TensorFlow would refuse the whole graph for an operation that it
+    # does not know. The number of channels must be that of the file here; the fourth is alpha.
+    with tf.control_dependencies(
+        [tf.debugging.Assert(~_is_animated_webp(contents), ["The WebP file is an animation."])]
+    ):
+        pixels = tf.io.decode_image(contents, channels=0, expand_animations=False)
+    return tf.ensure_shape(pixels, [None, None, None])[:, :, :3]
+
+
+def _is_webp(contents: Any) -> Any:
+    head = bytes_at(contents, 0, 12)
+    return equal(head[:4], b"RIFF") & equal(head[8:], b"WEBP")
+
+
+def _is_animated_webp(contents: Any) -> Any:
+    extended = bytes_at(contents, 12, 9)
+    return _is_webp(contents) & equal(extended[:4], b"VP8X") & (tf.bitwise.bitwise_and(extended[8], 2) != 0)
 
 
 def _longer_side(pixels: Any) -> Any:

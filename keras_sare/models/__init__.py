@@ -10,7 +10,7 @@ from keras_sare.models.interchange.load import load_weights_from, save_weights_a
 from keras_sare.models.multi_scale import SCALES, MultiScale, scale_power
 from keras_sare.models.precision import PRECISIONS, set_precision
 from keras_sare.models.presets import PRESETS, Preset
-from keras_sare.models.surgery import freeze_before, split, with_whitening
+from keras_sare.models.surgery import freeze_before, split, truncated, with_whitening
 
 __all__ = [
     "BACKBONES",
@@ -35,6 +35,7 @@ __all__ = [
     "set_precision",
     "split",
     "split_at_pooling",
+    "truncated",
     "warn_if_uninitialised",
     "with_whitening",
 ]

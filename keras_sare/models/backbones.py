@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from keras_sare.models.dinov2 import dinov2
+from keras_sare.models.efficientnet_lite import efficientnet_lite0
 from keras_sare.models.resnet import resnet
 
 PREPROCESSING: dict[str, dict[str, Any]] = {
@@ -18,6 +19,9 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
     "torch": {"mean": (0.485 * 255, 0.456 * 255, 0.406 * 255), "std": (0.229 * 255, 0.224 * 255, 0.225 * 255)},
     # TensorFlow's own networks: RGB in -1..1.
     "tensorflow": {"mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)},
+    # Whole numbers, for quantised networks: MEAN_RGB and STDDEV_RGB of its own code in TensorFlow. The example in the
+    # PyTorch package that the weights come in is of another network and takes mean and deviation of ImageNet.
+    "efficientnet_lite": {"mean": (127.0, 127.0, 127.0), "std": (128.0, 128.0, 128.0)},
 }
 """What each family of weights wants: arguments of `ImagePreprocessing`."""
 
@@ -140,6 +144,7 @@ BACKBONES = {
     "resnet101": Backbone(_application("ResNet101"), "caffe", torchvision=lambda images: resnet(images, (3, 4, 23, 3))),
     "mobilenet_v3": Backbone(_application("MobileNetV3Large", **_OWN), "tensorflow"),
     "efficientnet_v2_b0": Backbone(_application("EfficientNetV2B0", **_OWN), "torch"),
+    "efficientnet_lite0": Backbone(efficientnet_lite0, "efficientnet_lite"),
     "convnext_tiny": Backbone(_convnext_tiny, "torch"),
     "dinov2": Backbone(dinov2, "torch"),
 }

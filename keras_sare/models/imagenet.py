@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from keras_sare.models.dinov2 import dinov2_weights
-from keras_sare.models.weight_files import BackboneWeights, read_weights
+from keras_sare.models.weight_files import BackboneWeights
 from keras_sare.models.weight_sources import SOURCES, how_to_pass_a_file
 from keras_sare.utils.files import atomic_path
 
@@ -32,14 +32,14 @@ def imagenet_weights(backbone: str) -> BackboneWeights:
     folder = cache_folder()
     for source in SOURCES[backbone]:
         if (folder / source.file_name).is_file():
-            return read_weights(folder / source.file_name, backbone, source.preprocessing)
+            return source.read(folder / source.file_name, backbone, source.preprocessing)
     failures = []
     for source in SOURCES[backbone]:
         logger.info("ImageNet weights of %s: fetching from %s", backbone, source.name)
         try:
             with atomic_path(folder / source.file_name) as path:
                 source.fetch(path, source.digest)
-            return read_weights(folder / source.file_name, backbone, source.preprocessing)
+            return source.read(folder / source.file_name, backbone, source.preprocessing)
         except Exception as error:  # whatever stops one source, the next is tried and the reason is kept
             failures.append(f"  {source.name}: {type(error).__name__}: {str(error).strip().splitlines()[-1]}")
             logger.info("ImageNet weights of %s: %s", backbone, failures[-1].strip())

@@ -86,6 +86,9 @@ BACKBONE_CUTS = {
     # The end, as Conv-AP's code takes EfficientNet; for the finer map there is no code to follow: stride 16 as above.
     "mobilenet_v3": _staged(Cut("expanded_conv_11_add", 112), Cut("activation_19", 960), "Howard et al., ICCV 2019"),
     "efficientnet_v2_b0": _staged(Cut("block5e_add", 112), Cut("top_activation", 1280), "Tan, Le, ICML 2021"),
+    "efficientnet_lite0": _staged(
+        Cut("block5c_add", 112), Cut("top_activation", 1280), "Tan, Le, ICML 2019; Liu, TensorFlow blog 2020"
+    ),
     "convnext_tiny": _staged(
         Cut("convnext_tiny_stage_2_out", 384), Cut("convnext_tiny_stage_3_out", 768), "Liu et al., CVPR 2022"
     ),

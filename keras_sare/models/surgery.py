@@ -1,11 +1,14 @@
-"""Models made of other models: trunk and head, and a model with whitening."""
+"""Models made of other models: trunk and head, a model with whitening, one with fewer dimensions."""
 
 import itertools
+import logging
 
 import keras
 import numpy as np
 
 from keras_sare.layers import Whitening
+
+logger = logging.getLogger(__name__)
 
 
 def split(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
@@ -59,6 +62,41 @@ def with_whitening(
     whitened = keras.Model(model.input, layer(model.output), name=model.name)
     layer.set_projection(projection, bias, mean)
     return whitened
+
+
+def truncated(model: keras.Model, dim: int) -> keras.Model:
+    """Keeps the first dimensions of a model's descriptors, L2-normalised again, for smaller files and indexes.
+
+    The columns of a fitted whitening come by falling variance, so that the first ones hold most. Those of an end-to-end
+    projection come in no order, which is warned of.
+
+    Args:
+        model: functional model whose last layer is a `Whitening`. Its layers but the last are shared with the result.
+        dim: dimensions to keep.
+
+    Returns:
+        Model with the same input and descriptors [batch, dim] of norm 1.
+
+    Raises:
+        ValueError: the model does not end in a `Whitening`, or `dim` is not between 1 and the model's dimension.
+    """
+    last = model.layers[-1]
+    if not isinstance(last, Whitening):
+        raise ValueError(
+            "`model` must end in a Whitening layer: dimensions of other descriptors have no order to keep the first "
+            "of. Fit a whitening of `dim` dimensions and append it with `with_whitening`. "
+            f"Received: a model that ends in {last.name!r}, a {type(last).__name__}"
+        )
+    if not 1 <= dim <= last.dim:
+        raise ValueError(f"`dim` must be between 1 and {last.dim}, what the model has. Received: dim={dim}")
+    if last.end_to_end and dim < last.dim:
+        logger.warning("The dimensions of an end-to-end projection have no order: the first %d are any %d", dim, dim)
+    layer = Whitening.from_config({**last.get_config(), "dim": dim})
+    shorter = keras.Model(model.input, layer(last.input), name=model.name)
+    for weight, whole in zip(layer.weights, last.weights, strict=True):
+        # The projection and the bias lose columns; the mean has one entry per channel.
+        weight.assign(whole if weight.name == "mean" else whole[..., :dim])
+    return shorter
 
 
 def freeze_before(model: keras.Model, layer_name: str) -> None:

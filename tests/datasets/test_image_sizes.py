@@ -10,8 +10,8 @@ from keras_sare.datasets.image_sizes import fitted_size, image_sizes
 
 @pytest.fixture
 def files(tmp_path):
-    """Files of four kinds and sizes, with their (height, width)."""
-    sizes = {"a.jpg": (20, 31), "b.png": (7, 5), "c.gif": (1, 64), "d.jpeg": (300, 200)}
+    """Files of five kinds and sizes, with their (height, width)."""
+    sizes = {"a.jpg": (20, 31), "b.png": (7, 5), "c.gif": (1, 64), "d.jpeg": (300, 200), "e.webp": (9, 40)}
     for name, (height, width) in sizes.items():
         Image.new("RGB", (width, height)).save(tmp_path / name)
     return {str(tmp_path / name): size for name, size in sizes.items()}
@@ -35,7 +35,7 @@ class Canvas(Image.Image):
 def test_sizes_are_heights_and_widths_in_the_order_of_the_files(files):
     paths = list(files) * 40
     sizes = image_sizes(np.array(paths, np.dtypes.StringDType()))
-    assert (sizes.dtype, sizes.shape) == (np.int64, (160, 2))
+    assert (sizes.dtype, sizes.shape) == (np.int64, (200, 2))
     np.testing.assert_array_equal(sizes, list(files.values()) * 40)
 
 
@@ -64,7 +64,7 @@ def test_reading_shows_a_bar_to_those_who_ask_for_messages(files, capsys, caplog
 
 @pytest.mark.parametrize(
     ("contents", "reason"),
-    [(None, "missing"), (b"", "empty file"), (b"<html>", "not a JPEG, PNG or GIF image")],
+    [(None, "missing"), (b"", "empty file"), (b"<html>", "not a JPEG, PNG, GIF or WebP image")],
 )
 def test_a_file_without_a_size_is_named(files, tmp_path, contents, reason):
     if contents is not None:

@@ -268,13 +268,20 @@ def test_corrupt_files_are_found_with_their_reason(photos, tmp_path):
     Path(photos[7]).unlink()
     Path(photos[7]).mkdir()
     Image.open(photos[0]).save(tmp_path / "a.webp")
-    assert find_corrupt([*photos, str(tmp_path / "a.webp")]) == {
+    Path(photos[8]).write_bytes((tmp_path / "a.webp").read_bytes()[:-40])
+    frames = [Image.open(photos[i]) for i in (0, 2)]
+    animations = [str(tmp_path / name) for name in ("animation.webp", "animation.gif")]
+    for path in animations:
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert find_corrupt([*photos, str(tmp_path / "a.webp"), *animations]) == {
         1: "truncated or damaged",
         3: "missing",
         4: "empty file",
-        6: "not a JPEG, PNG or GIF image",
+        6: "not a JPEG, PNG, GIF or WebP image",
         7: "Is a directory",
-        10: "not a JPEG, PNG or GIF image",
+        8: "truncated or damaged",
+        11: "an animation",
+        12: "truncated, damaged or an animation",
     }
 
 

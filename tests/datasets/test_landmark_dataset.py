@@ -104,7 +104,7 @@ def test_images_that_cannot_be_read_are_left_out_and_labels_follow(photos, caplo
         {"ok": [2], "junk": [0]},
     ]
     assert "toy, database: 1 of 5 images cannot be read" in caplog.text
-    assert "6.jpg: not a JPEG, PNG or GIF image" in caplog.text
+    assert "6.jpg: not a JPEG, PNG, GIF or WebP image" in caplog.text
 
 
 def test_a_dataset_whose_images_are_good_stays_as_it_is(photos):

@@ -173,7 +173,7 @@ def test_unreadable_photos_are_named_and_stop_the_run_only_beyond_a_share(tmp_pa
     with pytest.raises(ValueError, match=r"1 of the 4 photos.*first file broken.jpg: not a JPEG"):
         reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
     result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS, max_corrupt_share=0.25)
-    assert result.corrupt == {"broken.jpg": "not a JPEG, PNG or GIF image"}
+    assert result.corrupt == {"broken.jpg": "not a JPEG, PNG, GIF or WebP image"}
     assert "broken.jpg: not a JPEG" in caplog.text
     assert result.images == ["1_0.png", "1_1.png", "1_2.png"]
 

@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import shutil
 
 import h5py
@@ -9,8 +10,9 @@ import pytest
 
 from keras_sare.models import BACKBONES, PREPROCESSING, build, imagenet
 from keras_sare.models.backbones import stable_names
+from keras_sare.models.registry_packages import NumpyUnpickler
 from keras_sare.models.weight_files import read_weights, write_npz
-from keras_sare.models.weight_sources import APPLICATIONS, NumpyUnpickler, WeightSource
+from keras_sare.models.weight_sources import APPLICATIONS, WeightSource, how_to_pass_a_file
 
 
 def convolutions(channels=4, count=13):
@@ -83,6 +85,11 @@ def test_backbone_without_a_source_names_the_file_to_pass():
         match=r"'alexnet' is known.\nPass a file instead: weights='alexnet-owt-7be5be79.pth' \(torchvision",
     ):
         build("alexnet_gem")
+
+
+def test_every_backbone_names_the_file_to_pass():
+    for backbone in imagenet.SOURCES:
+        assert re.fullmatch(r"weights='[^']+\.(h5|pth)'.* \(.+\)", how_to_pass_a_file(backbone))
 
 
 def test_every_convolutional_backbone_has_its_sources_pinned_by_digest():

@@ -3,7 +3,8 @@ import pytest
 from keras_sare.layers import ImagePreprocessing
 from keras_sare.models import BACKBONES, POOLINGS, PREPROCESSING, PRESETS, build
 
-CONVOLUTIONAL = ["vgg16", "alexnet", "resnet50", "resnet101", "mobilenet_v3", "efficientnet_v2_b0", "convnext_tiny"]
+CONVOLUTIONAL = ["vgg16", "alexnet", "resnet50", "resnet101", "mobilenet_v3", "efficientnet_v2_b0"]
+CONVOLUTIONAL += ["efficientnet_lite0", "convnext_tiny"]
 
 
 def test_every_backbone_goes_with_every_pooling():

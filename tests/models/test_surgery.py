@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_sare.layers import GeM, Whitening
-from keras_sare.models import build, freeze_before, split, with_whitening
+from keras_sare.models import build, freeze_before, split, truncated, with_whitening
 
 
 def photos():
@@ -94,3 +94,47 @@ def test_end_to_end_projection_is_trained_with_the_layers_before_it():
     freeze_before(model, "conv5")
     assert {weight.path.split("/")[0] for weight in model.trainable_weights} == {"conv5", "whitening"}
     assert isinstance(model.layers[-1], Whitening)
+
+
+@pytest.mark.parametrize("dim", [1, 5, 8])
+def test_first_dimensions_of_a_fitted_whitening_are_kept_and_normalised_again(model, fitted, dim, tmp_path):
+    projection, bias = fitted(256, 8)
+    whole = with_whitening(model, projection, bias, 8, mean=np.random.default_rng(1).normal(size=256))
+    first = whole(photos()).numpy()[:, :dim]
+    shorter = truncated(whole, dim)
+    np.testing.assert_allclose(shorter(photos()), first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-6)
+    assert shorter.count_params() == whole.count_params() - (8 - dim) * (256 + 1)
+    assert (shorter.name, shorter.layers[-1].name) == (whole.name, "whitening")
+    shorter.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(photos()), shorter(photos()))
+
+
+def test_first_dimensions_of_an_end_to_end_projection_are_kept_with_a_warning(caplog):
+    whole = build("alexnet_mac", weights=None, dim=8)
+    first = whole(photos()).numpy()[:, :3]
+    shorter = truncated(whole, 3)
+    assert "dimensions of an end-to-end projection have no order: the first 3 are any 3" in caplog.text
+    np.testing.assert_allclose(shorter(photos()), first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-6)
+    assert shorter.layers[-1].trainable_weights
+
+
+def test_model_that_is_cut_stays_as_it_was(model, fitted):
+    whole = with_whitening(model, *fitted(256, 8), dim=8)
+    before = whole(photos()).numpy()
+    truncated(whole, 3)
+    np.testing.assert_array_equal(whole(photos()), before)
+    assert whole.layers[-1].dim == 8
+
+
+def test_descriptors_without_an_order_of_dimensions_are_not_cut(model):
+    with pytest.raises(
+        ValueError, match="`model` must end in a Whitening.* Received: a model that ends in 'mac', a MAC"
+    ):
+        truncated(model, 8)
+
+
+@pytest.mark.parametrize("dim", [0, 9])
+def test_dimensions_to_keep_must_be_some_of_those_there(model, fitted, dim):
+    whole = with_whitening(model, *fitted(256, 8), dim=8)
+    with pytest.raises(ValueError, match=f"`dim` must be between 1 and 8, what the model has. Received: dim={dim}"):
+        truncated(whole, dim)

@@ -1,11 +1,17 @@
 """From a Keras model through its export and the server to the client: the same descriptor."""
 
+from pathlib import Path
+
+import grpc
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
-from export.saved_model import export_saved_model
+from export.saved_model import SavedModelOptions, write_saved_model
+from export.source import Source
 from keras_sare.datasets import load_image
 from keras_sare.layers import MAC
 from keras_sare.models import with_whitening
@@ -26,15 +32,42 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def client(model, tmp_path_factory):
+def folder(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "keras_sare"
-    export_saved_model(model, SIZE, folder)
-    server = ModelServer(ModelManager.from_folder("keras_sare", folder), "127.0.0.1", 0, 2, 8)
+    options = SavedModelOptions("float16", scales=(1.0, 0.5), version=5)
+    write_saved_model(Source(model, SIZE, "tiny", "a test"), folder / "5", options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manager(folder):
+    return ModelManager.from_folder("keras_sare", folder)
+
+
+@pytest.fixture(scope="module")
+def client(manager):
+    server = ModelServer(manager, "127.0.0.1", 0, 2, 8)
     server.start()
     with EmbeddingClient(server.address) as client:
         client.wait_until_ready()
         yield client
     server.stop(1)
+
+
+@pytest.fixture
+def predict(client):
+    with grpc.insecure_channel(client.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+        def call(signature, **inputs):
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name, request.model_spec.signature_name = "keras_sare", signature
+            for name, value in inputs.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+            outputs = stub.Predict(request, timeout=30).outputs
+            return {name: tf.make_ndarray(value) for name, value in outputs.items()}
+
+        yield call
 
 
 @pytest.fixture
@@ -59,3 +92,36 @@ def test_photos_sent_as_files_get_the_keras_models_descriptors(client, model, ph
 def test_photos_sent_as_tensors_get_the_keras_models_descriptors(client, model, photos):
     images = np.stack([load_image(path, (36, 44)) for path in photos])
     assert cosines(client.embed_images(images), model(images).numpy()).min() >= 0.9999
+
+
+def test_the_metadata_are_answered_without_inputs(predict):
+    answer = {name: values.tolist() for name, values in predict("metadata").items()}
+    assert answer == {"name": [b"tiny"], "dimension": [8], "version": [5], "size": [24, 32]}
+
+
+def test_a_damaged_file_is_an_invalid_argument_that_names_its_index(predict, photos):
+    good = Path(photos[0]).read_bytes()
+    with pytest.raises(grpc.RpcError) as caught:
+        predict("serving_default", image_bytes=[good, b"", good, b"no image"])
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "image 1: empty; image 3: not a JPEG, PNG, GIF or WebP image" in caught.value.details()
+
+
+def test_where_damage_is_tolerated_the_others_get_their_descriptors(client, predict, photos):
+    good = Path(photos[0]).read_bytes()
+    answer = predict("tolerant", image_bytes=[b"", good])
+    assert answer["error"].tolist() == [b"image 0: empty", b""]
+    np.testing.assert_allclose(answer["embedding"], [np.zeros(8), client.embed_files(photos[:1])[0]], atol=1e-6)
+
+
+def test_the_warm_up_requests_can_be_replayed(folder, manager):
+    path = folder / "5" / "assets.extra" / "tf_serving_warmup_requests"
+    version = manager.find(predict_pb2.PredictRequest(model_spec={"name": "keras_sare"}).model_spec)
+    shapes = {}
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        signature = request.model_spec.signature_name
+        embedding = version.predict(signature, request.inputs)["embedding"]
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
+        shapes.setdefault(signature, []).append(embedding.shape)
+    assert shapes == dict.fromkeys(["serving_default", "tolerant", "images", "multiscale"], [(1, 8), (2, 8), (4, 8)])

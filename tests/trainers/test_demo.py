@@ -12,28 +12,28 @@ def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights,
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
 
-    for stage in ("trainers.pitts", "export.saved_model", "serving"):
+    for stage in ("trainers.pitts", "export saved_model", "serving"):
         assert f"$ python -m {stage} " in done.stdout
     assert "| off the shelf |" in done.stdout
     assert re.search(r"place found: .*, [0-9.]+ m from where the photo was taken", done.stdout)
     assert float(re.search(r"served descriptors to the Keras model's: ([0-9.]+)", done.stdout)[1]) >= 0.9999
-    for name in ("run/recall.md", "run/recall.png", "run/matches.png", "export/keras_sare/1/saved_model.pb"):
+    for name in ("run/recall.md", "run/recall.png", "run/matches.png", "export/saved_model/1/saved_model.pb"):
         assert (tmp_path / "demo" / name).stat().st_size > 100
 
     again = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert again.returncode == 0, again.stdout + again.stderr[-3000:]
     assert "Resuming after epoch 1" in again.stderr
-    assert (tmp_path / "demo" / "export/keras_sare/2/saved_model.pb").exists()
+    assert (tmp_path / "demo" / "export/saved_model/2/saved_model.pb").exists()
 
 
-def test_model_that_is_newer_than_the_last_export_is_exported_as_the_next_version(tmp_path):
-    export, model = tmp_path / "export", tmp_path / "model.keras"
+def test_model_that_is_newer_than_the_last_version_is_exported_anew(tmp_path):
+    versions, model = tmp_path / "export", tmp_path / "model.keras"
     model.touch()
-    assert demo._version_due(export, model) == 1
+    assert demo._export_due(versions, model)
     for version in (2, 10):
-        (export / str(version)).mkdir(parents=True)
-        (export / str(version) / "saved_model.pb").touch()
+        (versions / str(version)).mkdir(parents=True)
+        (versions / str(version) / "saved_model.pb").touch()
     os.utime(model, (1000, 1000))
-    assert demo._version_due(export, model) is None
-    os.utime(export / "10" / "saved_model.pb", (999, 999))
-    assert demo._version_due(export, model) == 11
+    assert not demo._export_due(versions, model)
+    os.utime(versions / "10" / "saved_model.pb", (999, 999))
+    assert demo._export_due(versions, model)

@@ -78,7 +78,7 @@ def test_a_tuple_does_not_depend_on_those_before_it(make_inputs):
 
 def test_an_image_that_cannot_be_read_is_named(make_inputs, images):
     Path(images.paths[2]).write_bytes(b"not a picture")
-    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{images.paths[2]}: not a JPEG, PNG or GIF image"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"{images.paths[2]}: not a JPEG, PNG, GIF or WebP image"):
         read(make_inputs())
 
 

@@ -9,7 +9,16 @@ from typing import Any
 import keras
 
 from keras_sare.models.build import assemble
-from keras_sare.models.interchange import cirtorch, matconvnet, nanne, netvlad_tf, openibl, torchvision, vgb
+from keras_sare.models.interchange import (
+    cirtorch,
+    efficientnet_lite,
+    matconvnet,
+    nanne,
+    netvlad_tf,
+    openibl,
+    torchvision,
+    vgb,
+)
 from keras_sare.models.interchange.imported import ImportedWeights
 from keras_sare.models.interchange.state_dict import StateDict
 from keras_sare.models.interchange.torch_file import is_torch_file, read_torch
@@ -40,6 +49,7 @@ LAYOUTS = (
     Layout(vgb.matches, vgb.read, "the VG benchmark (backbone.*, aggregation.*)", ("pooling", "l2")),
     Layout(nanne.matches, nanne.read, "pytorch-NetVlad and Patch-NetVLAD (encoder.*, pool.*, WPCA.*)"),
     Layout(cirtorch.matches, cirtorch.read, "cirtorch (features.*, pool.*, whiten.* beside meta)", ("whitening",)),
+    Layout(efficientnet_lite.matches, efficientnet_lite.read, "EfficientNet-Lite0 (_conv_stem.*, _blocks.*)"),
     Layout(torchvision.matches, torchvision.read, "torchvision (features.*, or conv1.*, layer1.*)"),
 )
 """Every layout of a state dict, in the order in which they are tried."""
@@ -56,8 +66,8 @@ def load_weights_from(
     """Builds a model from weights that another project trained. Which project it was is recognised.
 
     Understood are networks of NetVLAD's MATLAB code and deepIBL (`.mat`), netvlad_tf_open (TensorFlow 1 checkpoints),
-    and of OpenIBL, pytorch-NetVlad, Patch-NetVLAD (its global descriptor), the VG benchmark, cirtorch and torchvision
-    (files of `torch.save`, read without PyTorch and without running anything that they name).
+    and of OpenIBL, pytorch-NetVlad, Patch-NetVLAD (its global descriptor), the VG benchmark, cirtorch, torchvision and
+    EfficientNet-Lite-PyTorch (files of `torch.save`, read without PyTorch and without running anything that they name).
 
     Args:
         path: the file, or the prefix of a checkpoint of TensorFlow.

@@ -1,0 +1,53 @@
+"""Which photos the artefacts of an export are measured on."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from export.fidelity_photos import FidelityPhotos
+from keras_sare.datasets import open_splits
+
+logger = logging.getLogger("keras_sare.export")
+
+
+def choose_photos(
+    settings: Mapping[str, Any],
+    images: str | None,
+    root: str | None,
+    prefix: str,
+    split: str,
+    max_images: int | None,
+    folder: Path,
+) -> FidelityPhotos:
+    """Takes the photos that were named, else those that the run was evaluated on, else pictures that are rendered.
+
+    Args:
+        settings: of the run, empty where there is none.
+        images: folder of photos without positions: cosines are measured, no recall.
+        root: folder of a dataset of places.
+        prefix: of its .mat files, where it holds several datasets.
+        split: of the dataset.
+        max_images: most photos to take.
+        folder: an empty one, for rendered pictures.
+
+    Raises:
+        FileNotFoundError: there is no such dataset or folder.
+        ValueError: both `images` and `root` are given, the dataset has no such split, or photos cannot be read.
+    """
+    if images and root:
+        raise ValueError(f"`images` and `root` exclude each other. Received: images={images!r}, root={root!r}")
+    if images:
+        return FidelityPhotos.of_files(images, max_images)
+    if root is None and "root" in settings:
+        root, prefix = settings["root"], prefix or settings.get("prefix", "")
+        if not Path(root).is_dir():
+            logger.warning("The photos of the run are not in %s any more: name their folder with --root", root)
+            root = None
+    if root is None:
+        logger.info("Measuring on rendered pictures. --root=DATASET gives recalls, --images=FOLDER cosines of photos")
+        return FidelityPhotos.rendered(folder)
+    splits = open_splits(root, prefix)
+    if split not in splits:
+        raise ValueError(f"`split` must be one of {', '.join(splits)}. Received: split={split!r}, root={root!r}")
+    return FidelityPhotos.of_places(splits[split], max_images)

@@ -1,0 +1,178 @@
+"""Describes the database images of a dataset with a TFLite file, for `export/localise.py` to search on a device.
+
+    python -m export.index --model=exports/tflite/balanced.tflite --root=pitts30k --output=exports/index.npz
+
+The model runs here as it does there, and images are read by the same code: the index holds the device's very
+descriptors. It is a `.npz` file of plain arrays:
+
+    descriptors   float16 [n, dim], rows of norm 1
+    names         text [n]: the place of each image, or its path below the dataset's folder where it has none
+    positions     float64 [n, 2 or 3]
+    axes          text [2 or 3]: what the columns of `positions` are
+    size          int64 [2]: height and width that images are resized to; or [1]: pixels of their longer side at most
+    model         text: SHA-256 of the TFLite file
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from export.manifest import artefact_digest, manifest_path
+from export.source import Size, read_size
+from keras_sare.datasets import ImageSet, PlaceDataset, open_splits
+from keras_sare.datasets.readable_images import readable_images
+from keras_sare.utils.files import atomic_path
+from keras_sare.utils.progress import progress, show_information
+
+_METRES = {2: ("easting (m)", "northing (m)"), 3: ("x (m)", "y (m)", "z (m)")}
+_DEGREES = ("latitude", "longitude")
+
+FLAGS = flags.FLAGS
+
+
+def write_index(
+    model: Path, size: Size, dataset: PlaceDataset, root: Path, output: Path, max_corrupt_share: float = 0.01
+) -> int:
+    """Describes the database images of a dataset one by one, and writes the index.
+
+    Images that cannot be read are logged and left out.
+
+    Args:
+        model: a TFLite file that `python -m export` wrote.
+        size: (height, width) that images are resized to, or the limit of their longer side.
+        dataset: its queries are not looked at.
+        root: folder that the names of images without a place start from.
+        output: the index, a `.npz` file. It appears whole, or not at all.
+        max_corrupt_share: share of the images, in [0, 1], that may be left out.
+
+    Returns:
+        Number of images in the index.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ImportError: ai-edge-litert is not installed; the message has the line to install it with.
+        ValueError: `model` is no such file or takes another size, `output` is not called `.npz`, or more images than
+            `max_corrupt_share` cannot be read.
+    """
+    if output.suffix != ".npz":
+        raise ValueError(f"`output` must be a .npz file. Received: output={str(output)!r}")
+    describer = _open(model, size)  # Before the images are checked, which takes longer.
+    kept = readable_images(dataset.database.paths, dataset.name, "database", max_corrupt_share)
+    images = dataset.database.subset(kept)
+    positions, axes = images.positions, _METRES[images.positions.shape[1]]
+    if images.coordinates is not None:
+        positions, axes = images.coordinates, _DEGREES
+    with atomic_path(output) as path:
+        np.savez(
+            path,
+            descriptors=_describe_all(describer, model, size, images),
+            names=_names(images, root),
+            positions=positions,
+            axes=axes,
+            size=np.atleast_1d(np.asarray(size, np.int64)),
+            model=artefact_digest(model),
+        )
+    return len(images)
+
+
+def size_beside(model: Path) -> Size:
+    """The size of images that the manifest of an artefact names.
+
+    Raises:
+        FileNotFoundError: no manifest lies beside it.
+    """
+    path = manifest_path(model)
+    if not path.is_file():
+        raise FileNotFoundError(
+            "`image_size` must say what images the model is for where no manifest lies beside it, for example "
+            f"--image_size=480,640. Received: model={str(model)!r} without {path.name}"
+        )
+    resize = json.loads(path.read_text())["preprocessing"]["resize"]
+    return resize["longer_side"] if "longer_side" in resize else (resize["height"], resize["width"])
+
+
+def open_split(root: Path, prefix: str, split: str) -> PlaceDataset:
+    """Opens one dataset of a folder, see `keras_sare.datasets.open_splits`.
+
+    Raises:
+        FileNotFoundError: the folder holds no dataset.
+        ValueError: it has no such split.
+    """
+    datasets = open_splits(root, prefix)
+    if split not in datasets:
+        raise ValueError(f"`split` must be one of {', '.join(datasets)}. Received: split={split!r}, root={str(root)!r}")
+    return datasets[split]
+
+
+def _describe_all(model: Any, path: Path, size: Size, images: ImageSet) -> np.ndarray:
+    from export.localise import describe, read_photo  # Here, because it needs ai-edge-litert.
+
+    descriptors = np.empty((len(images), model.get_output_details()[0]["shape"][-1]), np.float16)
+    for row, image in enumerate(progress(images.paths, "Describing images", unit="image")):
+        descriptor = describe(model, read_photo(image, np.atleast_1d(size).tolist()))
+        norm = np.linalg.norm(descriptor)
+        if descriptor.ndim != 1 or not np.isclose(norm, 1, atol=1e-2):
+            raise ValueError(
+                "`model` must give one descriptor of norm 1 for each image: a file that python -m export wrote. "
+                f"Received: model={str(path)!r}, which gives {descriptor.shape} of norm {norm:.4g}"
+            )
+        descriptors[row] = descriptor
+    return descriptors
+
+
+def _open(path: Path, size: Size) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"`model` must name an existing TFLite file. Received: model={str(path)!r}")
+    try:
+        from export.localise import open_model
+    except ImportError as error:
+        raise ImportError(f'{error.name} must be installed: pip install "keras-sare[export]"') from error
+    try:
+        model = open_model(path)
+    except ValueError as error:
+        raise ValueError(f"`model` must be a TFLite file: {error}. Received: model={str(path)!r}") from error
+    taken = tuple(model.get_input_details()[0]["shape_signature"][1:3].tolist())
+    if min(taken) > 0 and taken != size:
+        raise ValueError(
+            f"`image_size` must be {taken[0]},{taken[1]}, the only size that the model takes. "
+            f"Received: image_size={size}, model={str(path)!r}"
+        )
+    return model
+
+
+def _names(images: ImageSet, root: Path) -> np.ndarray:
+    places = [""] * len(images) if images.places is None else images.places
+    # Fixed-width text: an array of Python strings would be pickled, which a device must not be asked to load.
+    return np.array(
+        [str(place) or os.path.relpath(path, root) for place, path in zip(places, images.paths, strict=True)], np.str_
+    )
+
+
+def main(_: list[str]) -> None:
+    """Writes the index of a dataset."""
+    logger = show_information()
+    model, root, output = Path(FLAGS.model), Path(FLAGS.root), Path(FLAGS.output)
+    try:
+        size = read_size(FLAGS.image_size) if FLAGS.image_size else size_beside(model)
+        dataset = open_split(root, FLAGS.prefix, FLAGS.split)
+        count = write_index(model, size, dataset, root, output, FLAGS.max_corrupt_share)
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f"export.index: {error}")
+    left_out = len(dataset.database) - count
+    logger.info("Wrote %s: %d images, %d left out, %d bytes", output, count, left_out, output.stat().st_size)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("model", None, "TFLite file.", required=True)
+    flags.DEFINE_string("root", None, "Folder of the dataset: places.csv, or datasets/*.mat.", required=True)
+    flags.DEFINE_string("output", None, "The index, a .npz file.", required=True)
+    flags.DEFINE_string("prefix", "", "How the names of the .mat files begin, where a folder holds several datasets.")
+    flags.DEFINE_string("split", "test", "Whose database images are described.")
+    flags.DEFINE_list("image_size", None, "height,width, or the limit of the longer side; by default the manifest's.")
+    flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at which nothing is written.")
+    app.run(main)

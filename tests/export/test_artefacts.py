@@ -1,0 +1,147 @@
+import importlib.util
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.artefacts import FORMATS, Options, chosen_formats, plan
+from export.calibration import CalibrationPhotos
+from export.sample_photos import sample_photo
+from export.saved_model import SavedModelOptions
+from export.source import Source
+from export.tflite import VARIANTS
+
+
+@pytest.fixture(scope="module")
+def source(whitened_model):
+    return Source(whitened_model, (24, 32), "small_mac", "test")
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Hides modules, as if they were not installed."""
+    find_spec = importlib.util.find_spec
+
+    def hide(*modules):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in modules else find_spec(name))
+
+    return hide
+
+
+def town_photo(folder):
+    path = folder / "photo.jpg"
+    path.write_bytes(sample_photo(0, (24, 32)))
+    return str(path)
+
+
+def names(formats, source, output, **options):
+    return [artefact.name for artefact in plan(formats, source, output, Options(**options))]
+
+
+def test_all_means_every_format_in_their_order():
+    assert chosen_formats(["all"]) == list(FORMATS)
+    assert chosen_formats(["onnx", "keras", "onnx"]) == ["keras", "onnx"]
+
+
+def test_all_leaves_onnx_out_where_it_is_not_installed_and_says_so(without, caplog):
+    without("tf2onnx")
+    with caplog.at_level(logging.INFO, "keras_sare.export"):
+        assert chosen_formats(["all"]) == ["keras", "saved_model", "tflite"]
+    assert 'Without onnx: onnx needs tf2onnx: pip install "keras-sare[onnx]"' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("module", "formats", "extra"), [("onnxruntime", ["all", "onnx"], "onnx"), ("ai_edge_litert", ["all"], "export")]
+)
+def test_format_that_was_asked_for_needs_its_packages(without, module, formats, extra):
+    without(module)
+    with pytest.raises(ImportError, match=rf'needs {module}: pip install "keras-sare\[{extra}\]"'):
+        chosen_formats(formats)
+
+
+@pytest.mark.parametrize(("formats", "received"), [([], "none"), (["keras", "torch"], "keras torch")])
+def test_formats_must_be_known(formats, received):
+    with pytest.raises(ValueError, match=f"FORMATS must be some of keras, saved_model, .*Received: {received}$"):
+        chosen_formats(formats)
+
+
+def test_each_format_has_its_place(source, tmp_path):
+    assert names(FORMATS, source, tmp_path) == [
+        "keras/model.keras",
+        "saved_model/1",
+        "tflite/float16.tflite",
+        "onnx/model.onnx",
+    ]
+
+
+def test_every_variant_can_be_asked_for_at_once_or_by_name(source, tmp_path):
+    photos = CalibrationPhotos(np.array([town_photo(tmp_path)]), (24, 32))
+    every = names(["tflite"], source, tmp_path, variants=("all",), calibration=photos)
+    assert every == [f"tflite/{name}.tflite" for name in VARIANTS]
+    twice = names(["tflite"], source, tmp_path, variants=("dynamic_int8", "float32", "float32"))
+    assert twice == ["tflite/dynamic_int8.tflite", "tflite/float32.tflite"]
+
+
+def test_variant_that_is_calibrated_needs_photos_and_all_leaves_it_out_without_them(source, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        every = names(["tflite"], source, tmp_path, variants=("all",))
+    assert every == [f"tflite/{name}.tflite" for name in VARIANTS if name != "small"]
+    assert "Without small. TFLite variant small needs photos to calibrate with: --calibration=FOLDER" in caplog.text
+    with pytest.raises(ValueError, match="small needs photos to calibrate with.*Received: variants=float16,small"):
+        names(["tflite"], source, tmp_path, variants=("float16", "small"))
+
+
+def test_unknown_variant_lists_those_there_are(source, tmp_path):
+    with pytest.raises(ValueError, match="`variants` must be some of float32, float16, .*or all. Received: int2"):
+        plan(["tflite"], source, tmp_path, Options(variants=("float16", "int2")))
+
+
+def test_fixed_size_needs_a_size(whitened_model, tmp_path):
+    source = Source(whitened_model, 1024, "small_mac", "test")
+    with pytest.raises(ValueError, match="`fixed_size` must be off .*Received: fixed_size=True, image_size=1024"):
+        plan(["tflite"], source, tmp_path, Options(fixed_size=True))
+
+
+def test_version_is_the_next_one_that_is_free(source, tmp_path):
+    for name in ("2", "10", ".0badcafe.partial.11"):
+        (tmp_path / "saved_model" / name).mkdir(parents=True)
+    (tmp_path / "saved_model" / "10.json").touch()
+    assert names(["saved_model"], source, tmp_path) == ["saved_model/11"]
+    assert names(["saved_model"], source, tmp_path, version=3) == ["saved_model/3"]
+
+
+def test_existing_version_is_not_overwritten_and_the_next_free_one_is_named(source, tmp_path):
+    (tmp_path / "saved_model" / "7").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="`version` must be new.*Export version 8 instead. Received: version=7"):
+        plan(["saved_model"], source, tmp_path, Options(version=7))
+
+
+class Adder(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([], tf.float32, "x"), tf.TensorSpec([None], tf.string, "name")])
+    def add(self, x, name):
+        return {"sum": x + 1, "count": tf.size(name)}
+
+
+ADDER = {
+    "add": {"inputs": {"name": "string [-1]", "x": "float []"}, "outputs": {"count": "int32 []", "sum": "float []"}}
+}
+
+
+def test_options_and_signatures_of_the_saved_model_stand_in_its_manifest(source, tmp_path, monkeypatch):
+    def write(written, folder, options):
+        assert written is source
+        assert options == SavedModelOptions("float16", (1.0, 0.5), warmup=False, version=4)
+        tf.saved_model.save(module := Adder(), str(folder), signatures={"add": module.add})
+
+    monkeypatch.setattr("export.saved_model.write_saved_model", write)
+    options = Options(version=4, whitening_dtype="float16", scales=(1.0, 0.5), warmup=False)
+    [artefact] = plan(["saved_model"], source, tmp_path, options)
+    artefact.write(tmp_path / "written")
+    chosen = {"whitening_dtype": "float16", "scales": (1.0, 0.5), "warmup": False, "version": 4}
+    assert artefact.extra(tmp_path / "written") == {**chosen, "signatures": ADDER}
+
+
+def test_options_of_a_tflite_file_stand_in_its_manifest(source, tmp_path):
+    [artefact] = plan(["tflite"], source, tmp_path, Options(fixed_size=True))
+    assert artefact.extra(tmp_path) == {"variant": "float16", "fixed_size": True}

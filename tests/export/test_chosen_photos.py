@@ -1,0 +1,79 @@
+import logging
+
+import pytest
+
+from export.chosen_photos import choose_photos
+from export.sample_photos import sample_photo
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three database images and two queries in the test split."""
+    folder = tmp_path_factory.mktemp("places")
+    lines = ["image,role,easting,northing,split"]
+    for number, role in enumerate(["database"] * 3 + ["query"] * 2):
+        (folder / f"{number}.jpg").write_bytes(sample_photo(number, (24, 32)))
+        lines.append(f"{number}.jpg,{role},{30 * (number % 3)},0,test")
+    (folder / "places.csv").write_text("\n".join(lines))
+    return folder
+
+
+def choose(folder, settings=None, images=None, root=None, prefix="", split="test", max_images=None):
+    return choose_photos(settings or {}, images, root, prefix, split, max_images, folder)
+
+
+def test_photos_are_those_that_the_run_was_evaluated_on(root, tmp_path):
+    photos = choose(tmp_path, {"root": str(root), "prefix": ""})
+    assert len(photos.paths) == 5
+    assert len(photos.places.queries) == 2
+
+
+def test_dataset_that_is_named_comes_before_that_of_the_run(root, tmp_path):
+    photos = choose(tmp_path, {"root": str(tmp_path / "other")}, root=str(root), max_images=4)
+    assert len(photos.paths) == 4
+
+
+def test_files_of_one_of_several_datasets_are_told_by_their_prefix(root, tmp_path, monkeypatch):
+    asked = []
+
+    def open_splits(root, prefix):
+        asked.append((root, prefix))
+        raise FileNotFoundError
+
+    monkeypatch.setattr("export.chosen_photos.open_splits", open_splits)
+    of_run = {"root": str(root), "prefix": "pitts30k"}
+    for given in ({"settings": of_run}, {"settings": of_run, "prefix": "tokyo"}, {"root": "a", "prefix": "b"}):
+        with pytest.raises(FileNotFoundError):
+            choose(tmp_path, **given)
+    assert asked == [(str(root), "pitts30k"), (str(root), "tokyo"), ("a", "b")]
+
+
+def test_folder_of_photos_has_no_places(root, tmp_path):
+    photos = choose(tmp_path, {"root": str(root)}, images=str(root))
+    assert photos.places is None
+    assert len(photos.paths) == 5
+
+
+def test_pictures_are_rendered_where_there_are_no_photos(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "keras_sare.export"):
+        photos = choose(tmp_path)
+    assert "rendered" in photos.description
+    assert len(photos.paths) == len(list(tmp_path.iterdir())) >= 8
+    assert "--root=DATASET gives recalls" in caplog.text
+
+
+def test_photos_of_a_run_that_are_gone_are_asked_for(tmp_path, caplog):
+    gone = tmp_path / "gone"
+    (tmp_path / "rendered").mkdir()
+    assert "rendered" in choose(tmp_path / "rendered", {"root": str(gone)}).description
+    assert f"The photos of the run are not in {gone} any more: name their folder with --root" in caplog.text
+
+
+def test_photos_are_named_in_one_way(tmp_path):
+    with pytest.raises(ValueError, match="`images` and `root` exclude each other. Received: images='a', root='b'"):
+        choose(tmp_path, images="a", root="b")
+
+
+def test_unknown_split_lists_those_there_are(root, tmp_path):
+    with pytest.raises(ValueError, match="`split` must be one of test. Received: split='val'"):
+        choose(tmp_path, root=str(root), split="val")

@@ -1,0 +1,177 @@
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.index import open_split, size_beside, write_index
+from export.manifest import artefact_digest
+from export.source import Source
+from export.tflite import write_tflite
+from keras_sare.datasets import ImageSet, PlaceDataset, load_image
+
+SIZE = (24, 32)
+
+
+@pytest.fixture(scope="module")
+def tflite(whitened_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tflite") / "float32.tflite"
+    write_tflite(Source(whitened_model, SIZE, "small_mac", "a test"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fixed(whitened_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("fixed") / "float32.tflite"
+    write_tflite(Source(whitened_model, SIZE, "small_mac", "a test"), path, fixed=True)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        pixels = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 48)).save(tmp_path / "images" / f"{number}.jpg")
+    return tmp_path
+
+
+def dataset(root, positions=None, **arrays):
+    paths = [root / "images" / f"{number}.jpg" for number in range(4)]
+    metres = np.arange(8.0).reshape(4, 2) if positions is None else positions
+    images = ImageSet([str(path) for path in paths], metres, **arrays)
+    return PlaceDataset("town_test", images, images.subset(np.array([0])))
+
+
+def read(path):
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def test_index_holds_the_models_descriptors_and_says_what_is_what(whitened_model, tflite, root):
+    places = ["a", "b", "", "a"]
+    assert write_index(tflite, SIZE, dataset(root, places=np.array(places)), root, root / "index.npz") == 4
+    index = read(root / "index.npz")
+    photos = np.stack([load_image(root / "images" / f"{number}.jpg", SIZE) for number in range(4)])
+    assert index["descriptors"].dtype == np.float16
+    assert np.sum(index["descriptors"] * whitened_model(photos).numpy(), axis=1).min() > 0.999
+    assert index["names"].tolist() == ["a", "b", "images/2.jpg", "a"]
+    np.testing.assert_array_equal(index["positions"], np.arange(8.0).reshape(4, 2))
+    assert index["axes"].tolist() == ["easting (m)", "northing (m)"]
+    assert (index["size"].dtype, index["size"].tolist()) == (np.int64, [24, 32])
+    assert index["model"] == artefact_digest(tflite)
+
+
+def test_degrees_are_kept_where_the_dataset_has_them(tflite, root):
+    degrees = np.array([[48.1, 11.5], [48.2, 11.6], [48.3, 11.7], [48.4, 11.8]])
+    write_index(tflite, SIZE, dataset(root, np.ones((4, 3)), coordinates=degrees), root, root / "index.npz")
+    index = read(root / "index.npz")
+    np.testing.assert_array_equal(index["positions"], degrees)
+    assert index["axes"].tolist() == ["latitude", "longitude"]
+
+
+def test_earth_centred_positions_have_three_axes(tflite, root):
+    write_index(tflite, SIZE, dataset(root, np.ones((4, 3))), root, root / "index.npz")
+    assert read(root / "index.npz")["axes"].tolist() == ["x (m)", "y (m)", "z (m)"]
+
+
+def test_limit_of_the_longer_side_keeps_each_images_aspect_ratio(whitened_model, tflite, root):
+    Image.open(root / "images" / "2.jpg").transpose(Image.Transpose.ROTATE_90).save(root / "images" / "2.jpg")
+    write_index(tflite, 40, dataset(root), root, root / "index.npz")
+    index = read(root / "index.npz")
+    photos = [load_image(root / "images" / f"{number}.jpg", 40)[None] for number in range(4)]
+    assert [photo.shape[1:3] for photo in photos] == [(30, 40), (30, 40), (40, 30), (30, 40)]
+    expected = np.concatenate([whitened_model(photo) for photo in photos])
+    assert np.sum(index["descriptors"] * expected, axis=1).min() > 0.999
+    assert index["size"].tolist() == [40]
+
+
+def test_corrupt_images_are_named_and_left_out_with_their_places(tflite, root, caplog):
+    (root / "images" / "1.jpg").write_bytes(b"no image")
+    data = dataset(root, places=np.array(["a", "b", "c", "d"]))
+    with caplog.at_level(logging.WARNING):
+        assert write_index(tflite, SIZE, data, root, root / "index.npz", max_corrupt_share=0.5) == 3
+    assert "1.jpg" in caplog.text
+    assert "1 of 4 images cannot be read" in caplog.text
+    index = read(root / "index.npz")
+    assert index["names"].tolist() == ["a", "c", "d"]
+    assert index["positions"].tolist() == [[0, 1], [4, 5], [6, 7]]
+    assert len(index["descriptors"]) == 3
+
+
+def test_too_many_corrupt_images_stop_it(tflite, root):
+    (root / "images" / "1.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="1 of the 4 `database` images of 'town_test' cannot be read"):
+        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+    assert not (root / "index.npz").exists()
+
+
+def test_model_of_one_size_takes_that_size_only(fixed, root):
+    write_index(fixed, SIZE, dataset(root), root, root / "index.npz")
+    with pytest.raises(ValueError, match="`image_size` must be 24,32, the only size that the model takes"):
+        write_index(fixed, (32, 24), dataset(root), root, root / "other.npz")
+    with pytest.raises(ValueError, match="Received: image_size=40"):
+        write_index(fixed, 40, dataset(root), root, root / "other.npz")
+
+
+def test_size_is_the_manifests(tmp_path):
+    for resize, expected in (({"height": 480, "width": 640}, (480, 640)), ({"longer_side": 1024}, 1024)):
+        (tmp_path / "small.json").write_text(json.dumps({"preprocessing": {"resize": resize}}))
+        assert size_beside(tmp_path / "small.tflite") == expected
+
+
+def test_size_without_a_manifest_must_be_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`image_size` must say .* Received: model=.*without small.json"):
+        size_beside(tmp_path / "small.tflite")
+
+
+def test_model_must_be_an_existing_tflite_file(root):
+    with pytest.raises(FileNotFoundError, match="`model` must name an existing TFLite file. Received: model=.*none"):
+        write_index(root / "none", SIZE, dataset(root), root, root / "index.npz")
+    (root / "model.tflite").write_bytes(b"no model")
+    with pytest.raises(ValueError, match="`model` must be a TFLite file: .*Received: model="):
+        write_index(root / "model.tflite", SIZE, dataset(root), root, root / "index.npz")
+
+
+def test_model_without_normalised_descriptors_is_refused(tflite, root, monkeypatch):
+    monkeypatch.setattr("export.localise.describe", lambda *_: np.ones(8, np.float32))
+    with pytest.raises(ValueError, match=r"one descriptor of norm 1 .* which gives \(8,\) of norm 2.828"):
+        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+    assert not (root / "index.npz").exists()
+
+
+def test_output_must_be_called_npz(tflite, root):
+    with pytest.raises(ValueError, match="`output` must be a .npz file. Received: output='index'"):
+        write_index(tflite, SIZE, dataset(root), root, Path("index"))
+
+
+def test_missing_runtime_is_named_with_the_line_that_installs_it(tflite, root, monkeypatch):
+    monkeypatch.delitem(sys.modules, "export.localise", raising=False)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(ImportError, match=r'ai_edge_litert.interpreter must .*pip install "keras-sare\[export\]"'):
+        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+
+
+def test_program_reads_a_datasets_folder_and_the_manifest(tflite, root):
+    rows = [f"{number}.jpg,database,48.{number},11.5,place {number}" for number in range(4)]
+    (root / "places.csv").write_text("\n".join(["image,role,lat,lon,place", *rows, "0.jpg,query,48.0,11.5,"]))
+    shutil.copytree(root / "images", root / "queries")
+    shutil.copy(tflite, root / "model.tflite")
+    resize = {"height": 24, "width": 32}
+    (root / "model.json").write_text(json.dumps({"preprocessing": {"resize": resize}}))
+    command = [sys.executable, "-m", "export.index", "--model=model.tflite", "--root=.", "--output=index.npz"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with pytest.raises(ValueError, match="`split` must be one of all. Received: split='test'"):
+        open_split(root, "", "test")
+    wrote = subprocess.run([*command, "--split=all"], cwd=root, env=environment, capture_output=True, text=True)
+    assert "Wrote index.npz: 4 images, 0 left out" in wrote.stderr, wrote.stderr
+    index = read(root / "index.npz")
+    assert index["names"].tolist() == [f"place {number}" for number in range(4)]
+    np.testing.assert_allclose(index["positions"], [[48 + number / 10, 11.5] for number in range(4)])
