@@ -152,7 +152,9 @@ def test_a_reloaded_graph_is_as_tolerant(saved):
 
 
 def test_a_session_such_as_a_server_has_is_as_tolerant(saved):
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    # With one thread, an operation that waits for another one on it would wait for ever.
+    config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, use_per_session_threads=True)
+    with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], saved).signature_def
 
         def run(name, files):
