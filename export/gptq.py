@@ -17,7 +17,8 @@ def gptq(weights: np.ndarray, second_moments: np.ndarray, bits: int) -> np.ndarr
 
     The error of each input's weights is made up for by the weights of those that are still to be rounded, as far as the
     inputs are correlated: among them, those with the largest second moment come first. The step of each output's grid
-    is the one of several that rounds its weights best.
+    is the one of several that rounds its weights best. The largest weight of an output always takes the last value of
+    its grid, so that whoever divides by it finds the step again.
 
     Reference: Frantar, Ashkboos, Hoefler, Alistarh, "GPTQ", ICLR 2023, section 3; the order of inputs is their code's
     `act-order`.
@@ -38,21 +39,26 @@ def gptq(weights: np.ndarray, second_moments: np.ndarray, bits: int) -> np.ndarr
     steps = _steps(weights, largest)
     order = np.argsort(-np.diag(second_moments), kind="stable")
     left = weights[order].astype(np.float64)
+    last = np.abs(left) == np.abs(left).max(axis=0)
+    ends = np.where(last, np.sign(left) * largest * steps, np.nan)
     factor = _inverse_factor(second_moments[np.ix_(order, order)])
     for start in range(0, len(left), BLOCK):
         block = slice(start, min(start + BLOCK, len(left)))
-        errors = _round_block(left[block], factor[block, block], steps, largest)
+        errors = _round_block(left[block], factor[block, block], steps, largest, ends[block])
         left[block.stop :] -= factor[block, block.stop :].T @ errors
     rounded = np.empty(weights.shape, np.float32)
     rounded[order] = left
     return rounded
 
 
-def _round_block(block: np.ndarray, factor: np.ndarray, steps: np.ndarray, largest: int) -> np.ndarray:
-    """Rounds rows in place; returns what the rows behind them have to make up for."""
+def _round_block(
+    block: np.ndarray, factor: np.ndarray, steps: np.ndarray, largest: int, ends: np.ndarray
+) -> np.ndarray:
+    """Rounds rows in place, to `ends` where that is a number; returns what the rows behind have to make up for."""
     errors = np.empty_like(block)
     for row in range(len(block)):
         rounded = np.clip(np.round(block[row] / steps), -largest, largest) * steps
+        rounded = np.where(np.isnan(ends[row]), rounded, ends[row])
         errors[row] = (block[row] - rounded) / factor[row, row]
         block[row] = rounded
         block[row + 1 :] -= np.outer(factor[row, row + 1 :], errors[row])

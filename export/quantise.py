@@ -4,16 +4,16 @@ Integer arithmetic, as the converter's full int8 has it, destroys a descriptor i
 alone are stored in few bits, and widened once, when the file is loaded.
 """
 
-import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
-from export.rounded_model import LARGE, rounded_model
+from export.rounded_model import LARGE, renamed, rounded_model
 from export.source import Source
 from export.tflite_convert import float32_bytes
-from export.tflite_quantised import FLOAT16, Recipe, quantised
+from export.tflite_quantised import FLOAT16, quantised
 
 
 def balanced(source: Source, fixed: bool) -> bytes:
@@ -26,8 +26,8 @@ def balanced(source: Source, fixed: bool) -> bytes:
     Returns:
         Content of a TFLite file of about a quarter of float32's size.
     """
-    bits = {layer.name: 8 for layer in source.model.layers if _largest_weight(layer) >= LARGE}
-    return quantised(float32_bytes(source.model, source.size, fixed), _recipe(bits, "min_max_uniform_quantize"))
+    model = renamed(source.model)
+    return _stored(model, source, fixed, {layer.name: 8 for layer in model.layers if _largest_weight(layer) >= LARGE})
 
 
 def small(source: Source, fixed: bool, photos: Iterable[np.ndarray]) -> bytes:
@@ -42,35 +42,27 @@ def small(source: Source, fixed: bool, photos: Iterable[np.ndarray]) -> bytes:
         Content of a TFLite file of about an eighth of float32's size.
     """
     rounded, bits = rounded_model(source.model, photos)
-    others = {layer.name: 8 for layer in rounded.layers if _largest_weight(layer) >= LARGE and layer.name not in bits}
-    recipe = _recipe(bits, "dequantized_weight_recovery") + _rules(others, "min_max_uniform_quantize")
-    return quantised(float32_bytes(rounded, source.size, fixed), recipe)
+    others = {layer.name: 8 for layer in rounded.layers if _largest_weight(layer) >= LARGE}
+    return _stored(rounded, source, fixed, others | bits)
 
 
-def _recipe(bits: Mapping[str, int], algorithm: str) -> Recipe:
-    return FLOAT16 + _rules(bits, algorithm)
+def _stored(model: keras.Model, source: Source, fixed: bool, bits: Mapping[str, int]) -> bytes:
+    """Converts a model and stores layers in few bits: weights that are on a grid already keep their values.
+
+    Every step is the largest weight of an output divided by the last number of its grid.
+    """
+    return quantised(float32_bytes(model, source.size, fixed), FLOAT16 + [_rule(*item) for item in bits.items()])
 
 
-def _rules(bits: Mapping[str, int], algorithm: str) -> Recipe:
-    """Of layers by their names, which the converter keeps in the names of tensors; later rules win."""
-    return [
-        {
-            "regex": rf"/{re.escape(name)}(_\d+)?/",
-            "operation": "*",
-            "algorithm_key": algorithm,
-            "op_config": {
-                "weight_tensor_config": {
-                    "num_bits": count,
-                    "symmetric": True,
-                    "granularity": "CHANNELWISE",
-                    "dtype": "INT",
-                },
-                "compute_precision": "FLOAT",
-                "explicit_dequantize": True,
-            },
-        }
-        for name, count in bits.items()
-    ]
+def _rule(layer: str, bits: int) -> dict[str, Any]:
+    """Of a layer by its name, which the converter keeps in the names of tensors; later rules win."""
+    weights = {"num_bits": bits, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
+    return {
+        "regex": rf"/{layer}(_\d+)?/",
+        "operation": "*",
+        "algorithm_key": "min_max_uniform_quantize",
+        "op_config": {"weight_tensor_config": weights, "compute_precision": "FLOAT", "explicit_dequantize": True},
+    }
 
 
 def _largest_weight(layer: keras.layers.Layer) -> int:

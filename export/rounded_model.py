@@ -37,7 +37,7 @@ def rounded_model(model: keras.Model, photos: Iterable[np.ndarray]) -> tuple[ker
             memory.
 
     Returns:
-        The rounded model, float32, with layers of the same names; and the bits of each rounded layer by its name.
+        The rounded model, float32, its layers `renamed`; and the bits of each rounded layer by its name.
 
     Raises:
         ValueError: there are no photos.
@@ -45,8 +45,7 @@ def rounded_model(model: keras.Model, photos: Iterable[np.ndarray]) -> tuple[ker
     kept = list(photos)
     if not kept:
         raise ValueError("`photos` must hold at least one batch to calibrate with. Received: none")
-    rounded = keras.models.clone_model(model)
-    rounded.set_weights(model.get_weights())
+    rounded = renamed(model)
     layers = [layer for layer in rounded.layers if _is_convolution(layer) and _bits(layer.kernel)]
     bits = {layer.name: _bits(layer.kernel) for layer in layers}
     for layer in progress(layers, "rounding", len(layers), "layer"):
@@ -61,6 +60,17 @@ def rounded_model(model: keras.Model, photos: Iterable[np.ndarray]) -> tuple[ker
     return rounded, bits
 
 
+def renamed(model: keras.Model) -> keras.Model:
+    """Copies a model; its layers get names that a pattern can tell apart: layer0000x, layer0001x, ..."""
+    names = {id(layer): f"layer{number:04d}x" for number, layer in enumerate(model.layers)}
+    copy = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: layer.__class__.from_config(layer.get_config() | {"name": names[id(layer)]}),
+    )
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def _is_convolution(layer: keras.layers.Layer) -> bool:
     return type(layer) is keras.layers.Conv2D and layer.groups == 1
 
@@ -73,16 +83,26 @@ def _bits(kernel: Any) -> int:
 
 def _second_moments(before: keras.Model, layer: keras.layers.Conv2D, photos: list[np.ndarray]) -> np.ndarray:
     """X^T X of what a convolution multiplies its kernel with, at a sample of positions."""
-    rng = np.random.default_rng(0)
     size = int(np.prod(layer.kernel.shape[:-1]))
-    moments = np.zeros((size, size), np.float32)
-    forward = tf.function(lambda images: _patches(before(images, training=False), layer))
+    total = tf.Variable(tf.zeros((size, size)))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    def add(images: Any) -> None:
+        inputs = _sample(before(images, training=False), layer)
+        total.assign_add(tf.matmul(inputs, inputs, transpose_a=True))
+
     for batch in photos:
-        patches = forward(tf.constant(batch)).numpy()
-        wanted = min(POSITIONS * len(batch), len(patches))
-        sample = patches[np.sort(rng.choice(len(patches), wanted, replace=False))]
-        moments += sample.T @ sample
-    return moments
+        for photo in batch:  # One at a time: the patches of a photo are nine times its features.
+            add(tf.constant(photo[None]))
+    return total.numpy()
+
+
+def _sample(features: Any, layer: keras.layers.Conv2D) -> Any:
+    """Some rows of `_patches`, spread evenly."""
+    patches = _patches(features, layer)
+    count = tf.shape(patches)[0]
+    chosen = tf.minimum(count, POSITIONS)
+    return tf.gather(patches, tf.range(chosen) * count // chosen)
 
 
 def _patches(features: Any, layer: keras.layers.Conv2D) -> Any:

@@ -28,6 +28,16 @@ def test_each_output_has_at_most_so_many_equidistant_values(weights, bits):
         assert np.round(levels.max() / step) <= 2 ** (bits - 1) - 1
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_largest_weight_of_each_output_takes_the_last_value_so_that_the_step_is_found_again(weights, bits):
+    inputs = correlated_inputs(1000, 300)
+    rounded = gptq(weights, inputs.T @ inputs, bits)
+    largest = np.abs(weights).argmax(axis=0)
+    steps = np.abs(rounded).max(axis=0) / (2 ** (bits - 1) - 1)
+    np.testing.assert_array_equal(np.abs(rounded).max(axis=0), np.abs(rounded[largest, range(6)]))
+    np.testing.assert_allclose(rounded / steps, np.round(rounded / steps), atol=1e-4)
+
+
 def test_uncorrelated_inputs_get_the_nearest_values(weights):
     np.testing.assert_array_equal(gptq(weights, np.eye(300), 4), nearest_on_grid(weights, 4))
 

@@ -31,6 +31,16 @@ def sizes_of_a_small_model(monkeypatch):
     monkeypatch.setattr(module, "LARGE", 500)
 
 
+def layer_of(rounded, model, name):
+    """The layer of the rounded model, whose names are others, that was called `name`."""
+    return rounded.layers[[layer.name for layer in model.layers].index(name)]
+
+
+def by_old_names(bits, rounded, model):
+    new = [layer.name for layer in rounded.layers]
+    return {model.layers[new.index(name)].name: count for name, count in bits.items()}
+
+
 def smallest_cosine(one, other):
     x = np.concatenate(PHOTOS)
     return float((keras.ops.convert_to_numpy(one(x)) * keras.ops.convert_to_numpy(other(x))).sum(axis=1).min())
@@ -46,11 +56,11 @@ def steps(kernel):
 def test_convolutions_are_rounded_by_their_size_and_the_model_stays_as_it_is(model):
     before = [weight.copy() for weight in model.get_weights()]
     rounded, bits = rounded_model(model, PHOTOS)
-    assert bits == {"second": 4, "third": 4, "whitening": 8}
-    np.testing.assert_array_equal(rounded.get_layer("first").kernel, model.get_layer("first").kernel)
-    np.testing.assert_array_equal(rounded.get_layer("depthwise").kernel, model.get_layer("depthwise").kernel)
+    assert by_old_names(bits, rounded, model) == {"second": 4, "third": 4, "whitening": 8}
+    for name in ("first", "depthwise"):
+        np.testing.assert_array_equal(layer_of(rounded, model, name).kernel, model.get_layer(name).kernel)
     for name in ("second", "third"):
-        largest, off_grid = steps(keras.ops.convert_to_numpy(rounded.get_layer(name).kernel))
+        largest, off_grid = steps(keras.ops.convert_to_numpy(layer_of(rounded, model, name).kernel))
         assert largest.max() <= 7
         assert off_grid > 0.49
     for weight, old in zip(model.get_weights(), before, strict=True):
@@ -58,12 +68,12 @@ def test_convolutions_are_rounded_by_their_size_and_the_model_stays_as_it_is(mod
 
 
 def test_descriptors_stay_nearer_than_with_the_nearest_values(model):
-    rounded, bits = rounded_model(model, PHOTOS)
+    rounded, _ = rounded_model(model, PHOTOS)
     plain = keras.models.clone_model(model)
     plain.set_weights(model.get_weights())
     for name in ("second", "third"):
         kernel = keras.ops.convert_to_numpy(model.get_layer(name).kernel)
-        flat = module.nearest_on_grid(kernel.reshape(-1, kernel.shape[-1]), bits[name])
+        flat = module.nearest_on_grid(kernel.reshape(-1, kernel.shape[-1]), 4)
         plain.get_layer(name).kernel.assign(flat.reshape(kernel.shape))
     assert 1 - smallest_cosine(rounded, model) < 0.5 * (1 - smallest_cosine(plain, model))
     assert smallest_cosine(rounded, model) > 0.97
@@ -72,10 +82,30 @@ def test_descriptors_stay_nearer_than_with_the_nearest_values(model):
 def test_the_mean_of_the_whitening_goes_into_its_bias(model, monkeypatch):
     monkeypatch.setattr(module, "_is_convolution", lambda layer: False)
     rounded, bits = rounded_model(model, PHOTOS)
-    assert bits == {"whitening": 8}
-    assert rounded.layers[-1].name == "whitening"
+    assert by_old_names(bits, rounded, model) == {"whitening": 8}
     assert [tuple(weight.shape) for weight in rounded.layers[-1].weights] == [(32, 8), (8,)]
     assert smallest_cosine(rounded, model) > 0.9995
+
+
+def test_names_of_the_copy_are_told_apart_whatever_they_were(model):
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(3, name="a")(inputs)
+    odd = keras.Model(inputs, keras.layers.Dense(2, name="a (1) é+x")(keras.layers.Dense(3, name="a_1")(x)))
+    copy = module.renamed(odd)
+    assert [layer.name for layer in copy.layers[1:]] == ["layer0001x", "layer0002x", "layer0003x"]
+    np.testing.assert_array_equal(copy(np.eye(4)), odd(np.eye(4)))
+    assert smallest_cosine(module.renamed(model), model) > 0.999999
+
+
+def test_sampled_positions_are_spread_over_the_photo(model, monkeypatch):
+    layer = model.get_layer("second")
+    features = keras.Model(model.input, layer.input)(PHOTOS[0][:1])
+    every = keras.ops.convert_to_numpy(module._patches(features, layer))
+    sampled = keras.ops.convert_to_numpy(module._sample(features, layer))
+    np.testing.assert_array_equal(sampled, every)
+    monkeypatch.setattr(module, "POSITIONS", 10)
+    sampled = keras.ops.convert_to_numpy(module._sample(features, layer))
+    np.testing.assert_array_equal(sampled, every[np.arange(10) * len(every) // 10])
 
 
 def test_samples_are_what_a_convolution_multiplies_its_kernel_with(model):
