@@ -27,6 +27,7 @@ OPSET = 15
 """Operator set, that of ONNX 1.10 (2021): old enough for every runtime in use, and what tf2onnx is tested most with."""
 
 _MAX_BYTES = 2**31 - 2**20  # A file is one protobuf message, below 2 GiB; the operations take a few hundred kB.
+_LARGE_MATRIX = 2**20  # Entries.
 _TRIED_SIDE = 224
 
 logger = logging.getLogger("keras_sare.export")
@@ -55,7 +56,7 @@ def write_onnx(source: Source, path: Path) -> None:
             f"fewer dimensions (--dim). Received: source.name={source.name!r} with {stored / 2**30:.2f} GiB"
         )
     with atomic_path(path) as temporary:
-        onnx.save(_convert(tf2onnx, source.model), str(temporary))
+        onnx.save(_convert(onnx, tf2onnx, source.model), str(temporary))
         try:
             onnx.checker.check_model(str(temporary), full_check=True)
         except onnx.checker.ValidationError as error:
@@ -78,20 +79,28 @@ def _packages() -> tuple[Any, Any]:
     return onnx, tf2onnx
 
 
-def _convert(tf2onnx: Any, model: keras.Model) -> Any:
-    """Returns the `onnx.ModelProto`."""
+def _convert(onnx: Any, tf2onnx: Any, model: keras.Model) -> Any:
+    """Returns the `onnx.ModelProto`.
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
-    def embed(images: Any) -> dict[str, Any]:
-        return {"embedding": model(images, training=False)}
+    tf2onnx copies all weights several times for each of its optimisations, some twenty times in all: for a whitening of
+    32768 x 4096 more than 13 GB. So large matrices are inputs of what it converts, and are put in their place after it.
+    """
+    large = [weight for weight in model.weights if len(weight.shape) == 2 and np.prod(weight.shape) > _LARGE_MATRIX]
+    specs = [tf.TensorSpec(weight.shape, weight.dtype, name=f"matrix_{i}") for i, weight in enumerate(large)]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images"), *specs])
+    def embed(images: Any, *matrices: Any) -> dict[str, Any]:
+        with keras.StatelessScope(list(zip(large, matrices, strict=True))):
+            return {"embedding": model(images, training=False)}
 
     with _quiet("tf2onnx"):
         converted, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=OPSET)
+    graph = converted.graph
+    del graph.input[1:]
+    for spec, weight in zip(specs, large, strict=True):
+        graph.initializer.append(onnx.numpy_helper.from_array(keras.ops.convert_to_numpy(weight), spec.name))
     # In place of numbers, which change from one conversion to the next.
-    for value, names in (
-        (converted.graph.input[0], ("batch", "height", "width")),
-        (converted.graph.output[0], ("batch",)),
-    ):
+    for value, names in ((graph.input[0], ("batch", "height", "width")), (graph.output[0], ("batch",))):
         for side, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
             side.dim_param = name
     return converted

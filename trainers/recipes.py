@@ -23,24 +23,23 @@ RECIPES: dict[str, dict[str, Any]] = {
         # Whitening needs more images than dimensions.
         "dim": 128,
     },
-    # A small network for few photos: only NetVLAD is trained, so that batch normalisation stays as it was and an epoch
-    # takes seconds. ie_tower, --image_size=216,384.
+    # A model for phones from few photos: few clusters, and the last stage of the network is trained with them.
     "phone": {
         "model": "efficientnet_lite0_netvlad",
         "clusters": 32,
-        "train_from": "netvlad",
+        "train_from": "block5a_expand_conv",
         "negatives": 5,
         "mining": "full",
         "database_queries": True,
         "refresh_every": 312,
         "optimizer": "adam",
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-4,
         "schedule": "cosine",
         "weight_decay": 0.0,
-        "epochs": 6,
+        "epochs": 3,
         "select": "last",
-        # 0.9 million weights of whitening beside 0.7 million of the network.
-        "dim": 256,
+        # 0.7 million weights of whitening beside 0.7 million of the network.
+        "dim": 192,
     },
 }
 """Of `trainers.pitts`: the values of the flags that the command line leaves open; others keep their defaults."""

@@ -60,10 +60,23 @@ def test_names_and_operator_set_are_the_promised_ones(file):
     assert {operators.domain: operators.version for operators in onnx.load(str(file)).opset_import}[""] == 15
 
 
+def stored_bytes(path):
+    return sum(len(onnx.numpy_helper.to_array(one).tobytes()) for one in onnx.load(str(path)).graph.initializer)
+
+
 def test_weights_are_stored_once(source, file):
-    stored = sum(len(onnx.numpy_helper.to_array(one).tobytes()) for one in onnx.load(str(file)).graph.initializer)
     weights = 4 * source.model.count_params()
-    assert weights - 64 <= stored < weights + 512
+    assert weights - 64 <= stored_bytes(file) < weights + 512
+
+
+def test_large_matrix_goes_past_the_converter_and_is_stored_once_too(source, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_model, "_LARGE_MATRIX", 100)
+    write_onnx(source, tmp_path / "model.onnx")
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    assert [one.name for one in model.graph.input] == ["images"]
+    projection = next(one for one in model.graph.initializer if one.name == "matrix_0")
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(projection), source.model.layers[-1].projection)
+    assert stored_bytes(tmp_path / "model.onnx") == stored_bytes(file)
 
 
 def test_conversion_is_silent(source, tmp_path, caplog, capfd):
