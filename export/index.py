@@ -87,13 +87,14 @@ def size_beside(model: Path) -> Size:
         FileNotFoundError: no manifest lies beside it.
     """
     path = manifest_path(model)
-    if not path.is_file():
+    try:
+        resize = json.loads(path.read_text())["preprocessing"]["resize"]
+        return resize["longer_side"] if "longer_side" in resize else (resize["height"], resize["width"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileNotFoundError(
             "`image_size` must say what images the model is for where no manifest lies beside it, for example "
             f"--image_size=480,640. Received: model={str(model)!r} without {path.name}"
-        )
-    resize = json.loads(path.read_text())["preprocessing"]["resize"]
-    return resize["longer_side"] if "longer_side" in resize else (resize["height"], resize["width"])
+        ) from error
 
 
 def open_split(root: Path, prefix: str, split: str) -> PlaceDataset:

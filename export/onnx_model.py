@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from export.runtime import Runtime
 from export.sample_photos import sample_photo
-from export.source import Size, Source
+from export.source import Source
 from keras_sare.datasets import decode_image
 from keras_sare.utils.files import atomic_path
 
@@ -126,7 +126,7 @@ def _check(source: Source, path: Path) -> None:
     with Runtime("onnx", path) as runtime:
         cosine = min(
             _smallest_cosine(keras.ops.convert_to_numpy(source.model(photos, training=False)), runtime.describe(photos))
-            for photos in _sample_batches(source.size)
+            for photos in _sample_batches(source)
         )
     if not cosine >= MIN_COSINE:
         raise RuntimeError(
@@ -140,9 +140,11 @@ def _smallest_cosine(expected: np.ndarray, descriptors: np.ndarray) -> float:
     return float(np.sum(expected * descriptors, axis=1).min())
 
 
-def _sample_batches(size: Size) -> Iterator[np.ndarray]:
+def _sample_batches(source: Source) -> Iterator[np.ndarray]:
     """One photo upright, then two lying: another size, so that no size is left in the graph from the conversion."""
+    size, (height, width) = source.size, source.model.input.shape[1:3]
     longer = min(size, _TRIED_SIDE) if isinstance(size, int) else max(size)
     shorter = 3 * longer // 4 if isinstance(size, int) or size[0] == size[1] else min(size)
-    for count, shape in ((1, (longer, shorter)), (2, (shorter, longer))):
+    for count, sides in ((1, (longer, shorter)), (2, (shorter, longer))):
+        shape = height or sides[0], width or sides[1]  # A model may take one size only.
         yield np.stack([decode_image(tf.constant(sample_photo(i, shape)), shape).numpy() for i in range(count)])

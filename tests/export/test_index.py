@@ -132,6 +132,12 @@ def test_size_without_a_manifest_must_be_given(tmp_path):
         size_beside(tmp_path / "small.tflite")
 
 
+def test_file_beside_the_model_that_is_no_manifest_is_none(tmp_path):
+    (tmp_path / "small.json").write_text('{"preprocessing": null}')
+    with pytest.raises(FileNotFoundError, match="`image_size` must say"):
+        size_beside(tmp_path / "small.tflite")
+
+
 def test_model_must_be_an_existing_tflite_file(root):
     with pytest.raises(FileNotFoundError, match="`model` must name an existing TFLite file. Received: model=.*none"):
         write_index(root / "none", SIZE, dataset(root), root, root / "index.npz")

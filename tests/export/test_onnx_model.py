@@ -12,7 +12,7 @@ from export import onnx_model
 from export.onnx_model import write_onnx
 from export.runtime import Runtime
 from export.source import Source
-from keras_sare.layers import NetVLAD
+from keras_sare.layers import MAC, NetVLAD
 from keras_sare.models import initialise_netvlad
 from keras_sare.models.build import POOLINGS
 
@@ -85,10 +85,27 @@ def test_conversion_is_silent(source, tmp_path, caplog, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_images_that_keep_their_aspect_ratio_are_tried_both_ways(source):
-    assert [one.shape for one in onnx_model._sample_batches(1024)] == [(1, 224, 168, 3), (2, 168, 224, 3)]
-    assert [one.shape for one in onnx_model._sample_batches((24, 32))] == [(1, 32, 24, 3), (2, 24, 32, 3)]
-    assert [one.shape for one in onnx_model._sample_batches((40, 40))] == [(1, 40, 30, 3), (2, 30, 40, 3)]
+@pytest.mark.parametrize(
+    ("size", "shapes"),
+    [
+        (1024, [(1, 224, 168, 3), (2, 168, 224, 3)]),
+        ((24, 32), [(1, 32, 24, 3), (2, 24, 32, 3)]),
+        ((40, 40), [(1, 40, 30, 3), (2, 30, 40, 3)]),
+    ],
+)
+def test_check_is_made_upright_and_lying_at_the_sources_size(source, size, shapes):
+    sized = replace(source, size=size)
+    assert [one.shape for one in onnx_model._sample_batches(sized)] == shapes
+
+
+def test_model_that_takes_one_size_only_is_checked_at_that(tmp_path):
+    images = keras.Input((24, 32, 3))
+    features = keras.layers.Conv2D(8, 3)(keras.layers.Rescaling(1 / 255)(images))
+    source = Source(keras.Model(images, MAC()(features)), (24, 32), "fixed", "a test")
+    assert [one.shape for one in onnx_model._sample_batches(source)] == [(1, 24, 32, 3), (2, 24, 32, 3)]
+    write_onnx(source, tmp_path / "model.onnx")
+    with Runtime("onnx", tmp_path / "model.onnx") as runtime:
+        np.testing.assert_allclose(runtime.describe(photos(2, 24, 32)), source.model(photos(2, 24, 32)), atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [0.0, np.nan])
