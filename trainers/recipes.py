@@ -23,7 +23,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         # Whitening needs more images than dimensions.
         "dim": 128,
     },
-    # A model for phones from few photos: few clusters, and the last stage of the network is trained with them.
+    # A model for phones from few photos: few clusters, and the network's last stage is trained with them. ie_tower,
+    # --image_size=216,384: recall@1 from 0.40 to 0.51, whitened 0.46, in 15 minutes on two busy processor cores.
     "phone": {
         "model": "efficientnet_lite0_netvlad",
         "clusters": 32,
