@@ -13,8 +13,10 @@ fidelity.md, fidelity.json and fidelity.png. An artefact that falls short of --r
 is not written; the others are, and the exit status is 1.
 """
 
+import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -26,10 +28,14 @@ FLAGS = flags.FLAGS
 
 def main(arguments: list[str]) -> None:
     """Opens all that is needed, writes the artefacts, and reports on them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Here, because TensorFlow takes seconds that --help should not take.
-    from export.artefacts import Options, chosen_formats, plan
+    import tensorflow as tf
+
+    from export.artefacts import Options, check_options, chosen_formats, plan
     from export.calibration import choose_calibration
     from export.chosen_photos import choose_photos
+    from export.error_text import one_line
     from export.fidelity import Requirements
     from export.fidelity_meter import FidelityMeter
     from export.fidelity_report import write_fidelity
@@ -37,15 +43,17 @@ def main(arguments: list[str]) -> None:
     from export.writing import claim, measured, write_artefacts
     from keras_sare.models import SCALES
 
-    if FLAGS["verbosity"].using_default_value:
+    if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells a lot while it writes.
     logger, names, output = show_information(), arguments[1:], Path(FLAGS.output)
     with tempfile.TemporaryDirectory() as folder:
         try:
             formats = chosen_formats(names)
+            check_options(formats, [name for name in FLAGS if FLAGS[name].present])
             requirements = Requirements(FLAGS.require_cosine, FLAGS.require_recall_drop)
             size = read_size(FLAGS.image_size) if FLAGS.image_size else None
             source = open_source(FLAGS.run, FLAGS.model, FLAGS.weights, FLAGS.preset, size, FLAGS.dim)
+            dataset = FLAGS.root, FLAGS.prefix
             options = Options(
                 version=FLAGS.version,
                 whitening_dtype=FLAGS.whitening_dtype,
@@ -53,20 +61,16 @@ def main(arguments: list[str]) -> None:
                 warmup=FLAGS.warmup,
                 variants=tuple(FLAGS.variants or (["all"] if "all" in names else ["float16"])),
                 fixed_size=FLAGS.fixed_size,
-                calibration=choose_calibration(
-                    source.settings, source.size, FLAGS.calibration, FLAGS.root, FLAGS.prefix
-                )
-                if "tflite" in formats
-                else None,
+                calibration=partial(choose_calibration, source.settings, source.size, FLAGS.calibration, *dataset),
             )
+            claim(output)  # Before a version is chosen that is free.
             artefacts = plan(formats, source, output, options)
-            named = FLAGS.images, FLAGS.root, FLAGS.prefix, FLAGS.split, FLAGS.max_images
-            photos = choose_photos(source.settings, *named, Path(folder))
+            named = FLAGS.images, *dataset, FLAGS.split, FLAGS.max_images
+            photos = choose_photos(source.settings, *named, Path(folder), source.size)
             requirements.check_photos(photos)
-            claim(output)
-        except (ImportError, OSError, RuntimeError, ValueError) as error:
-            sys.exit(f"export: {error}")
-        meter = FidelityMeter(source, photos, FLAGS.threads)
+            meter = FidelityMeter(source, photos, FLAGS.threads)
+        except (ImportError, OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+            sys.exit(f"export: {one_line(error)}")
         rejected, messages = write_artefacts(artefacts, source, output, meter, requirements)
     rows = [meter.rows[0], *measured(output, source, meter.rows[0]), *rejected]
     sys.stdout.write(f"\n{write_fidelity(output, rows)}\n\n")
@@ -101,7 +105,8 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "calibration",
         None,
-        "Folder of photos for the TFLite variant small; by default the dataset's training split.",
+        "Folder of photos for the TFLite variant small; by default the training split of the dataset, where there is "
+        "one.",
     )
     flags.DEFINE_string("root", None, "Dataset of places to measure recall on; by default the run's.")
     flags.DEFINE_string("prefix", "", "How the dataset's .mat files begin, where --root holds several.")

@@ -2,7 +2,7 @@
 
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,10 @@ FORMATS = ("keras", "saved_model", "tflite", "onnx")
 
 _MODULES = {"tflite": ("ai_edge_litert", "ai_edge_quantizer"), "onnx": ("tf2onnx", "onnx", "onnxruntime")}
 _EXTRAS = {"tflite": "export", "onnx": "onnx"}
+_OPTIONS = {
+    "saved_model": ("version", "whitening_dtype", "scales", "warmup"),
+    "tflite": ("variants", "calibration", "fixed_size"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Options:
         warmup: whether the SavedModel holds requests that warm up a server.
         variants: TFLite files to write, keys of `export.tflite.VARIANTS`; "all" stands for all of them.
         fixed_size: whether TFLite files take images of the source's size only.
-        calibration: photos for the variants that need some; None where there are none.
+        calibration: opens photos, where a variant needs some; it gives None where there are none.
     """
 
     version: int | None = None
@@ -40,7 +44,7 @@ class Options:
     warmup: bool = True
     variants: tuple[str, ...] = ("float16",)
     fixed_size: bool = False
-    calibration: CalibrationPhotos | None = None
+    calibration: Callable[[], CalibrationPhotos | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,25 @@ def chosen_formats(names: Sequence[str]) -> list[str]:
     return formats
 
 
+def check_options(formats: Sequence[str], given: Collection[str]) -> None:
+    """Checks that no option was given in vain.
+
+    Args:
+        formats: that are written.
+        given: names of the options that the user gave a value.
+
+    Raises:
+        ValueError: an option belongs to a format that is not written.
+    """
+    for kind, options in _OPTIONS.items():
+        vain = [f"`{name}`" for name in options if name in given]
+        if vain and kind not in formats:
+            raise ValueError(
+                f"{', '.join(vain)} must only be given with the format {kind}: add {kind}, or leave it out. "
+                f"Received: FORMATS={' '.join(formats)}"
+            )
+
+
 def plan(formats: Sequence[str], source: Source, output: Path, options: Options) -> list[Artefact]:
     """Says what is to be written. Nothing is written yet.
 
@@ -97,7 +120,8 @@ def plan(formats: Sequence[str], source: Source, output: Path, options: Options)
         options: of the formats.
 
     Raises:
-        ValueError: an option is unknown, or does not go with the source.
+        ValueError: an option is unknown, or does not go with the source; or photos to calibrate with cannot be read.
+        FileNotFoundError: there is no such folder of photos to calibrate with.
         FileExistsError: the version exists.
     """
     planners = {"keras": _keras, "saved_model": _saved_model, "tflite": _tflite, "onnx": _onnx}
@@ -136,14 +160,16 @@ def _tflite(source: Source, _: Path, options: Options) -> Iterator[Artefact]:
             "`fixed_size` must be off where images keep their aspect ratio, and so have no one size; or name a size, "
             f"as in --image_size=480,640. Received: fixed_size=True, image_size={source.size}"
         )
+    # Opened where they are needed only: to look into them takes time, and a bad one among them is an error.
+    calibration = options.calibration() if any(VARIANTS[name].calibrated for name in variants) else None
     for name in dict.fromkeys(variants):
-        if VARIANTS[name].calibrated and options.calibration is None:
+        if VARIANTS[name].calibrated and calibration is None:
             text = f"TFLite variant {name} needs photos to calibrate with: --calibration=FOLDER"
             if name in options.variants:
                 raise ValueError(f"{text}. Received: variants={','.join(options.variants)} and no photos")
             logger.info("Without %s. %s", name, text)
             continue
-        write = partial(write_tflite, source, variant=name, fixed=options.fixed_size, calibration=options.calibration)
+        write = partial(write_tflite, source, variant=name, fixed=options.fixed_size, calibration=calibration)
         extra = partial(_variant, name, options)
         yield Artefact("tflite", f"tflite/{name}.tflite", write, extra)
 

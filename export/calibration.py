@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from export.fidelity_photos import MAX_CORRUPT_SHARE_OF_SAMPLE, readable, spread
 from export.source import Size
-from keras_sare.datasets import ImageFolder, find_corrupt, image_batches, open_splits
+from keras_sare.datasets import (
+    ImageFolder,
+    SfMDataset,
+    image_batches,
+    open_splits,
+    read_retrieval_sfm,
+    split_clusters,
+    without_models_of,
+)
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -22,24 +31,19 @@ class CalibrationPhotos:
     """A few photos of the kind that a model is for, as it is fed with them.
 
     Args:
-        paths: image files; `COUNT` of them are taken, spread evenly.
+        paths: image files; `COUNT` of them are taken, spread evenly, less those that cannot be read.
         size: (height, width) that they are resized to, or the limit of their longer side.
 
     Raises:
-        ValueError: there are none, or one of those taken cannot be read.
+        ValueError: there are none, or more than half of those taken cannot be read.
     """
 
     def __init__(self, paths: np.ndarray, size: Size) -> None:
         if not len(paths):
             raise ValueError("`paths` must hold at least one photo to calibrate with. Received: none")
-        chosen = np.linspace(0, len(paths) - 1, min(COUNT, len(paths))).round().astype(int)
-        self.paths, self.size = paths[chosen], size
-        if corrupt := find_corrupt(self.paths):
-            bad, reason = next(iter(corrupt.items()))
-            raise ValueError(
-                f"Photos to calibrate with must be readable; {len(corrupt)} of {len(self.paths)} are not: mend or "
-                f"remove them. Received: {self.paths[bad]}: {reason}"
-            )
+        chosen = paths[spread(len(paths), COUNT)]
+        self.paths = chosen[readable(chosen, "Photos to calibrate with", MAX_CORRUPT_SHARE_OF_SAMPLE)]
+        self.size = size
 
     def batches(self) -> Iterator[np.ndarray]:
         """Yields the photos, float32 [batch, height, width, 3], RGB in 0..255."""
@@ -49,7 +53,7 @@ class CalibrationPhotos:
 def choose_calibration(
     settings: Mapping[str, Any], size: Size, folder: str | None, root: str | None, prefix: str
 ) -> CalibrationPhotos | None:
-    """Takes photos of the folder that was named; else of the training split of the dataset.
+    """Takes photos of the folder that was named; else of the dataset's training split; else those of the run.
 
     Args:
         settings: of the run, empty where there is none.
@@ -59,20 +63,59 @@ def choose_calibration(
         prefix: of its .mat files.
 
     Returns:
-        The photos; None where neither is at hand.
+        The photos; None where there are none at hand.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder has no photos, or one cannot be read.
+        ValueError: the folder has no photos, or too many cannot be read.
     """
     if folder is not None:
         return CalibrationPhotos(np.asarray(ImageFolder(folder).paths(), np.dtypes.StringDType()), size)
     if root is None and "root" in settings and Path(settings["root"]).is_dir():
         root, prefix = settings["root"], prefix or settings.get("prefix", "")
-    if root is None:
+    if root is not None:
+        training = open_splits(root, prefix).get("train")
+        if training is not None:
+            return CalibrationPhotos(training.database.paths, size)
+        logger.info("%s has no training split to calibrate with: photos can be named with --calibration", root)
+    paths = photos_of_models(settings, "train")
+    return None if paths is None else CalibrationPhotos(paths, size)
+
+
+def photos_of_models(settings: Mapping[str, Any], split: str) -> np.ndarray | None:
+    """Finds the photos of 3D models that a run of `trainers.retrieval_sfm` was trained or validated on.
+
+    Args:
+        settings: of the run.
+        split: "train" or "val".
+
+    Returns:
+        Files, StringDType [N]; None where the run has no such photos, or most of them are not there any more, which is
+        logged.
+    """
+    if "dataset" not in settings:
         return None
-    training = open_splits(root, prefix).get("train")
-    if training is None:
-        logger.info("%s has no training split to calibrate with: name photos with --calibration", root)
+    try:
+        paths = _open_models(settings, split).paths
+    except (OSError, ValueError) as error:
+        logger.warning("The %s photos of the run are out of reach: %s", split, error)
         return None
-    return CalibrationPhotos(training.database.paths, size)
+    tried = paths[spread(len(paths), COUNT)].tolist()
+    missing = [path for path in tried if not Path(path).is_file()]
+    if 2 * len(missing) > len(tried):
+        logger.warning("The %s photos of the run are not there any more, such as %s", split, missing[0])
+        return None
+    return paths
+
+
+def _open_models(settings: Mapping[str, Any], split: str) -> SfMDataset:
+    """The split that the trainer makes of these settings."""
+    dataset = settings["dataset"]
+    if Path(dataset).suffix == ".pkl":
+        return read_retrieval_sfm(dataset, settings["images"], split)
+    photos = SfMDataset.load(dataset)
+    if settings["leave_out"]:
+        names = [line.strip() for line in Path(settings["leave_out"]).read_text().splitlines() if line.strip()]
+        photos = without_models_of(photos, np.array(names, np.dtypes.StringDType()))
+    train, val = split_clusters(photos, settings["val_share"], settings["seed"])
+    return train if split == "train" else val

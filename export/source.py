@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from export.model_file import open_model_file
 from keras_sare.models import load_weights_from, truncated, warn_if_uninitialised
 from keras_sare.training import RunFolder
 
@@ -74,7 +75,7 @@ def open_source(
 
     Args:
         run: folder of a finished run of `trainers.pitts` or `trainers.retrieval_sfm`.
-        model: a `.keras` file.
+        model: a `.keras` file, see `export.model_file.open_model_file`.
         weights: a file of another project, see `keras_sare.models.load_weights_from`.
         preset: for `weights` that do not name their pooling, for example "vgg16_mac".
         size: of the images. A run has its own: with another one, what the run measured is left out.
@@ -99,7 +100,7 @@ def open_source(
             f"Received: size=None, {given}"
         )
     else:
-        loaded = load_weights_from(str(weights), preset=preset) if model is None else _load_model(Path(model))
+        loaded = load_weights_from(str(weights), preset=preset) if model is None else open_model_file(Path(model))
         source = Source(loaded, size, loaded.name, str(model or weights))
     _check_model(source)
     warn_if_uninitialised(source.model, "exported")
@@ -154,12 +155,6 @@ def _evaluation(folder: Path, size: Size) -> dict[str, Any]:
         return json.loads((folder / "recall.json").read_text())
     tables = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/retrieval.json"))}
     return {name: table for name, table in tables.items() if table["settings"].get("longer_side") == size}
-
-
-def _load_model(path: Path) -> keras.Model:
-    if path.suffix != ".keras" or not path.is_file():
-        raise FileNotFoundError(f"`model` must name an existing .keras file. Received: model={str(path)!r}")
-    return keras.saving.load_model(path)
 
 
 def _check_model(source: Source) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.artefacts import FORMATS, Artefact
+from export.error_text import one_line
 from export.fidelity import Fidelity, Requirements
 from export.fidelity_meter import FidelityMeter
 from export.manifest import is_of, manifest, manifest_path, write_manifest
@@ -14,9 +15,6 @@ from export.source import Source
 from keras_sare.utils.files import atomic_path, lock, remove_partials
 
 logger = logging.getLogger("keras_sare.export")
-
-_CONDITIONS = ("data", "ns", "keras_recalls", "threads", "image_size")
-"""What rows of one report have in common."""
 
 
 def claim(output: Path) -> None:
@@ -51,17 +49,17 @@ def write_artefacts(
         try:
             _write(artefact, target, source, meter, requirements)
             logger.info("Wrote %s", target)
-        except (ImportError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Converters raise what they like.
             # The others took as long to make, and do not depend on this one.
             short = [dataclasses.replace(row, artefact=f"{row.artefact} (not written)") for row in meter.rows[before:]]
             logger.warning("Not written: %s", target, exc_info=not short)
-            messages.append(f"Not written: {target}. {error}")
+            messages.append(f"Not written: {target}. {one_line(error)}")
             rejected += short
     return rejected, messages
 
 
 def measured(output: Path, source: Source, reference: Fidelity) -> list[Fidelity]:
-    """Collects what was measured of the artefacts in a folder, now and earlier, from their manifests.
+    """Collects what was measured of the artefacts that are in a folder, now and earlier, from their manifests.
 
     Args:
         output: folder of all artefacts.
@@ -70,16 +68,18 @@ def measured(output: Path, source: Source, reference: Fidelity) -> list[Fidelity
     """
     manifests = [path for kind in FORMATS for path in sorted((output / kind).glob("*.json"))]
     rows = [row for row in (_row(path, source) for path in manifests) if row is not None]
-    alike = [row for row in rows if all(getattr(row, name) == getattr(reference, name) for name in _CONDITIONS)]
+    # Other photos may have the same name and number; the Keras model's recalls tell most of them.
+    alike = [row for row in rows if row.is_comparable(reference) and row.keras_recalls == reference.keras_recalls]
     if len(alike) < len(manifests):
-        logger.info("Left out of the report: %d older artefacts, see their manifests", len(manifests) - len(alike))
+        logger.info("Left out of the report: %d manifests of other exports", len(manifests) - len(alike))
     return alike
 
 
 def _row(path: Path, source: Source) -> Fidelity | None:
     try:
         contents = json.loads(path.read_text())
-        return Fidelity.from_json(json.dumps(contents["fidelity"])) if is_of(contents, source) else None
+        wanted = (path.parent / contents["name"]).exists() and is_of(contents, source)
+        return Fidelity.from_json(json.dumps(contents["fidelity"])) if wanted else None
     except (KeyError, TypeError, ValueError):  # Of an earlier version of this program, or no manifest.
         return None
 

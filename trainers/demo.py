@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 
-from keras_sare.datasets import PlaceDataset, load_image, open_splits
+from keras_sare.datasets import PlaceDataset, decode_image, open_splits
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
 from keras_sare.training import PlaceSettings, RunFolder
@@ -68,7 +69,8 @@ def _town(folder: Path) -> Path:
 
 def _export_due(folder: Path, model: Path) -> bool:
     """Whether the last version in a folder is older than the model. The next one is served from then on."""
-    versions = {int(path.parent.name): path for path in folder.glob("[0-9]*/saved_model.pb")}
+    saved = [path for path in folder.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
+    versions = {int(path.parent.name): path for path in saved}
     return not versions or versions[max(versions)].stat().st_mtime < model.stat().st_mtime
 
 
@@ -93,8 +95,17 @@ def _served(versions: Path, log: Path) -> Iterator[str]:
             time.sleep(0.2)
         yield ready[0].rsplit(" at ", 1)[1]
     finally:
-        server.terminate()
-        server.wait(30)
+        _stop(server)
+
+
+def _stop(server: "subprocess.Popen[bytes]", seconds: float = 30) -> None:
+    """Lets the server finish its requests, but not for ever."""
+    server.terminate()
+    try:
+        server.wait(seconds)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
@@ -114,7 +125,9 @@ def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
         sign = "\N{CHECK MARK}" if distance <= PlaceSettings().negative_radius else "\N{BALLOT X}"
         print(f"{sign} {photo}\n  place found: {names[best]}, {distance:.1f} m from where the photo was taken")
     height, width = map(int, run.settings["image_size"])
-    expected = run.load_model()(np.stack([load_image(photo, (height, width)) for photo in photos])).numpy()
+    # Turned upright, as the server turns photos.
+    images = [decode_image(tf.io.read_file(photo), (height, width), upright=True) for photo in photos]
+    expected = run.load_model()(tf.stack(images)).numpy()
     print(f"Cosine of the served descriptors to the Keras model's: {np.sum(descriptors * expected, 1).min():.6f}")
 
 

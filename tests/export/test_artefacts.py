@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.artefacts import FORMATS, Options, chosen_formats, plan
+from export.artefacts import FORMATS, Options, check_options, chosen_formats, plan
 from export.calibration import CalibrationPhotos
 from export.sample_photos import sample_photo
 from export.saved_model import SavedModelOptions
@@ -66,6 +66,20 @@ def test_formats_must_be_known(formats, received):
         chosen_formats(formats)
 
 
+@pytest.mark.parametrize("option", ["variants", "calibration", "fixed_size"])
+def test_options_of_tflite_need_that_format(option):
+    check_options(["keras", "tflite"], ["run", option])
+    with pytest.raises(ValueError, match=f"`{option}` must only be given with the format tflite.*=keras saved_model$"):
+        check_options(["keras", "saved_model"], ["run", option])
+
+
+@pytest.mark.parametrize("option", ["scales", "version", "whitening_dtype", "warmup"])
+def test_options_of_the_saved_model_need_that_format(option):
+    check_options(["saved_model"], [option])
+    with pytest.raises(ValueError, match=f"`{option}` must only be given with the format saved_model: add saved_model"):
+        check_options(["tflite"], [option, "variants"])
+
+
 def test_each_format_has_its_place(source, tmp_path):
     assert names(FORMATS, source, tmp_path) == [
         "keras/model.keras",
@@ -77,7 +91,7 @@ def test_each_format_has_its_place(source, tmp_path):
 
 def test_every_variant_can_be_asked_for_at_once_or_by_name(source, tmp_path):
     photos = CalibrationPhotos(np.array([town_photo(tmp_path)]), (24, 32))
-    every = names(["tflite"], source, tmp_path, variants=("all",), calibration=photos)
+    every = names(["tflite"], source, tmp_path, variants=("all",), calibration=lambda: photos)
     assert every == [f"tflite/{name}.tflite" for name in VARIANTS]
     twice = names(["tflite"], source, tmp_path, variants=("dynamic_int8", "float32", "float32"))
     assert twice == ["tflite/dynamic_int8.tflite", "tflite/float32.tflite"]
@@ -90,6 +104,19 @@ def test_variant_that_is_calibrated_needs_photos_and_all_leaves_it_out_without_t
     assert "Without small. TFLite variant small needs photos to calibrate with: --calibration=FOLDER" in caplog.text
     with pytest.raises(ValueError, match="small needs photos to calibrate with.*Received: variants=float16,small"):
         names(["tflite"], source, tmp_path, variants=("float16", "small"))
+
+
+def test_photos_to_calibrate_with_are_looked_for_only_where_a_variant_needs_them(source, tmp_path):
+    def damaged():
+        raise ValueError("damaged photos")
+
+    assert names(["tflite", "keras"], source, tmp_path, variants=("balanced",), calibration=damaged) == [
+        "tflite/balanced.tflite",
+        "keras/model.keras",
+    ]
+    assert names(["keras"], source, tmp_path, variants=("small",), calibration=damaged) == ["keras/model.keras"]
+    with pytest.raises(ValueError, match="damaged photos"):
+        names(["tflite"], source, tmp_path, variants=("small",), calibration=damaged)
 
 
 def test_unknown_variant_lists_those_there_are(source, tmp_path):

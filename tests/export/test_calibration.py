@@ -1,8 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 
-from export.calibration import COUNT, CalibrationPhotos, choose_calibration
+from export.calibration import COUNT, CalibrationPhotos, choose_calibration, photos_of_models
 from export.sample_photos import sample_photo
+from keras_sare.datasets import SfMDataset
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +62,70 @@ def test_without_photos_there_are_none(tmp_path):
     assert choose_calibration({"root": str(tmp_path / "gone")}, (24, 32), None, None, "") is None
 
 
-def test_photo_that_cannot_be_read_is_named(folder, tmp_path):
+@pytest.fixture
+def sfm_run(folder, tmp_path):
+    """Settings of a run on six photos of three models, one of them left out for a test set and one for validation."""
+    paths = [str(folder / f"{number}.jpg") for number in range(6)]
+    models = np.arange(6) // 2
+    SfMDataset("houses", paths, models, models).save(tmp_path / "sfm.npz")
+    (tmp_path / "tested.txt").write_text("3\n\n")
+    settings = {"dataset": str(tmp_path / "sfm.npz"), "images": None, "val_share": 0.5, "seed": 0}
+    return {**settings, "leave_out": str(tmp_path / "tested.txt")}
+
+
+def test_run_on_3d_models_gives_its_own_training_photos(sfm_run, folder, dataset):
+    train, val = (photos_of_models(sfm_run, split).tolist() for split in ("train", "val"))
+    assert sorted(path[-5:] for path in train + val) == ["0.jpg", "1.jpg", "4.jpg", "5.jpg"]
+    assert len(train) == 2
+    assert choose_calibration(sfm_run, (24, 32), None, None, "").paths.tolist() == train
+    assert len(photos_of_models({**sfm_run, "leave_out": None}, "train")) == 4
+    assert len(choose_calibration(sfm_run, (24, 32), str(folder), None, "").paths) == 6
+    assert names(choose_calibration(sfm_run, (24, 32), None, str(dataset), "")) == ["0.jpg", "1.jpg"]
+
+
+def test_run_on_a_published_list_gives_the_photos_of_the_list(tmp_path):
+    for name in ("abcdef", "bcdefg"):
+        path = tmp_path / name[-2:] / name[-4:-2] / name[-6:-4] / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(sample_photo(0, (24, 32)))
+    lists = {"cids": ["abcdef", "bcdefg"], "qidxs": [0], "pidxs": [1], "cluster": [0, 0]}
+    (tmp_path / "list.pkl").write_bytes(pickle.dumps({"train": lists, "val": lists}))
+    settings = {"dataset": str(tmp_path / "list.pkl"), "images": str(tmp_path), "leave_out": None}
+    assert names(choose_calibration(settings, 20, None, None, "")) == ["abcdef", "bcdefg"]
+
+
+def test_photos_of_3d_models_that_are_gone_are_told(sfm_run, tmp_path, caplog):
+    gone = SfMDataset("gone", [str(tmp_path / f"no{n}.jpg") for n in range(6)], np.arange(6) // 2, np.arange(6) // 2)
+    gone.save(tmp_path / "gone.npz")
+    settings = {**sfm_run, "dataset": str(tmp_path / "gone.npz"), "leave_out": None}
+    assert choose_calibration(settings, (24, 32), None, None, "") is None
+    assert f"The train photos of the run are not there any more, such as {tmp_path / 'no'}" in caplog.text
+    assert photos_of_models({**sfm_run, "dataset": str(tmp_path / "no.npz")}, "val") is None
+    assert "The val photos of the run are out of reach: `path` must be a file that" in caplog.text
+    assert photos_of_models({}, "val") is None
+
+
+def test_photos_that_cannot_be_read_are_left_out_up_to_half(folder, tmp_path, caplog):
+    for number in range(2):
+        (tmp_path / f"good{number}.jpg").write_bytes(sample_photo(number, (30, 40)))
+        (tmp_path / f"bad{number}.jpg").write_bytes(b"no image")
+    photos = choose_calibration({}, (24, 32), str(tmp_path), None, "")
+    assert names(photos) == ["good0.jpg", "good1.jpg"]
+    assert sum(len(batch) for batch in photos.batches()) == 2
+    assert "bad1.jpg: not a JPEG" in caplog.text
+    assert "Photos to calibrate with: 2 of 4 photos cannot be read" in caplog.text
+    (tmp_path / "bad2.jpg").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match="Photos to calibrate with: 3 of 5 .* at most 2 may.*Received: .*bad0.jpg: not"
+    ):
+        choose_calibration({}, (24, 32), str(tmp_path), None, "")
+
+
+def test_there_must_be_a_photo_that_can_be_read(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="must be readable; 1 of 1 are not.*Received: .*bad.jpg: not a JPEG"):
+    with pytest.raises(
+        ValueError, match="1 of 1 photos cannot be read, and at most 0 .*Received: .*bad.jpg: not a JPEG"
+    ):
         choose_calibration({}, (24, 32), str(tmp_path), None, "")
     with pytest.raises(ValueError, match="`paths` must hold at least one photo"):
         CalibrationPhotos(np.array([]), (24, 32))

@@ -1,9 +1,11 @@
 import logging
 
+import numpy as np
 import pytest
 
 from export.chosen_photos import choose_photos
 from export.sample_photos import sample_photo
+from keras_sare.datasets import SfMDataset, load_image
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +20,8 @@ def root(tmp_path_factory):
     return folder
 
 
-def choose(folder, settings=None, images=None, root=None, prefix="", split="test", max_images=None):
-    return choose_photos(settings or {}, images, root, prefix, split, max_images, folder)
+def choose(folder, settings=None, images=None, root=None, prefix="", split="test", max_images=None, size=None):
+    return choose_photos(settings or {}, images, root, prefix, split, max_images, folder, size)
 
 
 def test_photos_are_those_that_the_run_was_evaluated_on(root, tmp_path):
@@ -60,6 +62,40 @@ def test_pictures_are_rendered_where_there_are_no_photos(tmp_path, caplog):
     assert "rendered" in photos.description
     assert len(photos.paths) == len(list(tmp_path.iterdir())) >= 8
     assert "--root=DATASET gives recalls" in caplog.text
+
+
+def test_pictures_are_rendered_as_large_as_photos_will_be(tmp_path):
+    photos = choose(tmp_path, size=64)
+    assert {load_image(path).shape for path in photos.paths} == {(48, 64, 3)}
+
+
+def test_run_on_3d_models_gives_its_validation_photos(root, tmp_path):
+    paths = [str(root / f"{number}.jpg") for number in range(5)] + [str(tmp_path / "gone.jpg")]
+    models = np.array([0, 0, 0, 0, 1, 1])
+    SfMDataset("houses", paths, models, models).save(tmp_path / "sfm.npz")
+    settings = {"dataset": str(tmp_path / "sfm.npz"), "images": None, "leave_out": None, "val_share": 0.4, "seed": 0}
+    photos = choose(tmp_path, {**settings, "val_share": 0.7}, max_images=3)
+    assert photos.places is None
+    assert photos.description == "validation photos of the run, an evenly spread sample of 4 photos: 3 photos"
+    assert {path.rsplit("/", 1)[1] for path in photos.paths} <= {"0.jpg", "1.jpg", "2.jpg", "3.jpg"}
+    assert choose(tmp_path, settings, root=str(root)).places is not None
+
+
+def test_pictures_are_rendered_where_the_photos_of_3d_models_are_gone(tmp_path, caplog):
+    settings = {"dataset": str(tmp_path / "gone.npz"), "images": None, "leave_out": None, "val_share": 0.4, "seed": 0}
+    assert "rendered" in choose(tmp_path, settings).description
+    assert "The val photos of the run are out of reach" in caplog.text
+
+
+def test_run_that_tolerated_more_damaged_photos_is_measured_without_them(tmp_path):
+    lines = ["image,role,easting,northing,split"]
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(sample_photo(number, (24, 32)) if number else b"")
+        lines.append(f"{number}.jpg,{'query' if number == 3 else 'database'},0,0,test")
+    (tmp_path / "places.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="1 of 3 photos cannot be read, and at most 0 may be left out"):
+        choose(tmp_path, {"root": str(tmp_path), "max_corrupt_share": 0.01})
+    assert len(choose(tmp_path, {"root": str(tmp_path), "max_corrupt_share": 0.4}).paths) == 3
 
 
 def test_photos_of_a_run_that_are_gone_are_asked_for(tmp_path, caplog):

@@ -58,12 +58,19 @@ def test_row_that_meets_the_requirements_passes(requirements):
     requirements.check(ROW)
 
 
+def test_rounding_of_float32_does_not_fail_an_exact_artefact():
+    Requirements(cosine=1).check(dataclasses.replace(ROW, cosine_min=0.9999999))
+    Requirements(cosine=0.995).check(ROW)
+    with pytest.raises(ValueError, match="Received: cosine=0.999998, 0.000002 too low"):
+        Requirements(cosine=1).check(dataclasses.replace(ROW, cosine_min=0.9999985))
+
+
 def test_too_small_a_cosine_is_refused_with_what_is_missing():
     with pytest.raises(ValueError) as caught:
-        Requirements(cosine=0.995).check(ROW)
+        Requirements(cosine=0.9951).check(ROW)
     assert str(caught.value) == (
-        "'tflite/small.tflite' falls short of what the export requires: `cosine` must be at least 0.995 for each of "
-        "the 594 images (town_test, 594 images). Received: cosine=0.994999, 0.000001 too low"
+        "'tflite/small.tflite' falls short of what the export requires: `cosine` must be at least 0.9951 for each of "
+        "the 594 images (town_test, 594 images). Received: cosine=0.994999, 0.000101 too low"
     )
 
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from export.fidelity_photos import FidelityPhotos
-from keras_sare.datasets import ImageSet, PlaceDataset
+from keras_sare.datasets import ImageSet, PlaceDataset, load_image
 from keras_sare.evaluation import evaluate
 
 
@@ -29,16 +29,45 @@ def test_all_images_of_a_dataset_are_taken(dataset):
     assert photos.description == "street_test, 40 database images and 20 queries, 25 m"
 
 
-def test_sample_is_spread_evenly_over_queries_and_database(dataset):
+def test_sample_has_the_nearest_positives_of_its_queries_and_is_spread_evenly(dataset):
     photos = FidelityPhotos.of_places(dataset, max_images=15, radius=30)
     names = [path[-10:] for path in photos.paths.tolist()]
     assert len(photos.places.database) == 10
-    assert names[:10] == [f"es/{n:03d}.jpg" for n in (0, 4, 9, 13, 17, 22, 26, 30, 35, 39)]
+    nearest, others = {0, 10, 20, 28, 38}, {1, 9, 19, 30, 39}
+    assert names[:10] == [f"es/{n:03d}.jpg" for n in sorted(nearest | others)]
     assert names[10:] == [f"es/{n:03d}.jpg" for n in (0, 5, 10, 14, 19)]
     assert photos.description == (
-        "street_test, an evenly spread sample of 60 images: 10 database images and 5 queries, 30 m"
+        "street_test, a sample of 60 images: 10 database images and 5 queries drawn with their nearest positives, 30 m"
     )
     np.testing.assert_array_equal(photos.places.queries.positions[1], (100, 3))
+
+
+@pytest.mark.parametrize("max_images", [2, 3, 7, 20, 59])
+@pytest.mark.parametrize("shown", [[7], [3, 4, 17], range(20)])
+def test_every_query_of_a_sample_has_a_positive(max_images, shown, dataset):
+    """Where most queries were taken elsewhere, and few images of the database are near any of them."""
+    positions = np.where(np.isin(np.arange(20), list(shown))[:, None], dataset.queries.positions, 1e6)
+    queries = ImageSet(dataset.queries.paths, positions)
+    photos = FidelityPhotos.of_places(PlaceDataset("far", dataset.database, queries), max_images, radius=5)
+    assert photos.places.positives(5).counts.all()
+    assert len(photos.paths) == min(max_images, 40 + len(photos.places.queries))
+    assert len(set(photos.paths.tolist())) == len(photos.paths)
+
+
+def test_sample_of_a_small_database_takes_more_queries(dataset):
+    small = PlaceDataset("small", dataset.database.subset(np.arange(3)), dataset.queries)
+    places = FidelityPhotos.of_places(small, max_images=20, radius=1000).places
+    assert (len(places.database), len(places.queries)) == (3, 17)
+
+
+@pytest.mark.parametrize("max_images", [None, 10])
+def test_dataset_without_any_positive_is_refused(max_images, dataset):
+    queries = ImageSet(dataset.queries.paths, dataset.queries.positions + 1e6)
+    with pytest.raises(
+        ValueError,
+        match="No query of 'far' has a database image within 25 m .*--images=FOLDER.*Received: 20 queries, 40 database",
+    ):
+        FidelityPhotos.of_places(PlaceDataset("far", dataset.database, queries), max_images)
 
 
 def test_limit_above_the_size_takes_everything(dataset):
@@ -63,8 +92,29 @@ def test_damaged_files_are_left_out_or_refused(dataset, tmp_path, caplog):
     assert len(photos.paths) == 149
     assert "007.jpg: empty file" in caplog.text
     (tmp_path / "queries" / "003.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match="1 of the 20 `queries` images of 'street_test' cannot be read"):
+    with pytest.raises(ValueError, match="street_test, queries: 1 of 20 photos cannot be read, and at most 0 .*mend"):
         FidelityPhotos.of_places(dataset)
+    assert len(FidelityPhotos.of_places(dataset, max_corrupt_share=0.05).places.queries) == 19
+
+
+def test_sample_goes_on_as_long_as_half_of_it_can_be_read(dataset, tmp_path, caplog):
+    for name in ("queries/000.jpg", "images/009.jpg", "images/030.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    photos = FidelityPhotos.of_places(dataset, max_images=15, radius=30)
+    assert (len(photos.places.database), len(photos.places.queries)) == (8, 4)
+    assert "street_test, database: 2 of 10 photos cannot be read" in caplog.text
+    assert len(FidelityPhotos.of_files(tmp_path / "queries", max_images=2).paths) == 1
+    for name in ("005", "010"):
+        (tmp_path / "queries" / f"{name}.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="queries: 3 of 5 photos cannot be read, and at most 2 may be left out"):
+        FidelityPhotos.of_places(dataset, max_images=15, radius=30)
+
+
+def test_positives_that_cannot_be_read_do_not_count(dataset, tmp_path):
+    few = PlaceDataset("few", dataset.database, dataset.queries.subset(np.array([5])))
+    (tmp_path / "images" / "010.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="No query of 'few' has a database image within 4 m that can be read"):
+        FidelityPhotos.of_places(few, radius=4, max_corrupt_share=0.1)
 
 
 def test_folders_and_lists_of_files_have_no_places(dataset, tmp_path):
@@ -81,6 +131,15 @@ def test_rendered_pictures_differ_and_say_what_they_are(tmp_path):
     photos = FidelityPhotos.rendered(tmp_path)
     assert photos.description == "12 rendered pictures"
     assert len({Image.open(path).tobytes() for path in photos.paths}) == 12
+
+
+@pytest.mark.parametrize(
+    ("size", "rendered"), [(None, (240, 320)), ((48, 64), (240, 320)), (400, (300, 400)), (4096, (768, 1024))]
+)
+def test_rendered_pictures_are_as_large_as_photos_of_a_limited_longer_side(size, rendered, tmp_path, monkeypatch):
+    monkeypatch.setattr("export.fidelity_photos._RENDERED", 1)
+    [path] = FidelityPhotos.rendered(tmp_path, size).paths
+    assert load_image(path).shape == (*rendered, 3)
 
 
 @pytest.mark.parametrize(("count", "message"), [(1, "at least 2. Received: max_images=1"), (0, "at least 2")])

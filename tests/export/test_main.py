@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import pytest
 
 from export.artefacts import FORMATS
@@ -11,6 +12,10 @@ from export.manifest import artefact_digest
 from export.sample_photos import sample_photo
 from export.source import Source
 from export.tflite import VARIANTS
+from keras_sare.layers import MAC
+
+# Without what TensorFlow says before it reads the level: nothing can silence that.
+INFORMATION_OF_TENSORFLOW = r"^I\d{4} .*(cpu_feature_guard|builder_impl|signature_serialization|saver)\.(cc|py):"
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +54,30 @@ def test_wrong_input_is_told_in_one_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_option_of_a_format_that_is_not_written_is_told_before_anything_is_opened(tmp_path):
+    done = export("keras", "--scales=multi", f"--run={tmp_path}", f"--output={tmp_path / 'out'}")
+    assert done.returncode == 1
+    assert re.search("^export: `scales` must only be given with the format saved_model: ", done.stderr, re.MULTILINE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_that_the_model_does_not_take_are_told_without_a_traceback(photos, tmp_path):
+    keras.Sequential([keras.Input((24, 24, 3)), keras.layers.Conv2D(4, 3), MAC()]).save(tmp_path / "square.keras")
+    source = [f"--model={tmp_path / 'square.keras'}", "--image_size=24", f"--images={photos}"]
+    done = export("keras", *source, f"--output={tmp_path / 'out'}")
+    assert done.returncode == 1
+    assert re.search(r"^export: .*expected shape=\(None, 24, 24, 3\), found shape=\(3, 18, 24, 3\)", done.stderr, re.M)
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("*.keras"))
+
+
 def test_artefact_that_falls_short_fails_the_export_and_the_others_are_written(
     model_file, photos, whitened_model, tmp_path
 ):
     source = [f"--model={model_file}", "--image_size=24,32", f"--images={photos}", f"--output={tmp_path}"]
     done = export("tflite", "--variants=float32,dynamic_int8", "--require-cosine=0.999999", *source)
     assert done.returncode == 1, done.stderr
+    assert not re.search(INFORMATION_OF_TENSORFLOW, done.stderr, re.MULTILINE)
     assert re.search(r"Not written: .*dynamic_int8\.tflite\. .*falls short.*too low", done.stderr)
     assert sorted(path.name for path in (tmp_path / "tflite").iterdir()) == ["float32.json", "float32.tflite"]
     assert [line.split(" | ")[0] for line in done.stdout.splitlines() if line.startswith("| ")][2:] == [
@@ -76,6 +99,7 @@ def test_all_formats_of_a_run_and_later_one_of_them_again(finished_run, photos, 
     options = ["--scales=multi", "--require-cosine=0.9", f"--calibration={photos}"]
     first = export("all", f"--run={finished_run}", f"--output={tmp_path}", *options)
     assert first.returncode == 0, first.stderr
+    assert not re.search(INFORMATION_OF_TENSORFLOW, first.stderr, re.MULTILINE)
     names = [f"tflite/{name}.tflite" for name in VARIANTS]
     names = ["keras/model.keras", "saved_model/1", *names, "onnx/model.onnx"]
     manifests = [json.loads(path.read_text()) for kind in FORMATS for path in (tmp_path / kind).glob("*.json")]

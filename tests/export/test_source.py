@@ -123,13 +123,6 @@ def test_files_that_do_not_know_their_size_ask_for_it_before_they_are_read(origi
         open_source(**origin)
 
 
-@pytest.mark.parametrize("name", ["missing.keras", "model.h5"])
-def test_model_must_be_an_existing_keras_file(tmp_path, name):
-    (tmp_path / "model.h5").touch()
-    with pytest.raises(FileNotFoundError, match="`model` must name an existing .keras file. Received: model=.*" + name):
-        open_source(model=str(tmp_path / name), size=64)
-
-
 def test_unfinished_run_is_refused(finished_run, tmp_path):
     shutil.copy(finished_run / "run.json", tmp_path)
     with pytest.raises(FileNotFoundError, match="has not finished"):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from export.artefacts import Artefact
 from export.fidelity import Fidelity, Requirements
@@ -105,12 +106,27 @@ def test_artefact_that_falls_short_leaves_the_earlier_one_as_it_was(source, tmp_
     assert {name: (tmp_path / name).read_text() for name in files(tmp_path)} == before
 
 
-@pytest.mark.parametrize("error", [ImportError("no onnx"), RuntimeError("no such operation"), ValueError("too large")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("no onnx"),
+        ValueError("too large"),
+        OSError("disk full"),
+        tf.errors.InvalidArgumentError(None, None, "no such shape"),
+        Exception("as converters raise"),
+    ],
+)
 def test_artefact_that_cannot_be_made_is_told_and_the_others_are_written(source, tmp_path, error, caplog):
     rejected, messages = write(source, tmp_path, failing(error), tflite("a", "good"))
     assert (rejected, messages) == ([], [f"Not written: {tmp_path / 'keras/model.keras'}. {error}"])
     assert files(tmp_path) == ["tflite/a.json", "tflite/a.tflite"]
     assert "Traceback" in caplog.text
+
+
+def test_interrupt_ends_all(source, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write(source, tmp_path, failing(KeyboardInterrupt()), tflite("a", "good"))
+    assert files(tmp_path) == []
 
 
 def test_kill_between_artefact_and_manifest_leaves_no_manifest_of_another_artefact(source, tmp_path, monkeypatch):
@@ -136,7 +152,8 @@ def test_earlier_artefacts_of_the_same_model_and_photos_are_in_the_report(source
         ("tflite/c.tflite", 0.95),
     ]
     (tmp_path / "tflite" / "a.json").unlink()
-    assert len(measured(tmp_path, source, KERAS)) == 2
+    (tmp_path / "tflite" / "b.tflite").unlink()
+    assert [row.artefact for row in measured(tmp_path, source, KERAS)] == ["tflite/c.tflite"]
 
 
 @pytest.mark.parametrize("change", [{"data": "others"}, {"threads": 4}, {"keras_recalls": (0.1, 0.2)}])

@@ -1,13 +1,26 @@
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 
+from PIL import Image
+
 from trainers import demo
+
+ORIENTATION = 0x0112  # In EXIF; 6 is for a camera that was held upright.
 
 
 def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights, tmp_path):
-    command = [sys.executable, "-m", "trainers.demo", f"--output={tmp_path / 'demo'}", f"--data={town}"]
+    photos = tmp_path / "photos"
+    shutil.copytree(town, photos)
+    for query in (photos / "queries").rglob("*.jpg"):
+        with Image.open(query) as image:
+            exif = Image.Exif()
+            exif[ORIENTATION] = 6
+            image.save(query, exif=exif)
+    command = [sys.executable, "-m", "trainers.demo", f"--output={tmp_path / 'demo'}", f"--data={photos}"]
     command += [f"--weights={weights}", "--preprocessing=torch", "--image_size=48,64", "--epochs=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
@@ -26,11 +39,19 @@ def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights,
     assert (tmp_path / "demo" / "export/saved_model/2/saved_model.pb").exists()
 
 
+def test_server_that_does_not_stop_is_killed(tmp_path):
+    program = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:
+        assert server.stdout.readline() == b"ready\n"
+        demo._stop(server, seconds=0.2)
+        assert server.returncode == -signal.SIGKILL
+
+
 def test_model_that_is_newer_than_the_last_version_is_exported_anew(tmp_path):
     versions, model = tmp_path / "export", tmp_path / "model.keras"
     model.touch()
     assert demo._export_due(versions, model)
-    for version in (2, 10):
+    for version in (2, 10, "1old", ".0badcafe.partial.11"):
         (versions / str(version)).mkdir(parents=True)
         (versions / str(version) / "saved_model.pb").touch()
     os.utime(model, (1000, 1000))
