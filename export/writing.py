@@ -52,7 +52,8 @@ def write_artefacts(
         except Exception as error:  # Converters raise what they like.
             # The others took as long to make, and do not depend on this one.
             short = [dataclasses.replace(row, artefact=f"{row.artefact} (not written)") for row in meter.rows[before:]]
-            logger.warning("Not written: %s", target, exc_info=not short)
+            expected = short and isinstance(error, ValueError)
+            logger.warning("Not written: %s", target, exc_info=not expected)
             messages.append(f"Not written: {target}. {one_line(error)}")
             rejected += short
     return rejected, messages
