@@ -105,7 +105,7 @@ class EmbeddingClient:
         """Embeds image files. The server decodes and resizes them, so they may differ in size.
 
         Args:
-            paths: JPEG or PNG files.
+            paths: JPEG, PNG, WebP or GIF files.
             batch_size: files per request.
 
         Returns:
@@ -194,7 +194,7 @@ def _table(paths: Sequence[str], embeddings: np.ndarray) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Embeds the photos named on the command line, prints them as a table and stores them where asked to."""
     parser = argparse.ArgumentParser(prog="serving.client", description="Embeds photos on a server.")
-    parser.add_argument("photos", nargs="+", help="JPEG or PNG files")
+    parser.add_argument("photos", nargs="+", help="JPEG, PNG, WebP or GIF files")
     parser.add_argument("--address", default="localhost:8500", help="host:port of the server")
     parser.add_argument("--model", default="keras_sare", help="name the model is served under")
     parser.add_argument("--batch_size", type=int, default=8, help="photos per request")
