@@ -57,8 +57,7 @@ def _round_block(
     """Rounds rows in place, to `ends` where that is a number; returns what the rows behind have to make up for."""
     errors = np.empty_like(block)
     for row in range(len(block)):
-        rounded = np.clip(np.round(block[row] / steps), -largest, largest) * steps
-        rounded = np.where(np.isnan(ends[row]), rounded, ends[row])
+        rounded = np.where(np.isnan(ends[row]), _nearest(block[row], steps, largest), ends[row])
         errors[row] = (block[row] - rounded) / factor[row, row]
         block[row] = rounded
         block[row + 1 :] -= np.outer(factor[row, row + 1 :], errors[row])
@@ -88,8 +87,11 @@ def nearest_on_grid(weights: np.ndarray, bits: int) -> np.ndarray:
         float32 [inputs, outputs].
     """
     largest = 2 ** (bits - 1) - 1
-    steps = _steps(weights, largest)
-    return (np.clip(np.round(weights / steps), -largest, largest) * steps).astype(np.float32)
+    return _nearest(weights, _steps(weights, largest), largest).astype(np.float32)
+
+
+def _nearest(weights: np.ndarray, steps: np.ndarray, largest: int) -> np.ndarray:
+    return np.clip(np.round(weights / steps), -largest, largest) * steps
 
 
 def _steps(weights: np.ndarray, largest: int) -> np.ndarray:
@@ -97,9 +99,7 @@ def _steps(weights: np.ndarray, largest: int) -> np.ndarray:
     full = np.maximum(np.abs(weights).max(axis=0), np.finfo(np.float32).tiny) / largest
     errors = []
     for clipping in _CLIPPINGS:
-        step = full * clipping
-        rounded = np.clip(np.round(weights / step), -largest, largest) * step
-        errors.append(np.square(rounded - weights).sum(axis=0))
+        errors.append(np.square(_nearest(weights, full * clipping, largest) - weights).sum(axis=0))
     return full * _CLIPPINGS[np.argmin(errors, axis=0)]
 
 

@@ -27,7 +27,7 @@ def balanced(source: Source, fixed: bool) -> bytes:
         Content of a TFLite file of about a quarter of float32's size.
     """
     model = renamed(source.model)
-    return _stored(model, source, fixed, {layer.name: 8 for layer in model.layers if _largest_weight(layer) >= LARGE})
+    return _stored(model, source, fixed, _large_layers(model))
 
 
 def small(source: Source, fixed: bool, photos: Iterable[np.ndarray]) -> bytes:
@@ -42,8 +42,7 @@ def small(source: Source, fixed: bool, photos: Iterable[np.ndarray]) -> bytes:
         Content of a TFLite file of about an eighth of float32's size.
     """
     rounded, bits = rounded_model(source.model, photos)
-    others = {layer.name: 8 for layer in rounded.layers if _largest_weight(layer) >= LARGE}
-    return _stored(rounded, source, fixed, others | bits)
+    return _stored(rounded, source, fixed, _large_layers(rounded) | bits)
 
 
 def _stored(model: keras.Model, source: Source, fixed: bool, bits: Mapping[str, int]) -> bytes:
@@ -65,5 +64,8 @@ def _rule(layer: str, bits: int) -> dict[str, Any]:
     }
 
 
-def _largest_weight(layer: keras.layers.Layer) -> int:
-    return max((int(np.prod(weight.shape)) for weight in layer.weights), default=0)
+def _large_layers(model: keras.Model) -> dict[str, int]:
+    """8 bits for each layer with large weights, by its name."""
+    return {
+        layer.name: 8 for layer in model.layers if any(int(np.prod(weight.shape)) >= LARGE for weight in layer.weights)
+    }
