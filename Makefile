@@ -15,7 +15,7 @@ env: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 lint: env
@@ -30,7 +30,8 @@ test: lint types
 
 $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)-backends
-	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check -c requirements.lock \
+	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check --no-build-isolation \
 		--editable '.[cpu,serving,export,onnx,sfm,dev,dinov2,backends]'
 	touch $@
 
@@ -42,10 +43,11 @@ demo: env
 		$(if $(DATA),--data=$(DATA)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) \
 		$(if $(PREPROCESSING),--preprocessing=$(PREPROCESSING))
 
-# Resolves setup.py's bounds anew, for all supported Pythons. Needs `pip install uv`.
+# Resolves setup.py's bounds anew, for all supported Pythons, with the SHA-256 of every file. Needs `pip install uv`.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 setup.py \
-		--extra cpu --extra serving --extra export --extra onnx --extra sfm --extra dev --no-header -o requirements.lock
+		--extra cpu --extra serving --extra export --extra onnx --extra sfm --extra dev --no-header \
+		--generate-hashes -o requirements.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-backends demo build dist *.egg-info
