@@ -35,7 +35,7 @@ def test_python_of_the_readme_runs(paths):
     names = {"paths": paths}
     for block in blocks:
         exec(block, names)
-    assert names["descriptors"].shape == (3, 512)
+    assert names["descriptors"].shape == (3, 32768)
     np.testing.assert_allclose(np.linalg.norm(names["descriptors"], axis=1), 1, rtol=1e-5)
     assert names["loss"].mode == "independent"
     assert names["model"].output.shape == (None, 2 * 512)

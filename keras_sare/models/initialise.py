@@ -42,7 +42,9 @@ def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0,
 
     Args:
         model: model with a NetVLAD layer.
-        images: batches of images [batch, height, width, 3]. Draw them at random from the training database.
+        images: any iterable, also a dataset of unknown length, of images [height, width, 3], of batches of them
+            [batch, height, width, 3], or of tuples that hold such a batch, as `keras_sare.datasets.image_batches`
+            yields with indices. Draw them at random from the training database.
         seed: of the choice of positions and of k-means.
         fed_to: name of the layer that `images` are fed to, where they are not images but the output of all layers
             before it.
@@ -51,7 +53,8 @@ def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0,
         alpha.
 
     Raises:
-        ValueError: the model has no NetVLAD layer, or the images give fewer descriptors than there are clusters.
+        ValueError: the model has no NetVLAD layer, `images` holds something else, or it gives fewer descriptors than
+            there are clusters.
     """
     layer = netvlad_layer(model)
     if layer is None:
@@ -81,7 +84,8 @@ def sample_local_descriptors(
     rng = np.random.default_rng(seed)
     samples, count = [], 0
     for batch in progress(images, "local descriptors", unit="batch"):
-        for maps in islice(keras.ops.convert_to_numpy(features(batch, training=False)), MAX_IMAGES - count):
+        maps_of_batch = keras.ops.convert_to_numpy(features(_images_of(batch), training=False))
+        for maps in islice(maps_of_batch, MAX_IMAGES - count):
             local = maps.reshape(-1, maps.shape[-1])
             chosen = local[rng.permutation(len(local))[:DESCRIPTORS_PER_IMAGE]].astype("float32")
             samples.append(keras.ops.convert_to_numpy(l2_normalize(chosen)) if normalise else chosen)
@@ -89,6 +93,21 @@ def sample_local_descriptors(
         if count == MAX_IMAGES:
             break
     return np.concatenate(samples) if samples else np.empty((0, features.output.shape[-1]), "float32")
+
+
+def _images_of(batch: Any) -> Any:
+    """The images [batch, height, width, channels] of what an iterable yields: a batch, an image, a tuple with one."""
+    if isinstance(batch, list):
+        batch = np.asarray(batch, "float32")
+    parts = batch if isinstance(batch, tuple) else (batch,)
+    ranks = [keras.ops.ndim(part) for part in parts]
+    images = next((part for part, rank in zip(parts, ranks, strict=True) if rank in (3, 4)), None)
+    if images is None:
+        raise ValueError(
+            "`images` must yield images [height, width, 3], batches of them [batch, height, width, 3], or tuples with "
+            f"such a batch. Received: {type(batch).__name__} of ranks {ranks}"
+        )
+    return images if keras.ops.ndim(images) == 4 else keras.ops.expand_dims(images, 0)
 
 
 def assignment_sharpness(sample: np.ndarray, assignment: np.ndarray, bias: np.ndarray) -> float:

@@ -1,8 +1,9 @@
 """Progress bars that follow the logging level."""
 
 import logging
+import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -37,13 +38,14 @@ def progress(
     Args:
         items: what to iterate over.
         description: text at the left of the bar.
-        total: sum of the sizes, where `items` has no length.
+        total: sum of the sizes, where `items` has no length, or one that is not the sum.
         unit: name of what is counted.
         size: how much an item counts.
     """
     interactive = sys.stderr.isatty()
-    if total is None and isinstance(items, Sized):
-        total = len(items)
+    if total is None:
+        # A dataset of unknown length has a `__len__` that raises TypeError: that is no length either.
+        total = operator.length_hint(items) or None
     with tqdm(
         desc=description,
         total=total,

@@ -3,7 +3,10 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
+from keras_sare.datasets import image_batches
 from keras_sare.layers import MAC, NetVLAD
 from keras_sare.models import initialise_netvlad, warn_if_uninitialised
 from keras_sare.models.initialise import DESCRIPTORS_PER_IMAGE, assignment_sharpness, sample_local_descriptors
@@ -84,6 +87,51 @@ def test_same_seed_gives_the_same_clusters():
 
     np.testing.assert_array_equal(clusters(0), clusters(0))
     assert not np.array_equal(clusters(0), clusters(1))
+
+
+def kinds_of_iterables(folder):
+    """The same six images as everything that a user may hold them in."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 14, 16, 3), dtype=np.uint8)
+    paths = [str(folder / f"{i}.png") for i in range(len(pixels))]
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image).save(path)
+    images = pixels.astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    unknown = image_batches(paths, (14, 16), 3)
+    with pytest.raises(TypeError, match="length is unknown"):
+        len(unknown)
+    return {
+        "a list of batches": [images[:3], images[3:]],
+        "a generator": (images[i : i + 1] for i in range(6)),
+        "lists as batches": [images[:3].tolist(), images[3:].tolist()],
+        "an array of images": images,
+        "image_batches": unknown,
+        "image_batches, mapped": unknown.map(lambda _, batch: batch),
+        "a dataset of known length": dataset.batch(4),
+        "a dataset of single images": dataset,
+        "a dataset with indices": dataset.batch(4).enumerate(),
+        "a dataset with labels": tf.data.Dataset.from_tensor_slices((images, np.arange(6))).batch(4),
+        "a dataset without end": tf.data.Dataset.from_tensors(images).repeat(),
+    }
+
+
+def test_clusters_are_those_of_the_images_whatever_holds_them(tmp_path):
+    centres = {}
+    for kind, images in kinds_of_iterables(tmp_path).items():
+        keras.utils.set_random_seed(1)
+        model = small_model(NetVLAD(4, name="netvlad"))
+        initialise_netvlad(model, images)
+        centres[kind] = model.get_layer("netvlad").get_weights()[1]
+    endless = centres.pop("a dataset without end")
+    assert endless.any()
+    for kind, found in centres.items():
+        np.testing.assert_allclose(found, centres["a list of batches"], atol=1e-6, err_msg=kind)
+
+
+def test_what_holds_no_images_is_named():
+    model = small_model(NetVLAD(4))
+    with pytest.raises(ValueError, match=r"`images` must yield images .* Received: tuple of ranks \[1, 2\]"):
+        initialise_netvlad(model, [(np.arange(2), np.zeros((2, 5)))])
 
 
 def test_model_without_netvlad_is_refused():

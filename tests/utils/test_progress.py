@@ -1,5 +1,8 @@
 import logging
 
+import pytest
+import tensorflow as tf
+
 from keras_sare.utils.progress import progress
 
 
@@ -13,3 +16,17 @@ def test_library_is_silent_otherwise(caplog, capsys):
     with caplog.at_level(logging.WARNING, "keras_sare"):
         assert list(progress(range(3), "reading")) == [0, 1, 2]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["list", "generator", "dataset of known length", "dataset of unknown length"])
+def test_bar_takes_whatever_can_be_iterated(kind, caplog, capsys):
+    dataset = tf.data.Dataset.range(3)
+    items = {
+        "list": [0, 1, 2],
+        "generator": (i for i in range(3)),
+        "dataset of known length": dataset,
+        "dataset of unknown length": dataset.filter(lambda _: True),
+    }[kind]
+    with caplog.at_level(logging.INFO, "keras_sare"):
+        assert [int(item) for item in progress(items, "reading")] == [0, 1, 2]
+    assert ("3/3" in capsys.readouterr().err) == (kind in ("list", "dataset of known length"))
