@@ -1,19 +1,28 @@
 """Serves an exported model: `python -m serving --model FOLDER`.
 
 FOLDER holds one subfolder per version, as in `FOLDER/1/saved_model.pb`; the highest is served. When the server is ready
-it logs `serving NAME version V at HOST:PORT`. SIGTERM and SIGINT let the requests under way finish.
+it logs `serving NAME version V at HOST:PORT`.
+
+SIGTERM and SIGINT refuse new requests and let those under way finish: exit status 0. Those that have not ended after
+`--grace` seconds, or at a second signal, are cut off with the process: exit status 3.
 """
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 import tensorflow as tf
 from absl import app, flags, logging
 
+from serving.limits import Limits
 from serving.manager import ModelManager
 from serving.server import ModelServer
+
+EXIT_CUT_OFF = 3
+"""Exit status of a server that ended before its requests did."""
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Model folder, with one subfolder per version.", required=True)
@@ -22,6 +31,12 @@ flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for ever
 flags.DEFINE_integer("port", 8500, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
 flags.DEFINE_integer("max_workers", 4, "Requests computed at the same time.", lower_bound=1)
 flags.DEFINE_integer("max_queue", 64, "Requests that may wait; any more are refused.", lower_bound=0)
+flags.DEFINE_integer(
+    "max_message_bytes", Limits.message_bytes, "Bytes of a request.", lower_bound=1, upper_bound=2**31 - 1
+)
+flags.DEFINE_integer("max_images", Limits.images, "Images in a request.", lower_bound=1)
+flags.DEFINE_integer("max_values", Limits.values, "Values of a tensor in a request.", lower_bound=1)
+flags.DEFINE_float("max_seconds", Limits.seconds, "Seconds that a request may be computed.", lower_bound=0.001)
 flags.DEFINE_float("grace", 10.0, "Seconds that requests under way get when the server stops.", lower_bound=0)
 
 
@@ -32,17 +47,39 @@ def main(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.INFO)
     # TensorFlow calls loading into a session deprecated; serving.model says why it is done.
     tf.get_logger().setLevel("ERROR")
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = _signalled()
+    limits = Limits(FLAGS.max_message_bytes, FLAGS.max_images, FLAGS.max_values, FLAGS.max_seconds)
     try:
         manager = ModelManager.from_folder(FLAGS.name, FLAGS.model)
-        server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue)
+        server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits)
     except (OSError, ValueError) as error:
         sys.exit(f"serving: {error}")
     server.start()
     stopping.wait()
-    server.stop(FLAGS.grace)
+    _end(0 if server.stop(FLAGS.grace) else EXIT_CUT_OFF)
+
+
+def _signalled() -> threading.Event:
+    """Set by the first signal; the second one ends the process."""
+    stopping = threading.Event()
+
+    def stop(*_: object) -> None:
+        if stopping.is_set():
+            # Nothing is logged: whatever the first stop waits for, it may be the log.
+            os._exit(EXIT_CUT_OFF)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopping
+
+
+def _end(status: int) -> NoReturn:
+    """Ends the process without waiting for its threads, as Python does: one that computes on would never let it end."""
+    logging.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """One version of a SavedModel, loaded and ready to run."""
 
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import grpc
@@ -11,9 +12,12 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import RequestError
+from serving.limits import Limits
 from serving.signature import Signature
 
 DEFAULT_SIGNATURE = "serving_default"
+_LIMITS = Limits()
+_LONGEST_SECONDS = 1e6
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -46,7 +50,12 @@ class ServedModel:
         self._signatures = {name: Signature(definition) for name, definition in self.signature_defs.items()}
 
     def predict(
-        self, signature_name: str, inputs: Mapping[str, tensor_pb2.TensorProto], output_filter: Iterable[str] = ()
+        self,
+        signature_name: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        output_filter: Iterable[str] = (),
+        limits: Limits | None = _LIMITS,
+        time_left: Callable[[], float] = lambda: math.inf,
     ) -> dict[str, np.ndarray]:
         """Runs one signature.
 
@@ -54,26 +63,40 @@ class ServedModel:
             signature_name: key of the signature, as in `serving_default`.
             inputs: input name to tensor.
             output_filter: names of the wanted outputs; empty for all of them.
+            limits: of the inputs and of the time. None for requests of one's own, such as warm-up: of any size, and
+                one value may stand for a whole tensor.
+            time_left: asked before the graph is run for the seconds until the client's deadline. At the deadline no
+                further operation of the graph begins; one that runs, such as the decoding of an image, is waited for.
 
         Returns:
             Output name to values.
 
         Raises:
             RequestError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or output names that
-                do not match it, or the code of the graph's own error, such as INVALID_ARGUMENT for a broken image.
+                do not match it or go beyond the limits, DEADLINE_EXCEEDED where the time is over, or the code of the
+                graph's own error, such as INVALID_ARGUMENT for a broken image.
         """
         signature = self._signatures.get(signature_name)
         if signature is None:
             raise RequestError(
                 grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.'
             )
-        feeds = signature.feeds(inputs)
+        feeds = signature.feeds(inputs, limits)
         fetches = signature.fetches(output_filter)
         signature.check_feeds(feeds)
+        options = _run_options(min(time_left(), limits.seconds if limits else math.inf))
         try:
-            return self._session.run(fetches, feeds)
+            return self._session.run(fetches, feeds, options)
         except tf.errors.OpError as error:
             raise RequestError(_STATUS_CODES[error.error_code], _graph_text(error)) from error
+
+
+def _run_options(seconds: float) -> tf.compat.v1.RunOptions:
+    milliseconds = math.floor(1000 * min(seconds, _LONGEST_SECONDS))
+    # TensorFlow takes 0 for "no limit".
+    if milliseconds < 1:
+        raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline was over before the computation began")
+    return tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
 
 
 def _graph_text(error: tf.errors.OpError) -> str:

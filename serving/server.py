@@ -6,18 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.limits import Limits
 from serving.manager import ModelManager
 from serving.services import ModelService, PredictionService
 
 logger = logging.getLogger(__name__)
 
 _OPTIONS = [
-    # Images and descriptors outgrow gRPC's 4 MiB at once; TensorFlow Serving lifts the limit too.
-    ("grpc.max_receive_message_length", -1),
+    # Descriptors outgrow gRPC's 4 MiB at once.
     ("grpc.max_send_message_length", -1),
     # Otherwise a second server on the same port would start and silently take half of the requests.
     ("grpc.so_reuseport", 0),
 ]
+_LIMITS = Limits()
+# What is left of an answered or cancelled request: its answer is taken apart.
+_AFTERMATH_SECONDS = 1.0
 
 
 class ModelServer:
@@ -29,6 +32,7 @@ class ModelServer:
         port: port to listen on; 0 takes a free one.
         max_workers: requests computed at the same time. Each needs the memory of one forward pass.
         max_queue: requests that may wait beyond those. Any more are refused with RESOURCE_EXHAUSTED at once.
+        limits: of each request.
 
     Raises:
         ValueError: `max_workers` or `max_queue` is out of range.
@@ -42,6 +46,7 @@ class ModelServer:
         port: int = 8500,
         max_workers: int = 4,
         max_queue: int = 64,
+        limits: Limits = _LIMITS,
     ) -> None:
         if max_workers < 1:
             raise ValueError(f"`max_workers` must be at least 1. Received: {max_workers=}")
@@ -52,11 +57,12 @@ class ModelServer:
         self._manager = manager
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers, thread_name_prefix="serving"),
-            options=_OPTIONS,
+            options=[*_OPTIONS, ("grpc.max_receive_message_length", limits.message_bytes)],
             # The only bound there is: without it gRPC queues without end.
             maximum_concurrent_rpcs=max_workers + max_queue,
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(manager), self._server)
+        self._predictions = PredictionService(manager, limits)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self._predictions, self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(manager), self._server)
         try:
             self.port: int = self._server.add_insecure_port(f"{host}:{port}")
@@ -72,12 +78,21 @@ class ModelServer:
         self._server.start()
         logger.info("serving %s version %d at %s", self._manager.name, self._manager.latest, self.address)
 
-    def stop(self, grace: float = 10.0) -> None:
+    def stop(self, grace: float = 10.0) -> bool:
         """Refuses new requests, waits for those under way, then stops.
 
         Args:
-            grace: seconds to wait. Requests still under way after that are cancelled.
+            grace: seconds to wait. Requests still under way after that are cancelled: their clients get an error.
+
+        Returns:
+            Whether the work of all requests has ended. Otherwise a thread still computes, which nothing can stop but
+            the end of the process.
         """
-        logger.info("stopping: waiting up to %g s for the requests under way", grace)
-        self._server.stop(grace).wait()
-        logger.info("stopped")
+        logger.info("stopping: new requests are refused, those under way get up to %g s", grace)
+        self._server.stop(grace).wait(grace + _AFTERMATH_SECONDS)
+        ended = self._predictions.wait_until_idle(_AFTERMATH_SECONDS)
+        if ended:
+            logger.info("stopped")
+        else:
+            logger.error("stopped, with requests that did not end within %g s", grace)
+        return ended

@@ -1,6 +1,7 @@
 """The gRPC services of TensorFlow Serving, as far as they are offered: Predict, GetModelMetadata, GetModelStatus."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.errors import RequestError, invalid_argument
+from serving.limits import Limits
 from serving.manager import ModelManager
 from serving.model import DEFAULT_SIGNATURE
 from serving.tensors import to_proto
@@ -28,21 +30,39 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     Args:
         manager: where the model versions come from.
+        limits: of each request.
     """
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, limits: Limits) -> None:
         self._manager = manager
+        self._limits = limits
+        self._under_way = 0
+        self._changed = threading.Condition()
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Waits until no request is computed any more.
+
+        Args:
+            timeout: seconds to wait.
+
+        Returns:
+            Whether that was so in time.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._under_way, timeout)
 
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs one signature on the tensors of the request."""
-        with _answering("Predict", context):
+        with self._counted(), _answering("Predict", context):
             _check_spec(request)
             _check_waiting(context)
             model = self._manager.find(request.model_spec)
             signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            outputs = model.predict(signature_name, request.inputs, request.output_filter)
+            outputs = model.predict(
+                signature_name, request.inputs, request.output_filter, self._limits, context.time_remaining
+            )
             response = predict_pb2.PredictResponse()
             response.model_spec.name = request.model_spec.name
             response.model_spec.version.value = model.version
@@ -67,6 +87,17 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.model_spec.version.value = model.version
             response.metadata[SIGNATURE_FIELD].Pack(signatures)
             return response
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._changed:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -119,5 +150,7 @@ def _check_fields(fields: Any) -> None:
 
 def _check_waiting(context: grpc.ServicerContext) -> None:
     # A request may outlive its client in the queue; computing it would only delay those still waited for.
+    if context.time_remaining() <= 0:
+        raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline was over before the computation began")
     if not context.is_active():
         raise RequestError(grpc.StatusCode.CANCELLED, "The client no longer waits for this request")

@@ -8,6 +8,7 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import invalid_argument
+from serving.limits import Limits
 from serving.tensors import to_array
 
 _SERVING_DTYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
@@ -27,20 +28,21 @@ class Signature:
         self._inputs = dict(definition.inputs)
         self._outputs = dict(definition.outputs)
 
-    def feeds(self, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+    def feeds(self, inputs: Mapping[str, tensor_pb2.TensorProto], limits: Limits | None) -> dict[str, np.ndarray]:
         """Reads the inputs of a request.
 
         Args:
             inputs: input name to tensor, as the client sent them.
+            limits: of each tensor; None for a request of one's own.
 
         Returns:
             Name of a tensor in the graph to its values.
 
         Raises:
-            RequestError: INVALID_ARGUMENT, an input is missing, unknown or not a tensor.
+            RequestError: INVALID_ARGUMENT, an input is missing, unknown, not a tensor or beyond the limits.
         """
         self._check_names(set(inputs))
-        return {info.name: to_array(alias, inputs[alias]) for alias, info in self._inputs.items()}
+        return {info.name: to_array(alias, inputs[alias], limits) for alias, info in self._inputs.items()}
 
     def fetches(self, output_filter: Iterable[str]) -> dict[str, str]:
         """Chooses the outputs of a request.

@@ -1,10 +1,13 @@
 """Tensors on the wire: TensorProto to numpy and back."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 from serving.errors import invalid_argument
+from serving.limits import MAX_RANK, Limits
 
 _TYPED_FIELDS = {
     tf.float32: "float_val",
@@ -20,25 +23,40 @@ _TYPED_FIELDS = {
     tf.bool: "bool_val",
     tf.string: "string_val",
 }
+# Types that a server only reads. Those that are in neither table, such as resources, are handles of a process's own.
+_FIELDS = _TYPED_FIELDS | {
+    tf.float16: "half_val",
+    tf.bfloat16: "half_val",
+    tf.complex64: "scomplex_val",
+    tf.complex128: "dcomplex_val",
+}
+_FIELDS |= dict.fromkeys((tf.qint8, tf.quint8, tf.qint16, tf.quint16, tf.qint32), "int_val")
+_ENTRIES_PER_VALUE = {"scomplex_val": 2, "dcomplex_val": 2}
 
 
-def to_array(name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+def to_array(name: str, proto: tensor_pb2.TensorProto, limits: Limits | None) -> np.ndarray:
     """Reads a tensor that a client sent.
 
     Args:
         name: the input's name, for the error.
         proto: the tensor.
+        limits: that it must keep to, before anything is allocated for it. None for a tensor of one's own, as a warm-up
+            request has it: of any size, and one value may stand for all.
 
     Returns:
         The tensor's values; strings as an object array of bytes.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, the proto does not describe a tensor.
+        RequestError: INVALID_ARGUMENT, the proto does not describe a tensor, the values sent are not as many as its
+            shape says, or it is beyond the limits.
     """
     shape = proto.tensor_shape
     # make_ndarray would read an unknown rank as a scalar and a negative size as "whatever fits".
-    if shape.unknown_rank or any(dim.size < 0 for dim in shape.dim):
+    if shape.unknown_rank or len(shape.dim) > MAX_RANK or any(dim.size < 0 for dim in shape.dim):
         raise invalid_argument(f"tensor parsing error: {name}")
+    if limits is not None:
+        _check_size(name, proto, limits)
+        _check_values(name, proto)
     try:
         return tf.make_ndarray(proto)
     except (KeyError, MemoryError, OverflowError, TypeError, ValueError) as error:
@@ -63,3 +81,38 @@ def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
         proto.tensor_shape.dim.add(size=size)
     getattr(proto, field).extend(array.ravel().tolist())
     return proto
+
+
+def _check_size(name: str, proto: tensor_pb2.TensorProto, limits: Limits) -> None:
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    # A size of zero hides those beside it, and TensorFlow ends the process where their product overflows.
+    values = math.prod(max(size, 1) for size in sizes)
+    if values > limits.values:
+        raise invalid_argument(
+            f'input "{name}" must hold at most {limits.values} values; send fewer or smaller images a request. '
+            f"Received: shape={sizes}"
+        )
+    images = values if proto.dtype == tf.string.as_datatype_enum else sizes[0] if len(sizes) == 4 else 0
+    if images > limits.images:
+        raise invalid_argument(
+            f'input "{name}" must hold at most {limits.images} images; send the others in further requests. '
+            f"Received: shape={sizes}"
+        )
+
+
+def _check_values(name: str, proto: tensor_pb2.TensorProto) -> None:
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    try:
+        dtype = tf.as_dtype(proto.dtype)
+        field = _FIELDS[dtype]
+    except (KeyError, TypeError) as error:
+        raise invalid_argument(f"tensor parsing error: {name}") from error
+    wanted = math.prod(sizes)
+    if proto.tensor_content and field != "string_val":
+        unit, wanted, sent = "bytes", wanted * np.dtype(dtype.as_numpy_dtype).itemsize, len(proto.tensor_content)
+    else:
+        unit, wanted, sent = f"values in {field}", wanted * _ENTRIES_PER_VALUE.get(field, 1), len(getattr(proto, field))
+    if sent != wanted:
+        raise invalid_argument(
+            f"tensor parsing error: {name}: a tensor of shape {sizes} must have {wanted} {unit}. Received: {sent}"
+        )

@@ -40,6 +40,24 @@ class TinyModel(tf.Module):
         return {"embedding": tf.math.l2_normalize(tf.reduce_mean(images, [1, 2]) * self.weights, -1)}
 
 
+class WaitingModel(tf.Module):
+    """Signatures that do not end by themselves; both say on stderr that they have begun."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64, name="steps")])
+    def loop(self, steps: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Many short operations."""
+        with tf.control_dependencies([tf.print("computing")]):
+            start = tf.constant(0, tf.int64)
+        return {"count": tf.while_loop(lambda i: i < steps, lambda i: [i + 1], [start])[0]}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64, name="steps")])
+    def stuck(self, steps: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One operation that never ends, nor can be cancelled: it takes from a place where nobody puts anything."""
+        with tf.control_dependencies([tf.print("computing")]):
+            (count,) = tf.raw_ops.Unstage(dtypes=[tf.int64], shared_name="never")
+        return {"count": count + steps}
+
+
 def expected_embeddings(images: np.ndarray) -> np.ndarray:
     """What the tiny model returns for 8x8 images, in numpy."""
     means = images.astype(np.float32).mean((1, 2)) * np.array([1.0, 2.0, 3.0], np.float32)
@@ -53,6 +71,15 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = TinyModel()
     signatures = {"serving_default": model.embed_bytes, "images": model.embed_images, "combine": model.combine}
     tf.saved_model.save(model, folder / "7", signatures=signatures)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def waiting_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the model that does not answer, with the one version 1."""
+    folder = tmp_path_factory.mktemp("export") / "waiting"
+    model = WaitingModel()
+    tf.saved_model.save(model, folder / "1", signatures={"loop": model.loop, "stuck": model.stuck})
     return folder
 
 

@@ -1,5 +1,6 @@
 """Running the signatures of a SavedModel."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from serving.errors import RequestError
+from serving.limits import Limits
 from serving.model import ServedModel
 
 PNG_ERROR = r"^Unknown image file format\..* required\.\n\t \[\[.*DecodeImage\}\}\]\]$"
@@ -17,6 +19,11 @@ PNG_ERROR = r"^Unknown image file format\..* required\.\n\t \[\[.*DecodeImage\}\
 @pytest.fixture(scope="module")
 def model(model_folder: Path) -> ServedModel:
     return ServedModel(model_folder / "7", 7)
+
+
+@pytest.fixture(scope="module")
+def waiting(waiting_folder: Path) -> ServedModel:
+    return ServedModel(waiting_folder / "1", 1)
 
 
 def protos(**inputs: Any) -> dict[str, Any]:
@@ -154,6 +161,43 @@ def test_the_model_still_works_after_an_error_of_the_graph(model: ServedModel, f
     with pytest.raises(RequestError):
         model.predict("serving_default", protos(image_bytes=[b"no image"]))
     assert model.predict("serving_default", protos(image_bytes=[files[0].read_bytes()]))["embedding"].shape == (1, 3)
+
+
+LOOP = {"steps": np.int64(10**9)}
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"), [(Limits(seconds=0.1), math.inf), (Limits(), 0.1), (Limits(seconds=0.1), 60.0), (None, 0.1)]
+)
+def test_a_computation_ends_with_the_time_that_is_left(
+    waiting: ServedModel, limits: Limits | None, seconds: float
+) -> None:
+    with pytest.raises(RequestError, match="Timed out") as caught:
+        waiting.predict("loop", protos(**LOOP), limits=limits, time_left=lambda: seconds)
+    assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert waiting.predict("loop", protos(steps=np.int64(3)))["count"] == 3
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 0.0, 0.0009])
+def test_nothing_is_computed_once_the_deadline_is_over(waiting: ServedModel, seconds: float) -> None:
+    with pytest.raises(RequestError, match="before the computation began") as caught:
+        waiting.predict("stuck", protos(**LOOP), time_left=lambda: seconds)
+    assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_inputs_beyond_the_limits_are_refused(model: ServedModel) -> None:
+    images = protos(images=np.zeros((3, 2, 2, 3), np.float32))
+    with pytest.raises(RequestError, match='^input "images" must hold at most 2 images') as caught:
+        model.predict("images", images, limits=Limits(images=2))
+    assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_one_value_stands_for_all_in_requests_of_ones_own_alone(model: ServedModel) -> None:
+    image = tf.make_tensor_proto(127.5, shape=[1], dtype=tf.float32)
+    image.tensor_shape.CopyFrom(tf.TensorShape([20, 8, 8, 3]).as_proto())
+    assert model.predict("images", {"images": image}, limits=None)["embedding"].shape == (20, 3)
+    with pytest.raises(RequestError, match=r"a tensor of shape \[20, 8, 8, 3\] must have 3840 values in float_val"):
+        model.predict("images", {"images": image}, limits=Limits(images=20))
 
 
 def test_a_folder_without_a_saved_model_is_refused(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_the_warm_up_requests_can_be_replayed(folder, manager):
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         signature = request.model_spec.signature_name
-        embedding = version.predict(signature, request.inputs)["embedding"]
+        embedding = version.predict(signature, request.inputs, limits=None)["embedding"]
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
         shapes.setdefault(signature, []).append(embedding.shape)
     assert shapes == dict.fromkeys(["serving_default", "tolerant", "images", "multiscale"], [(1, 8), (2, 8), (4, 8)])

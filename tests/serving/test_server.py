@@ -4,14 +4,17 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from serving.limits import Limits
 from serving.manager import ModelManager
 from serving.server import ModelServer
 
@@ -103,7 +106,7 @@ def test_stopping_lets_the_request_under_way_finish_and_refuses_new_ones(slow: S
         assert any(code_of(slow.predict.future(REQUEST, timeout=0.3)) == "UNAVAILABLE" for _ in range(20))
         assert not stopping.done()
         slow.model.finish.set()
-        stopping.result(20)
+        assert stopping.result(20)
     assert len(under_way.result(20).outputs) == 1
     assert slow.model.calls == 1
 
@@ -111,8 +114,38 @@ def test_stopping_lets_the_request_under_way_finish_and_refuses_new_ones(slow: S
 def test_stopping_waits_no_longer_than_its_grace(slow: SimpleNamespace) -> None:
     under_way = slow.predict.future(REQUEST, timeout=20)
     assert slow.model.started.acquire(timeout=20)
-    slow.server.stop(grace=0.1)
+    assert not slow.server.stop(grace=0.1)
     assert code_of(under_way) in ("CANCELLED", "UNAVAILABLE")
+    slow.model.finish.set()
+    assert slow.server.stop(grace=20)
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_beyond_the_limit_is_refused_however_it_is_packed(
+    manager: ModelManager, compression: grpc.Compression
+) -> None:
+    server = ModelServer(manager, port=0, limits=Limits(message_bytes=10**5))
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        request = predict_pb2.PredictRequest(model_spec={"name": "n" * 10**6})
+        assert code_of(predict.future(request, timeout=20, compression=compression)) == "RESOURCE_EXHAUSTED"
+        request = predict_pb2.PredictRequest(model_spec={"name": "n" * 10**4})
+        assert code_of(predict.future(request, timeout=20, compression=compression)) == "NOT_FOUND"
+    server.stop(grace=0)
+
+
+def test_the_work_of_a_request_ends_with_its_deadline_and_makes_room_for_others(waiting_folder: Path) -> None:
+    server = ModelServer(ModelManager.from_folder("waiting", waiting_folder), port=0, max_workers=1)
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        request = predict_pb2.PredictRequest(model_spec={"name": "waiting", "signature_name": "loop"})
+        request.inputs["steps"].CopyFrom(tf.make_tensor_proto(np.int64(10**9)))
+        assert code_of(predict.future(request, timeout=0.3)) == "DEADLINE_EXCEEDED"
+        request.inputs["steps"].CopyFrom(tf.make_tensor_proto(np.int64(3)))
+        assert tf.make_ndarray(predict(request, timeout=20).outputs["count"]) == 3
+    assert server.stop(grace=20)
 
 
 @pytest.mark.parametrize(

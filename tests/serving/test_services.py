@@ -9,14 +9,17 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 SIZE_LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -163,6 +166,42 @@ def test_inputs_that_do_not_match_are_an_invalid_argument(predictions: Any) -> N
         "input size does not match signature: 2!=1 len({image,images}) != len({images}). Sent extra: {image}. "
         "Missing but required: {}."
     )
+
+
+def shaped(dtype: int, shape: tuple[int, ...], **values: Any) -> tensor_pb2.TensorProto:
+    proto = tensor_pb2.TensorProto(dtype=dtype, **values)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("signature", "name", "tensor"),
+    [
+        ("", "image_bytes", shaped(types_pb2.DT_STRING, (20000,), string_val=[b"x"])),
+        ("images", "images", shaped(types_pb2.DT_FLOAT, (1, 12000, 12000, 3), float_val=[1])),
+        ("images", "images", shaped(types_pb2.DT_FLOAT, (1, 12000, 12000, 3))),
+    ],
+)
+def test_a_few_bytes_that_stand_for_a_huge_tensor_are_refused(
+    predictions: Any, files: list[Path], signature: str, name: str, tensor: tensor_pb2.TensorProto
+) -> None:
+    request = predict_request(signature)
+    request.inputs[name].CopyFrom(tensor)
+    assert request.ByteSize() < 80
+    calls = [predictions.Predict.future(request, timeout=30) for _ in range(4)]
+    assert [call.exception(timeout=30).code().name for call in calls] == ["INVALID_ARGUMENT"] * 4
+    assert predictions.Predict(predict_request(image_bytes=[files[0].read_bytes()]), timeout=30).outputs
+
+
+@pytest.mark.parametrize("method", ["Classify", "Regress", "MultiInference"])
+def test_other_methods_are_not_offered(predictions: Any, method: str) -> None:
+    request = {
+        "Classify": classification_pb2.ClassificationRequest,
+        "Regress": regression_pb2.RegressionRequest,
+        "MultiInference": inference_pb2.MultiInferenceRequest,
+    }[method]
+    assert answer(getattr(predictions, method), request()) == ("UNIMPLEMENTED", "Method not implemented!")
 
 
 def test_a_broken_image_is_an_invalid_argument_with_tensorflows_text(predictions: Any, files: list[Path]) -> None:

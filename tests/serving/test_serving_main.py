@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.client import EmbeddingClient
 
@@ -27,8 +31,7 @@ def test_the_process_serves_until_sigterm_and_then_exits_with_0(
     model_folder: Path, files: list[Path], embeddings: np.ndarray
 ) -> None:
     with running("--model", str(model_folder), "--name", "places", "--port", "0") as process:
-        lines = iter(process.stderr.readline, "")
-        ready = next(filter(None, (re.search(r"serving (\S+) version (\d+) at (\S+)$", line) for line in lines)))
+        ready = started(process, r"serving (\S+) version (\d+) at (\S+)$")
         assert ready.group(1, 2) == ("places", "7")
         with EmbeddingClient(ready[3], "places") as client:
             np.testing.assert_allclose(client.embed_files(files), embeddings, atol=1e-6)
@@ -37,6 +40,30 @@ def test_the_process_serves_until_sigterm_and_then_exits_with_0(
     assert process.returncode == 0
     assert output == ""
     assert errors.rstrip().endswith("stopped")
+
+
+def started(process: "subprocess.Popen[str]", waiting_for: str) -> "re.Match[str]":
+    lines = iter(process.stderr.readline, "")
+    return next(filter(None, (re.search(waiting_for, line) for line in lines)))
+
+
+@pytest.mark.parametrize(("grace", "signals"), [(0.1, 1), (3600, 2)])
+def test_a_worker_that_is_stuck_does_not_keep_the_process(waiting_folder: Path, grace: float, signals: int) -> None:
+    with running("--model", str(waiting_folder), "--port", "0", "--grace", str(grace)) as process:
+        address = started(process, r"serving keras_sare version 1 at (\S+)$")[1]
+        with grpc.insecure_channel(address) as channel:
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            request = predict_pb2.PredictRequest(model_spec={"name": "keras_sare", "signature_name": "stuck"})
+            request.inputs["steps"].CopyFrom(tf.make_tensor_proto(np.int64(1)))
+            call = predict.future(request, timeout=60)
+            started(process, "computing")
+            process.send_signal(signal.SIGTERM)
+            started(process, "stopping: new requests are refused")
+            if signals == 2:
+                process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+            assert call.exception(timeout=30).code().name in ("CANCELLED", "UNAVAILABLE")
+    assert process.returncode == 3
 
 
 def test_a_missing_model_folder_ends_the_process_with_1_and_a_clear_error(tmp_path: Path) -> None:
