@@ -99,9 +99,21 @@ def recall_at(predictions: np.ndarray, positives: Sequence[np.ndarray], ns: Sequ
             f"Received: ns={tuple(ns)}"
         )
     _warn_about_empty(positives)
+    return (first_ranks(predictions, positives)[:, None] < np.asarray(ns)).mean(axis=0)
+
+
+def first_ranks(predictions: np.ndarray, positives: Sequence[np.ndarray]) -> np.ndarray:
+    """Finds the rank of the first positive of each query: the query counts in recall@N where it is below N.
+
+    Args:
+        predictions: integers `[Q, k]`, database indices, nearest first; -1 is never a hit.
+        positives: `Q` arrays of database indices.
+
+    Returns:
+        int64 `[Q]`, from 0; k where none of the predictions is a positive.
+    """
     hits = np.stack([np.isin(row, mine) & (row >= 0) for row, mine in zip(predictions, positives, strict=True)])
-    rank = np.where(hits.any(axis=1), hits.argmax(axis=1), depth)
-    return (rank[:, None] < np.asarray(ns)).mean(axis=0)
+    return np.where(hits.any(axis=1), hits.argmax(axis=1), predictions.shape[1])
 
 
 def _warn_about_empty(positives: Sequence[np.ndarray]) -> None:
