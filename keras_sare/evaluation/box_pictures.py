@@ -11,12 +11,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from keras_sare.evaluation.pictures import NEUTRAL, RIGHT, WRONG, Picture, open_picture, save_figure
+from keras_sare.evaluation.pictures import BOX, NEUTRAL, RIGHT, WRONG, Picture, open_picture, save_photo_figure
 
 Box = tuple[float, float, float, float]
 
-# Okabe and Ito's yellow, on black: seen on bright and on dark photos, and unlike both frames.
-_BOX = "#F0E442"
 _COLUMN_INCHES = 2.2
 _CAPTION_INCHES = 0.3
 _BORDER_SHARE = 0.02
@@ -69,7 +67,7 @@ def box_gallery(
     """Draws queries with their boxes beside the boxes that were found; a green frame is right, a red one wrong.
 
     Args:
-        path: PNG file to write; it appears whole or not at all.
+        path: PNG file to write, of 2 MB at most; it appears whole or not at all.
         rows: one for each query: the query, then what was found, best first. Rows may be shorter than others.
         titles: headings of the columns; by default "query", "1", "2", ...
         longest_side: pixels to which larger pictures are reduced.
@@ -94,7 +92,7 @@ def box_gallery(
             _show(one, cell, image, scale)
     for title, one in zip(titles or ("query", *map(str, range(1, columns))), grid[0], strict=False):
         one.set_title(title, fontsize=12, fontweight="bold", pad=6)
-    save_figure(figure, path)
+    save_photo_figure(figure, path)
 
 
 def _show(axes: Axes, cell: BoxedPicture, image: Image.Image, scale: float) -> None:
@@ -108,10 +106,10 @@ def _show(axes: Axes, cell: BoxedPicture, image: Image.Image, scale: float) -> N
     axes.set_yticks([])
     axes.spines[:].set(color=colour, linewidth=1.0 if cell.correct is None else 4.0)
     caption = cell.caption if cell.score is None else f"{sign}{cell.score:.2f} {cell.caption}".rstrip()
-    axes.set_xlabel(caption, color=colour, fontsize=10, labelpad=4)
+    axes.set_xlabel(caption, color=colour, fontsize=10, labelpad=4, parse_math=False)
     if cell.box is not None:
         x1, y1, x2, y2 = _inside(np.array(cell.box) * scale, image)
-        for width, edge in ((4.0, "black"), (2.0, _BOX)):
+        for width, edge in ((4.0, "black"), (2.0, BOX)):
             axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=edge, linewidth=width))
 
 

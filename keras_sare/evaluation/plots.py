@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,11 +12,23 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator, PercentFormatter
 from PIL import Image
 
-from keras_sare.evaluation.pictures import COLOURS, MARKERS, NEUTRAL, RIGHT, WRONG, Picture, open_picture, save_figure
+from keras_sare.evaluation.pictures import (
+    COLOURS,
+    MARKERS,
+    NEUTRAL,
+    RIGHT,
+    WRONG,
+    Picture,
+    open_picture,
+    save_figure,
+    save_photo_figure,
+)
 from keras_sare.evaluation.report import RecallReport, check_comparable
 
 _COLUMN_INCHES = 3.2
-_CAPTION_INCHES = 0.4
+_CAPTION_INCHES = 0.25
+_LINE_INCHES = 0.14
+_LINE_LENGTH, _TITLE_LENGTH = 46, 28
 _TICKS = (1, 2, 3, 4, 5, 10, 20, 30, 50, 100)
 
 
@@ -26,12 +39,14 @@ class Match:
     Attributes:
         image: uint8 `[H, W, 3]` RGB, or the path of an image file.
         correct: whether it counts as found.
-        distance: metres between the two positions.
+        distance: metres between the two positions; None where they are not known.
+        caption: lines under the picture, for example its place and its file.
     """
 
     image: Picture
     correct: bool
-    distance: float
+    distance: float | None
+    caption: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +57,7 @@ class GalleryRow:
         query: uint8 `[H, W, 3]` RGB, or the path of an image file.
         before: best match of the first model.
         after: best match of the second model.
-        caption: text under the query, for example its place.
+        caption: lines under the query, for example its place and its file.
     """
 
     query: Picture
@@ -96,12 +111,12 @@ def match_gallery(
     path: str | os.PathLike[str],
     rows: Sequence[GalleryRow],
     titles: tuple[str, str, str] = ("query", "off the shelf", "trained"),
-    longest_side: int = 480,
+    longest_side: int = 360,
 ) -> None:
     """Draws queries beside their best matches by two models; a green frame is right, a red one wrong.
 
     Args:
-        path: PNG file to write; it appears whole or not at all.
+        path: PNG file to write, of 2 MB at most; it appears whole or not at all.
         rows: what to show, one row each.
         titles: headings of the three columns.
         longest_side: pixels to which larger pictures are reduced.
@@ -117,19 +132,19 @@ def match_gallery(
     ]
     # A portrait photo is drawn smaller: a row is never higher than it takes for a square.
     shapes = [min(1.0, max(cell.height / cell.width for cell in pictures)) for pictures in cells]
-    heights = [_COLUMN_INCHES * shape + _CAPTION_INCHES for shape in shapes]
-    figure = Figure(figsize=(3 * _COLUMN_INCHES + 0.6, sum(heights) + 0.4))
+    lines = max(caption.count("\n") + 2 for row in rows for caption in (row.caption, *_captions(row)))
+    heights = [_COLUMN_INCHES * shape + _CAPTION_INCHES + _LINE_INCHES * lines for shape in shapes]
+    figure = Figure(figsize=(3 * _COLUMN_INCHES + 0.6, sum(heights) + 0.6))
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     grid = figure.subplots(len(rows), 3, squeeze=False, gridspec_kw={"height_ratios": heights})
     for row, pictures, line in zip(rows, cells, grid, strict=True):
         _show(line[0], pictures[0], row.caption, NEUTRAL, frame=1.0)
-        for axes, picture, match in zip(line[1:], pictures[1:], (row.before, row.after), strict=True):
-            # The sign carries the verdict for readers who do not see red and green apart.
-            sign, colour = ("\N{CHECK MARK}", RIGHT) if match.correct else ("\N{BALLOT X}", WRONG)
-            _show(axes, picture, f"{sign} {_metres(match.distance)}", colour, frame=4.0)
+        matches = zip((row.before, row.after), _captions(row), strict=True)
+        for axes, picture, (match, caption) in zip(line[1:], pictures[1:], matches, strict=True):
+            _show(axes, picture, caption, RIGHT if match.correct else WRONG, frame=4.0)
     for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=13, fontweight="bold", pad=8)
-    save_figure(figure, path)
+        axes.set_title(textwrap.fill(title, _TITLE_LENGTH), fontsize=12, fontweight="bold", pad=8)
+    save_photo_figure(figure, path)
 
 
 def _show(axes: Axes, picture: Image.Image, caption: str, colour: str, frame: float) -> None:
@@ -138,7 +153,28 @@ def _show(axes: Axes, picture: Image.Image, caption: str, colour: str, frame: fl
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set(color=colour, linewidth=frame)
-    axes.set_xlabel(caption, color=colour, fontsize=11, labelpad=5)
+    lines = [_shortened(line) for line in caption.split("\n")]
+    # A name may hold a $, which would begin a formula.
+    axes.set_xlabel("\n".join(lines), color=colour, fontsize=8.5, labelpad=4, parse_math=False)
+
+
+def _captions(row: GalleryRow) -> list[str]:
+    return [_caption(match) for match in (row.before, row.after)]
+
+
+def _caption(match: Match) -> str:
+    # The sign carries the verdict for readers who do not see red and green apart.
+    sign = "\N{CHECK MARK} right" if match.correct else "\N{BALLOT X} wrong"
+    verdict = sign if match.distance is None else f"{sign}, {_metres(match.distance)}"
+    return "\n".join([verdict, match.caption] if match.caption else [verdict])
+
+
+def _shortened(line: str) -> str:
+    """Cut in the middle: names of files often differ at their ends."""
+    if len(line) <= _LINE_LENGTH:
+        return line
+    half = (_LINE_LENGTH - 1) // 2
+    return f"{line[:half]}\N{HORIZONTAL ELLIPSIS}{line[-half:]}"
 
 
 def _metres(distance: float) -> str:

@@ -144,8 +144,8 @@ def format_verdict(verdict: Verdict, saved: str | None = None, reason: str = "")
 
 _EXPLANATION = (
     "Difference of recall, its 95 % confidence interval (paired bootstrap over the queries) and the exact McNemar "
-    f"test; beyond chance: p below {SIGNIFICANCE:g}, divided by the number of pairs of models. Both take the queries as "
-    "independent, which photos taken one after the other are not: trust a narrow decision less."
+    f"test; beyond chance: p below {SIGNIFICANCE:g}, divided by the number of pairs of models. Both take the queries "
+    "as independent, which photos taken one after the other are not: trust a narrow decision less."
 )
 
 

@@ -95,6 +95,23 @@ def test_pictures_are_read_from_files_upright(tmp_path):
     assert _pixels(tmp_path / "turned.png").shape == _pixels(tmp_path / "plain.png").shape
 
 
+@pytest.mark.parametrize("side", [60, 1500])
+def test_a_gallery_of_the_most_detailed_photos_stays_within_2_megabytes(tmp_path, side):
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    match_gallery(tmp_path / "gallery.png", [_row(query=noise)] * 12)
+
+    assert (tmp_path / "gallery.png").stat().st_size <= 2_000_000
+    assert _has(_pixels(tmp_path / "gallery.png"), GREEN)
+
+
+@pytest.mark.parametrize("caption", ["$25_a$.jpg", "a" * 500, "Площадь\n東京/é.jpg", "\\frac{"])
+def test_any_caption_is_drawn_as_it_is(tmp_path, caption):
+    shown = Match(_picture(100), True, None, caption)
+    match_gallery(tmp_path / "gallery.png", [GalleryRow(_picture(200), shown, shown, caption)])
+
+    assert _pixels(tmp_path / "gallery.png").shape[1] < 1100
+
+
 def test_no_partial_file_stays_when_drawing_fails(tmp_path):
     with pytest.raises(FileNotFoundError):
         match_gallery(tmp_path / "gallery.png", [_row(query=tmp_path / "missing.jpg")])
