@@ -1,7 +1,9 @@
-"""Evaluation of a finished run: recall tables, curves and a picture of matches."""
+"""Evaluation of a finished run: recall tables, curves, a verdict and a picture of matches."""
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -10,15 +12,40 @@ import tensorflow as tf
 
 from keras_sare.datasets import Neighbours
 from keras_sare.evaluation import RecallReport, evaluate, same_group
-from keras_sare.evaluation.plots import GalleryRow, Match, match_gallery
+from keras_sare.evaluation.recall import first_ranks
 from keras_sare.evaluation.report_files import write_reports
+from keras_sare.evaluation.verdict import format_verdict, judge
 from keras_sare.training.describer import Describer
+from keras_sare.training.match_picture import draw_matches
 from keras_sare.training.places import Places
 from keras_sare.training.workers import Workers
+from keras_sare.utils.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
-GALLERY_ROWS = 8
+
+@dataclass(frozen=True)
+class SavedModel:
+    """Which of the models that are compared a run has saved.
+
+    Attributes:
+        name: of the model.
+        reason: why that one, for example "recall@5 on val 0.80, whitened 0.75".
+    """
+
+    name: str
+    reason: str = ""
+
+
+@dataclass
+class _Protocol:
+    """One way to evaluate, and what it gave by model."""
+
+    name: str
+    stem: str
+    exclude: Sequence[np.ndarray] | None = None
+    reports: dict[str, RecallReport] = field(default_factory=dict)
+    hits: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def report_places(
@@ -27,11 +54,13 @@ def report_places(
     folder: Path,
     radius: float,
     strategy: tf.distribute.Strategy | None = None,
+    saved: SavedModel | None = None,
 ) -> str:
     """Evaluates models side by side on the same places and writes what came out.
 
-    Writes `recall.{json,md,png}`, `matches.png`, and where the dataset names the pass (walk or drive) of its images
-    also `recall_other_passes.{json,md,png}`, for which a query's own pass is left out of the database.
+    Writes `recall.{json,md,png}`, `recall_verdict.json`, `matches.png`, and where the dataset names the pass (walk or
+    drive) of its images also `recall_other_passes.{json,md,png}` and `recall_other_passes_verdict.json`, for which a
+    query's own pass is left out of the database.
 
     Args:
         models: by name; each takes what the inputs of `places` give. The first is the baseline.
@@ -40,43 +69,57 @@ def report_places(
         radius: metres within which a database image is right.
         strategy: whose replicas and workers describe the images; by default one device. All workers must make this
             call; only the chief evaluates and writes.
+        saved: the one that the run has saved, of which the verdict speaks and whose matches are drawn beside the
+            baseline's; by default the last one's matches are.
 
     Returns:
-        The tables, Markdown; "" on workers that are not the chief.
+        The tables and verdicts, Markdown; "" on workers that are not the chief.
     """
     strategy = strategy or tf.distribute.get_strategy()
     is_chief = Workers(strategy).is_chief
-    dataset = places.dataset
-    positives = dataset.positives(radius)
-    own_pass = _own_pass(places, positives)
-    protocol = f"recall@N within {radius:g} m"
-    reports: dict[str, RecallReport] = {}
-    across: dict[str, RecallReport] = {}
+    positives = places.dataset.positives(radius)
+    protocols = _protocols(places, positives, radius)
     first: dict[str, np.ndarray] = {}
     for name, model in models.items():
-        logger.info("Evaluating %s on %s", name, dataset.name)
+        logger.info("Evaluating %s on %s", name, places.dataset.name)
         queries, database = places.describe_all(Describer(model, strategy))
-        if not is_chief:
-            continue
-        reports[name], predictions = evaluate(queries, database, positives, protocol=protocol, dataset=dataset.name)
-        first[name] = predictions[:, 0]
-        if own_pass is not None:
-            across[name], _ = evaluate(
-                queries,
-                database,
-                positives,
-                protocol=f"{protocol}, own pass left out",
-                dataset=dataset.name,
-                exclude=own_pass,
-            )
+        if is_chief:
+            found = [_evaluate(one, name, (queries, database), positives, places.dataset.name) for one in protocols]
+            first[name] = found[0][:, 0]
     if not is_chief:
         return ""
-    tables = [write_reports(folder, reports)]
-    if across:
-        tables.append(write_reports(folder, across, stem="recall_other_passes"))
-    names = list(models)
-    _draw_matches(folder / "matches.png", places, positives, (names[0], names[-1]), (first[names[0]], first[names[-1]]))
-    return "\n\n".join(tables)
+    texts = [_write(folder, one, saved) for one in protocols]
+    shown = next(iter(models)), saved.name if saved else list(models)[-1]
+    draw_matches(folder / "matches.png", places.dataset, positives, shown, (first[shown[0]], first[shown[1]]))
+    return "\n\n".join(texts)
+
+
+def _protocols(places: Places, positives: Neighbours, radius: float) -> list[_Protocol]:
+    name = f"recall@N within {radius:g} m"
+    own_pass = _own_pass(places, positives)
+    across = _Protocol(f"{name}, own pass left out", "recall_other_passes", own_pass)
+    return [_Protocol(name, "recall"), *([] if own_pass is None else [across])]
+
+
+def _evaluate(
+    protocol: _Protocol, model: str, descriptors: tuple[np.ndarray, np.ndarray], positives: Neighbours, dataset: str
+) -> np.ndarray:
+    """Keeps what one model reaches under a protocol, and returns its predictions."""
+    report, predictions = evaluate(
+        *descriptors, positives, protocol=protocol.name, dataset=dataset, exclude=protocol.exclude
+    )
+    protocol.reports[model] = report
+    protocol.hits[model] = first_ranks(predictions, positives) < 1
+    return predictions
+
+
+def _write(folder: Path, protocol: _Protocol, saved: SavedModel | None) -> str:
+    verdict = judge(protocol.hits)
+    contents = verdict.to_dict() | ({"saved": saved.name, "reason": saved.reason} if saved else {})
+    with atomic_path(folder / f"{protocol.stem}_verdict.json") as path:
+        path.write_text(json.dumps(contents, indent=2) + "\n")
+    text = format_verdict(verdict, *((saved.name, saved.reason) if saved else ()))
+    return write_reports(folder, protocol.reports, protocol.stem, [text])
 
 
 def _own_pass(places: Places, positives: Neighbours) -> list[np.ndarray] | None:
@@ -86,28 +129,3 @@ def _own_pass(places: Places, positives: Neighbours) -> list[np.ndarray] | None:
         return None
     own = same_group(queries, database)
     return own if any(np.setdiff1d(p, o).size for p, o in zip(positives, own, strict=True)) else None
-
-
-def _draw_matches(
-    path: Path,
-    places: Places,
-    positives: Neighbours,
-    names: tuple[str, str],
-    found: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Draws queries that training changed first: half of the rows gained or lost, the rest a fair sample."""
-    queries, database = places.dataset.queries, places.dataset.database
-
-    def match(query: int, image: int) -> Match:
-        distance = float(np.linalg.norm(queries.positions[query] - database.positions[image]))
-        return Match(str(database.paths[image]), bool(np.isin(image, positives[query])), distance)
-
-    right = [np.array([match(q, int(image)).correct for q, image in enumerate(images)]) for images in found]
-    order = np.random.default_rng(0).permutation(len(queries))
-    changed = order[right[0][order] != right[1][order]][: GALLERY_ROWS // 2]
-    chosen = np.concatenate([changed, order[~np.isin(order, changed)][: GALLERY_ROWS - len(changed)]])
-    rows = []
-    for query in chosen.tolist():
-        before, after = (match(query, int(images[query])) for images in found)
-        rows.append(GalleryRow(str(queries.paths[query]), before, after, caption=f"query {query}"))
-    match_gallery(path, rows, titles=("query", *names))

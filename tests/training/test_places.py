@@ -1,11 +1,13 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.training import report_places
+from keras_sare.training import final_report, report_places
 from keras_sare.training.describer import Describer
+from keras_sare.training.final_report import SavedModel
 from keras_sare.training.workers import Workers
 
 
@@ -57,7 +59,29 @@ def test_report_by_two_replicas_compares_models_and_leaves_tables_and_pictures(p
         "recall.json",
         "recall.md",
         "recall.png",
+        "recall_verdict.json",
     ]
+
+
+def test_report_explains_its_rows_and_ends_in_a_verdict(places, make_model, tmp_path):
+    models = {"off the shelf": make_model(), "trained": make_model()}
+    text = report_places(models, places, tmp_path / "out", 25, saved=SavedModel("trained", "recall@5 on val 0.9"))
+    assert "A row `A / B` is the recall of A divided by that of B" in text
+    assert "Verdict: best is **off the shelf** and **trained**, recall@1" in text
+    assert text.endswith("Saved as model.keras: **trained** (recall@5 on val 0.9).")
+    stored = json.loads((tmp_path / "out" / "recall_verdict.json").read_text())
+    measured = json.loads((tmp_path / "out" / "recall.json").read_text())
+    assert stored["recalls"] == {name: report["recalls"][0] for name, report in measured.items()}
+    assert (stored["saved"], stored["reason"]) == ("trained", "recall@5 on val 0.9")
+
+
+def test_matches_of_the_saved_model_are_drawn_beside_the_baselines(places, make_model, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(final_report, "draw_matches", lambda *arguments: drawn.append(arguments[3]))
+    models = dict.fromkeys(["off the shelf", "whitened", "trained"], make_model())
+    report_places(models, places, tmp_path / "out", 25)
+    report_places(models, places, tmp_path / "out", 25, saved=SavedModel("whitened"))
+    assert drawn == [("off the shelf", "trained"), ("off the shelf", "whitened")]
 
 
 def test_report_across_passes_leaves_the_querys_own_pass_out(places, make_model, tmp_path):
