@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ def part_of(dataset: PlaceDataset, share: float) -> PlaceDataset:
     if share >= 1:
         return dataset
     database = dataset.database.subset(np.arange(round(share * len(dataset.database))))
-    near = PlaceDataset(dataset.name, database, dataset.queries).positives(NEARBY)
-    return PlaceDataset(dataset.name, database, dataset.queries.subset(np.flatnonzero([len(row) for row in near])))
+    fewer = replace(dataset, database=database)
+    return replace(fewer, queries=dataset.queries.subset(np.flatnonzero(fewer.positives(NEARBY).counts)))
 
 
 def measure(flags: argparse.Namespace) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which photos the artefacts of an export are measured on."""
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from export.calibration import photos_of_models
 from export.fidelity_photos import MAX_CORRUPT_SHARE, FidelityPhotos
 from export.source import Size
-from keras_sare.datasets import open_splits
+from keras_sare.datasets import PlaceDataset, open_splits
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -64,5 +65,15 @@ def choose_photos(
     splits = open_splits(root, prefix)
     if split not in splits:
         raise ValueError(f"`split` must be one of {', '.join(splits)}. Received: split={split!r}, root={root!r}")
+    places = _as_in_the_run(splits[split], settings)
     max_corrupt_share = settings.get("max_corrupt_share", MAX_CORRUPT_SHARE)
-    return FidelityPhotos.of_places(splits[split], max_images, max_corrupt_share=max_corrupt_share)
+    radius = settings.get("negative_radius", FidelityPhotos.radius)
+    return FidelityPhotos.of_places(places, max_images, radius, max_corrupt_share)
+
+
+def _as_in_the_run(places: PlaceDataset, settings: Mapping[str, Any]) -> PlaceDataset:
+    """Lets timestamps say what is right as they did in the run, where there are any."""
+    chosen = settings.get("other_timestamps")
+    if chosen is None or places.database.timestamps is None or places.queries.timestamps is None:
+        return places
+    return dataclasses.replace(places, other_timestamps=chosen)

@@ -21,7 +21,7 @@ class Fidelity(JsonReport):
         kind: one of `export.runtime.KINDS`.
         bytes: size on disk; of a folder all its files.
         dim: components of its descriptors. Fewer than the Keras model's where the artefact leaves the last ones out.
-        data: what photos it was measured on, for example "ie_tower_test, 594 images, 25 m".
+        data: what photos it was measured on, for example "ie_tower_test, 594 images, within 25 m".
         images: their number.
         cosine_min: the smallest cosine over the images between the artefact's descriptor and the first `dim` components
             of the Keras model's.

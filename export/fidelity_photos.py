@@ -33,7 +33,7 @@ class FidelityPhotos:
 
     Attributes:
         paths: [N] image files; of places the database's, then the queries'.
-        description: for the report, for example "ie_tower_test, 308 database images and 286 queries, 25 m".
+        description: for the report, for example "ie_tower_test, 308 database images and 286 queries, within 25 m".
         places: queries and database; None where only descriptors are compared.
         radius: metres within which a database image is right.
     """
@@ -70,14 +70,15 @@ class FidelityPhotos:
             _check_count(max_images, 2)
             share, drawn = f"a sample of {len(dataset.paths)} images: ", " drawn with their nearest positives"
             places, max_corrupt_share = _sample(dataset, max_images, radius), MAX_CORRUPT_SHARE_OF_SAMPLE
-        sides = {
-            role: side.subset(readable(side.paths, f"{dataset.name}, {role}", max_corrupt_share))
+        database, queries = (
+            side.subset(readable(side.paths, f"{dataset.name}, {role}", max_corrupt_share))
             for role, side in (("database", places.database), ("queries", places.queries))
-        }
-        places = PlaceDataset(dataset.name, **sides)
+        )
+        places = dataclasses.replace(places, database=database, queries=queries)
+        places.warn_of_same_photos()
         _positives(places, radius)  # The files left out may have been the only positives.
         sizes = f"{len(places.database)} database images and {len(places.queries)} queries{drawn}"
-        return cls(places.paths, f"{dataset.name}, {share}{sizes}, {radius:g} m", places, radius)
+        return cls(places.paths, f"{dataset.name}, {share}{sizes}, {places.criterion(radius)}", places, radius)
 
     @classmethod
     def of_files(
@@ -139,7 +140,7 @@ class FidelityPhotos:
         if self.places is None:
             return {}
         database, queries = np.split(descriptors, [len(self.places.database)])
-        positives, protocol = self.places.positives(self.radius), f"recall@N within {self.radius:g} m"
+        positives, protocol = self.places.positives(self.radius), self.places.protocol(self.radius)
         ns = [n for n in ns if n <= len(database)]
         report, _ = evaluate(queries, database, positives, protocol=protocol, dataset=self.places.name, ns=ns)
         return dict(zip(report.ns, report.recalls, strict=True))
@@ -184,9 +185,10 @@ def _positives(places: PlaceDataset, radius: float) -> Neighbours:
     positives = places.positives(radius)
     if not positives.counts.any():
         raise ValueError(
-            f"No query of {places.name!r} has a database image within {radius:g} m that can be read, so there is no "
-            "recall to measure. Check the positions, or take another split; photos without positions (--images=FOLDER) "
-            f"give cosines. Received: {len(places.queries)} queries, {len(places.database)} database images"
+            f"No query of {places.name!r} has a database image {places.criterion(radius)} that can be read, so there "
+            "is no recall to measure. Check the positions or places, or take another split; photos alone "
+            f"(--images=FOLDER) give cosines. Received: {len(places.queries)} queries, {len(places.database)} database "
+            "images"
         )
     return positives
 
@@ -198,15 +200,16 @@ def _sample(places: PlaceDataset, max_images: int, radius: float) -> PlaceDatase
     # In the share of the whole, but so few that a positive of each has room.
     share = round(max_images * len(queries) / (len(database) + len(queries)))
     asked = able[spread(len(able), max(1, min(share, max(max_images // 2, max_images - len(database)))))]
-    nearest = [_nearest(queries.positions[i], database.positions, positives[i]) for i in asked.tolist()]
+    nearest = [_nearest(places, i, positives[i]) for i in asked.tolist()]
     others = np.setdiff1d(np.arange(len(database)), nearest)
     room = max_images - len(asked) - (len(database) - len(others))
     kept = np.union1d(nearest, others[spread(len(others), room)])
-    return PlaceDataset(places.name, database.subset(kept), queries.subset(asked))
+    return dataclasses.replace(places, database=database.subset(kept), queries=queries.subset(asked))
 
 
-def _nearest(position: np.ndarray, positions: np.ndarray, candidates: np.ndarray) -> int:
-    return int(candidates[np.linalg.norm(positions[candidates] - position, axis=1).argmin()])
+def _nearest(places: PlaceDataset, query: int, positives: np.ndarray) -> int:
+    """The nearest positive of a query; the first one where there are no positions."""
+    return int(min(positives.tolist(), key=lambda image: places.distance(query, image) or 0.0))
 
 
 def _check_count(max_images: int, least: int) -> None:

@@ -7,8 +7,8 @@ descriptors. It is a `.npz` file of plain arrays:
 
     descriptors   float16 [n, dim], rows of norm 1
     names         text [n]: the place of each image, or its path below the dataset's folder where it has none
-    positions     float64 [n, 2 or 3]
-    axes          text [2 or 3]: what the columns of `positions` are
+    positions     float64 [n, 2 or 3]; [n, 0] of a dataset that knows places only
+    axes          text [2 or 3, or 0]: what the columns of `positions` are
     size          int64 [2]: height and width that images are resized to; or [1]: pixels of their longer side at most
     model         text: SHA-256 of the TFLite file
 """
@@ -64,16 +64,14 @@ def write_index(
     describer = _open(model, size)  # Before the images are checked, which takes longer.
     kept = readable_images(dataset.database.paths, dataset.name, "database", max_corrupt_share)
     images = dataset.database.subset(kept)
-    positions, axes = images.positions, _METRES[images.positions.shape[1]]
-    if images.coordinates is not None:
-        positions, axes = images.coordinates, _DEGREES
+    positions, axes = _positions(images)
     with atomic_path(output) as path:
         np.savez(
             path,
             descriptors=_describe_all(describer, model, size, images),
             names=_names(images, root),
             positions=positions,
-            axes=axes,
+            axes=np.array(axes, np.str_),
             size=np.atleast_1d(np.asarray(size, np.int64)),
             model=artefact_digest(model),
         )
@@ -144,6 +142,15 @@ def _open(path: Path, size: Size) -> Any:
             f"Received: image_size={size}, model={str(path)!r}"
         )
     return model
+
+
+def _positions(images: ImageSet) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Positions as the dataset gives them, and what their columns are."""
+    if images.coordinates is not None:
+        return images.coordinates, _DEGREES
+    if images.positions is None:
+        return np.zeros((len(images), 0)), ()
+    return images.positions, _METRES[images.positions.shape[1]]
 
 
 def _names(images: ImageSet, root: Path) -> np.ndarray:

@@ -21,7 +21,7 @@ from absl import app, flags
 from keras_sare.datasets import PlaceDataset, decode_image, open_splits
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
-from keras_sare.training import PlaceSettings, RunFolder
+from keras_sare.training import RunFolder
 from keras_sare.utils.progress import show_information
 from serving.client import EmbeddingClient
 
@@ -30,6 +30,10 @@ from serving.client import EmbeddingClient
 SETTINGS = {"clusters": 32, "negatives": 5, "learning_rate": 0.01, "select_by": 1}
 TOWN = {**SETTINGS, "image_size": "120,160", "epochs": 5}
 PHOTOS = {**SETTINGS, "image_size": "216,384", "epochs": 5}
+
+RADII = ("min_positive", "positive_radius", "negative_radius")
+PASSED_ON = ("preprocessing", "image_size", "epochs", *RADII)
+"""Flags of `trainers.pitts` that are given to it where they are given here."""
 
 PHOTOS_FOUND = 5
 PHOTOS_MEASURED = 100  # Of the exported model; all of them can take as long as the training.
@@ -46,7 +50,7 @@ def main(_: list[str]) -> None:
     settings = {**(PHOTOS if FLAGS.data else TOWN), "weights": FLAGS.weights, "seed": FLAGS.seed}
     # Whitening to more dimensions than a third of the images fits their noise.
     settings["dim"] = max(1, min(256, len(splits["train"].database) // 3))
-    settings |= {name: FLAGS[name].value for name in ("preprocessing", "image_size", "epochs") if FLAGS[name].present}
+    settings |= {name: FLAGS[name].value for name in PASSED_ON if FLAGS[name].present}
 
     run, export = folder / "run", folder / "export"
     chosen = [f"--{name}={value}" for name, value in settings.items()]
@@ -119,11 +123,13 @@ def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
         )
         database = client.embed_files([str(path) for path in test.database.paths], batch_size=16)
         descriptors = client.embed_files(photos)
+    positives = test.positives(run.settings["negative_radius"])
     names = test.database.paths if test.database.places is None else test.database.places
     for query, photo, [best] in zip(chosen, photos, nearest(descriptors, database, 1)[1], strict=True):
-        distance = np.linalg.norm(test.database.positions[best] - test.queries.positions[query])
-        sign = "\N{CHECK MARK}" if distance <= PlaceSettings().negative_radius else "\N{BALLOT X}"
-        print(f"{sign} {photo}\n  place found: {names[best]}, {distance:.1f} m from where the photo was taken")
+        sign = "\N{CHECK MARK}" if best in positives[query] else "\N{BALLOT X}"
+        distance = test.distance(query, best)
+        far = "" if distance is None else f", {distance:.1f} m from where the photo was taken"
+        print(f"{sign} {photo}\n  place found: {names[best]}{far}")
     height, width = map(int, run.settings["image_size"])
     # Turned upright, as the server turns photos.
     images = [decode_image(tf.io.read_file(photo), (height, width), upright=True) for photo in photos]
@@ -138,5 +144,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum("preprocessing", None, ["caffe", "torch"], "What the weights want, where that is not known.")
     flags.DEFINE_string("image_size", None, "height,width instead of the demo's own.")
     flags.DEFINE_integer("epochs", None, "Epochs instead of the demo's own.")
+    for radius in RADII:
+        flags.DEFINE_float(radius, None, "Metres instead of those of trainers.pitts.")
     flags.DEFINE_integer("seed", 0, "Of the town and of the training.")
     app.run(main)

@@ -66,6 +66,12 @@ flags.DEFINE_enum("kernel", "gaussian", ["gaussian", "cauchy", "exponential"], "
 flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
 flags.DEFINE_enum("mining", DEFAULTS.mining, ["random", "full"], "Negatives from a random pool or the whole database.")
 flags.DEFINE_bool("database_queries", False, "Take database images as queries of tuples too.")
+flags.DEFINE_float(
+    "min_positive", None, "Metres that positives exceed; by default 1 for .mat files, 0 for places.csv.", lower_bound=0
+)
+flags.DEFINE_float("positive_radius", DEFAULTS.positive_radius, "Metres within which positives are.")
+flags.DEFINE_float("negative_radius", DEFAULTS.negative_radius, "Metres beyond which negatives are; of evaluation too.")
+flags.DEFINE_bool("other_timestamps", None, "Positives have another timestamp than the query; by default TokyoTM's.")
 flags.DEFINE_integer("refresh_every", DEFAULTS.refresh_every, "Queries between refreshes of the cache.", lower_bound=1)
 flags.DEFINE_list("augment", [], "Random changes, such as brightness=0.2,scale=0.1: the fields of Augmentation.")
 flags.DEFINE_integer("tuples_per_step", DEFAULTS.tuples_per_step, "Tuples in a batch.", lower_bound=1)
@@ -125,13 +131,17 @@ class _Run(Run[PlaceSettings]):
 
 def _open_run() -> _Run:
     """Checks the flags, the folder and the dataset; writes nothing."""
-    chosen = chosen_flags(__name__)
+    listed = _list_datasets()
+    # What the dataset decides where no flag does.
+    rules = {name: getattr(listed["train"], name) for name in ("min_positive", "other_timestamps")}
+    chosen = chosen_flags(__name__) | rules
     settings = PlaceSettings(**{f.name: chosen[f.name] for f in fields(PlaceSettings) if f.name in chosen})
     size, augmentation = _image_size(), _augmentation()
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
     folder.check(chosen, FLAGS.resume)
-    datasets = _open_datasets()
+    logger.info("Positives: farther than %(min_positive)g m; of another timestamp: %(other_timestamps)s", rules)
+    datasets = _check_datasets(listed)
     _warn_of_overlap(datasets["train"], datasets["test"])
     return _Run(chosen, settings, strategy, Workers(strategy), folder, size, augmentation, datasets)
 
@@ -234,10 +244,17 @@ def _augmentation() -> Augmentation | None:
     return None if augmentation == Augmentation() else augmentation
 
 
-def _open_datasets() -> dict[str, PlaceDataset]:
+def _list_datasets() -> dict[str, PlaceDataset]:
+    """Reads the lists, not the images; flags say what positives are where they are given."""
     datasets = open_splits(FLAGS.root, FLAGS.prefix)
     if missing := {"train", "val", "test"} - datasets.keys():
         raise ValueError(f"`root` must hold the splits train, val and test. Received: {FLAGS.root!r} without {missing}")
+    rules = {name: FLAGS[name].value for name in ("min_positive", "other_timestamps")}
+    given = {name: value for name, value in rules.items() if value is not None}
+    return {name: replace(data, **given) for name, data in datasets.items()}
+
+
+def _check_datasets(datasets: dict[str, PlaceDataset]) -> dict[str, PlaceDataset]:
     datasets = {name: data.check_images(FLAGS.max_corrupt_share) for name, data in datasets.items()}
     largest = largest_dimension(len(datasets["train"].database), features=FLAGS.dim)
     if FLAGS.dim > largest:

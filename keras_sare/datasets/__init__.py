@@ -3,7 +3,7 @@
 * `open_splits(root)`: the train, val and test datasets of a folder, whichever way they are listed there.
 * `read_csv(path, root)`: places listed in a CSV file, one's own photos.
 * `read_dbstruct(path, root)`: NetVLAD's dbStruct files (Pittsburgh, Tokyo 24/7, TokyoTM).
-* `PlaceDataset`, `ImageSet`: what the readers return.
+* `PlaceDataset`, `ImageSet`: what the readers return; `training_positives(dataset, ids, radius)`.
 * `neighbours_within(queries, database, radius)`, `Neighbours`: the database images near each query.
 * `earth_centred(latitude, longitude)`: degrees to metres, anywhere on the globe.
 * `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
@@ -18,13 +18,14 @@
 from keras_sare.datasets.augmentation import Augmentation
 from keras_sare.datasets.csv_places import read_csv
 from keras_sare.datasets.dbstruct import read_dbstruct
+from keras_sare.datasets.image_set import ImageSet
 from keras_sare.datasets.image_sizes import fitted_size, image_sizes
 from keras_sare.datasets.images import decode_image, find_corrupt, image_batches, load_image
 from keras_sare.datasets.landmark_dataset import PROTOCOLS, LandmarkDataset
 from keras_sare.datasets.landmark_files import read_landmarks
 from keras_sare.datasets.landmark_images import ImageFolder
 from keras_sare.datasets.open_splits import open_splits
-from keras_sare.datasets.place_dataset import ImageSet, PlaceDataset
+from keras_sare.datasets.place_dataset import PlaceDataset
 from keras_sare.datasets.reconstruct import ReconstructionSettings, reconstruct
 from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
 from keras_sare.datasets.sfm_dataset import SfMDataset
@@ -32,6 +33,7 @@ from keras_sare.datasets.sfm_files import read_colmap
 from keras_sare.datasets.sfm_splits import split_clusters, without_models_of
 from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
 from keras_sare.datasets.tolerant import decode_batch, decode_single, name_errors, require_all
+from keras_sare.datasets.training_positives import training_positives
 
 __all__ = [
     "PROTOCOLS",
@@ -63,5 +65,6 @@ __all__ = [
     "reconstruct",
     "require_all",
     "split_clusters",
+    "training_positives",
     "without_models_of",
 ]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_sare.datasets.folders import DATABASE_FOLDERS, QUERY_FOLDERS, join_image_folder
-from keras_sare.datasets.place_dataset import ImageSet, PlaceDataset
+from keras_sare.datasets.image_set import ImageSet
+from keras_sare.datasets.place_dataset import PlaceDataset
 from keras_sare.datasets.spatial import earth_centred
 
 _NAMES = {
@@ -43,10 +44,12 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
     | role | database or query |
     | easting, northing | planar position in metres |
     | lat, lon (or latitude, longitude) | or the position in WGS84 degrees |
+    | place | name of the place; optional where there are positions, and enough where there are none |
     | split | optional: train, val, test or any name |
-    | timestamp, place, pass | optional, kept as text; pass names the walk or drive an image was taken on |
+    | timestamp, pass | optional, kept as text; pass names the walk or drive an image was taken on |
 
     Other columns are ignored, and so is the case of column names, roles and splits. A file holds one kind of position.
+    Where it has columns of positions, they alone say what is near what, and `place` is a name to be shown.
 
     A row whose split is `all` belongs to every split that the file names: a database that validation and test share.
     A file without a split column, or with nothing but empty and `all` in it, is one dataset named `all`. An empty split
@@ -106,8 +109,10 @@ def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
     columns = {field: names.index(a) for field, aliases in _NAMES.items() for a in aliases if a in names}
     missing = ["image"] if "image" not in columns else []
     missing += ["role"] if "role" not in columns else []
-    if not any(set(pair) <= set(columns) for pair in (_METRES, _DEGREES)):
-        missing += ["easting and northing, or lat and lon"]
+    whole = any(set(pair) <= set(columns) for pair in (_METRES, _DEGREES))
+    # Half of a position is a mistake, also where places are named.
+    if not whole and ("place" not in columns or {*_METRES, *_DEGREES} & set(columns)):
+        missing += ["easting and northing, or lat and lon, or place alone"]
     if missing:
         raise ValueError(
             f"`path` must be a CSV file whose first row names its columns; missing: {', '.join(missing)}. "
@@ -145,6 +150,8 @@ class _ChunkParser:
 
     def _positions(self, numbers: list[int], cells: dict[str, list[str]]) -> dict[str, np.ndarray]:
         pairs = [pair for pair in (_METRES, _DEGREES) if set(pair) <= set(cells)]
+        if not pairs:
+            return self._require_places(numbers, cells["place"])
         if self._position is None:
             self._position = next((pair for pair in pairs if cells[pair[0]][0]), pairs[0])
         for other in (pair for pair in pairs if pair != self._position):
@@ -162,15 +169,21 @@ class _ChunkParser:
             return {"positions": values}
         return {"positions": earth_centred(values[:, 0], values[:, 1]), "coordinates": values}
 
+    def _require_places(self, numbers: list[int], places: list[str]) -> dict[str, np.ndarray]:
+        if "" in places:
+            number = numbers[places.index("")]
+            raise self._error(number, "must name its place, where there are no columns of positions", "an empty cell")
+        return {}
+
     def _floats(self, numbers: list[int], name: str, texts: list[str]) -> np.ndarray:
         limit = {"latitude": 90.0, "longitude": 180.0}.get(name, np.finfo(np.float64).max)
         values = np.array([_number(text) for text in texts])
         wrong = np.flatnonzero(~(np.abs(values) <= limit))
         if len(wrong):
             unit = f"degrees in [-{limit:g}, {limit:g}]" if name in _DEGREES else "metres"
-            raise self._error(
-                numbers[wrong[0]], f"must give the {name} as a number, {unit}", f"{name}={texts[wrong[0]]!r}"
-            )
+            instead = "; leave these columns out where `place` alone says what belongs together"
+            expected = f"must give the {name} as a number, {unit}" + instead * ("place" in self._columns)
+            raise self._error(numbers[wrong[0]], expected, f"{name}={texts[wrong[0]]!r}")
         return values
 
     def _role(self, number: int, role: str) -> int:
@@ -220,7 +233,7 @@ def _image_set(
 
     return ImageSet(
         paths=join_image_folder(root, folders, table["image"][rows]),
-        positions=table["positions"][rows],
+        positions=optional("positions"),
         timestamps=optional("timestamp"),
         places=optional("place"),
         passes=optional("pass"),

@@ -10,7 +10,11 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from keras_sare.datasets.folders import DATABASE_FOLDERS, QUERY_FOLDERS, join_image_folder
-from keras_sare.datasets.place_dataset import ImageSet, PlaceDataset
+from keras_sare.datasets.image_set import ImageSet
+from keras_sare.datasets.place_dataset import PlaceDataset
+
+SAME_PANORAMA = 1.0
+"""Metres within which images of these datasets are views of one panorama (NetVLAD's published code)."""
 
 
 class _Fields(NamedTuple):
@@ -37,7 +41,8 @@ def read_dbstruct(path: str | os.PathLike[str], root: str | os.PathLike[str]) ->
             folder, or where the file's own paths lead from `root`.
 
     Returns:
-        A dataset named as the file without its suffix, with planar positions.
+        A dataset named as the file without its suffix, with planar positions. Its training positives are farther than
+        1 m, and where the file has timestamps its positives have another one than the query.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -47,7 +52,8 @@ def read_dbstruct(path: str | os.PathLike[str], root: str | os.PathLike[str]) ->
     struct = _load_struct(path)
     database = _image_set(path, struct, _DATABASE, root, DATABASE_FOLDERS)
     queries = _image_set(path, struct, _QUERIES, root, QUERY_FOLDERS)
-    return PlaceDataset(path.stem, database, queries)
+    other_timestamps = database.timestamps is not None or queries.timestamps is not None
+    return PlaceDataset(path.stem, database, queries, SAME_PANORAMA, other_timestamps)
 
 
 def _load_struct(path: Path) -> np.void:

@@ -40,21 +40,38 @@ class Neighbours(Sequence[np.ndarray]):
         """Number of database images found for each query: int64 [Q]."""
         return np.diff(self.offsets)
 
+    @property
+    def queries(self) -> np.ndarray:
+        """The query that each of `indices` was found for: int64 [total]."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    def where(self, kept: np.ndarray) -> "Neighbours":
+        """Leaves out what is not `kept` (bool [total])."""
+        counts = np.bincount(self.queries[kept], minlength=len(self))
+        return Neighbours(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), self.indices[kept])
+
+    @classmethod
+    def of(cls, rows: Sequence[np.ndarray]) -> "Neighbours":
+        """Packs what was found for each query: int64 arrays, ascending."""
+        offsets = np.cumsum([0, *map(len, rows)])
+        return cls(offsets, np.concatenate([np.zeros(0, np.int64), *rows]))
+
 
 def neighbours_within(
     queries: np.ndarray, database: np.ndarray, radius: float, exclude_within: float = 0.0
 ) -> Neighbours:
     """Finds for each query the database images at a distance d with exclude_within < d <= radius.
 
-    With `exclude_within=0` an image at the query's very position (d = 0) counts too. NetVLAD's training positives
-    (Arandjelovic et al., 2016, and its published code) are `radius=10, exclude_within=1`: the lower bound drops other
-    views of the same panorama. Queries are looked up block by block, so beside the result only one block is in memory.
+    `exclude_within=0` excludes nothing: an image at the query's very position (d = 0) counts too. NetVLAD's training
+    positives (Arandjelovic et al., 2016, and its published code) are `radius=10, exclude_within=1`: the lower bound
+    drops other views of the same panorama. Queries are looked up block by block, so beside the result only one block
+    is in memory.
 
     Args:
         queries: [Q, D] positions in metres.
         database: [N, D] positions in metres, in the same coordinate system.
         radius: upper bound in metres, inclusive, above `exclude_within`.
-        exclude_within: lower bound in metres, exclusive; 0 excludes nothing.
+        exclude_within: lower bound in metres, exclusive; 0 excludes nothing, not even d = 0.
 
     Returns:
         `Neighbours` with one row for each query, indices ascending in each.

@@ -1,8 +1,8 @@
 """How well places are recognised (recall) and images retrieved (mAP): protocols, reports, tables, whole comparisons."""
 
+from keras_sare.datasets.groups import same_group
 from keras_sare.evaluation.activation_maps import ActivationMaps, write_activation_maps
 from keras_sare.evaluation.comparison_settings import ComparisonSettings
-from keras_sare.evaluation.groups import same_group
 from keras_sare.evaluation.landmark_descriptors import describe_images, describe_landmarks
 from keras_sare.evaluation.landmarks import dimension_sweep, evaluate_landmarks, evaluate_protocols, evaluate_rankings
 from keras_sare.evaluation.matching_pairs import MatchingPairs

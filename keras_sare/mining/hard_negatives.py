@@ -68,8 +68,8 @@ class HardNegativeMiner:
         self.remembered = np.full((len(positives), negatives), -1, np.int64)
         if not len(self.trainable_queries):
             raise ValueError(
-                f"`positives` must give at least one of the {len(positives)} queries a database image nearby: none "
-                "has a potential positive. Check the positions' unit (metres) or widen the radius."
+                f"`positives` must give at least one of the {len(positives)} queries a database image: none has a "
+                "potential positive. Check the rule that they were chosen by."
             )
         fewest = database_size - max(len(non_negatives[q]) for q in self.trainable_queries.tolist())
         if fewest < negatives:

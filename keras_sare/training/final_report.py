@@ -95,7 +95,7 @@ def report_places(
 
 
 def _protocols(places: Places, positives: Neighbours, radius: float) -> list[_Protocol]:
-    name = f"recall@N within {radius:g} m"
+    name = places.dataset.protocol(radius)
     own_pass = _own_pass(places, positives)
     across = _Protocol(f"{name}, own pass left out", "recall_other_passes", own_pass)
     return [_Protocol(name, "recall"), *([] if own_pass is None else [across])]

@@ -42,8 +42,8 @@ def draw_matches(
 
     def match(query: int, model: int) -> Match:
         image = int(found[model][query])
-        distance = _distance(dataset, query, image)
         caption = _caption(database, image, folder)
+        distance = dataset.distance(query, image)
         return Match(str(database.paths[image]), bool(right[model][query]), distance, caption)
 
     rows = [
@@ -51,12 +51,6 @@ def draw_matches(
         for q in chosen
     ]
     match_gallery(path, rows, titles=("query", *names))
-
-
-def _distance(dataset: PlaceDataset, query: int, image: int) -> float | None:
-    """Metres; None where a position is not known."""
-    distance = float(np.linalg.norm(dataset.queries.positions[query] - dataset.database.positions[image]))
-    return distance if np.isfinite(distance) else None
 
 
 def _caption(images: ImageSet, index: int, folder: str) -> str:

@@ -20,9 +20,12 @@ class PlaceSettings(TrainingSettings):
             the learning rate halves.
         select_by: the N of the validation recall@N that chooses the best epoch (`keras_sare.evaluation.better`). The
             published rule is 5; where that is near 1 before training, it cannot tell epochs apart, and 1 can.
-        min_positive: metres; potential positives are farther than this (nearer ones are the same panorama).
+        min_positive: metres; potential positives are farther than this. None takes the dataset's: 1 for dbStruct files,
+            where nearer ones are the query's own panorama, and 0 for others, which excludes nothing but the query's own
+            photo.
         positive_radius: metres; potential positives are within this.
         negative_radius: metres; definite negatives are farther than this. Also the radius of the evaluation.
+            Where a dataset knows places and no positions, the three have no effect.
     """
 
     negative_pool: int = 1000
@@ -30,7 +33,7 @@ class PlaceSettings(TrainingSettings):
     database_queries: bool = False
     refresh_every: int = 1000
     select_by: int = 5
-    min_positive: float = 1.0
+    min_positive: float | None = None
     positive_radius: float = 10.0
     negative_radius: float = 25.0
 
@@ -38,6 +41,12 @@ class PlaceSettings(TrainingSettings):
         super().__post_init__()
         check_counts(self, ("refresh_every", "select_by"))
         check_choice(self, "mining", ("random", "full"))
+        if not 0 <= (self.min_positive or 0.0) < self.positive_radius <= self.negative_radius:
+            raise ValueError(
+                "The radii are metres with 0 <= `min_positive` < `positive_radius` <= `negative_radius`. Received: "
+                f"min_positive={self.min_positive}, positive_radius={self.positive_radius}, "
+                f"negative_radius={self.negative_radius}"
+            )
         if self.refresh_every < self.tuples_per_step:
             raise ValueError(
                 f"`refresh_every` must be at least `tuples_per_step`, {self.tuples_per_step}: a step trains on tuples "

@@ -1,14 +1,17 @@
 """A dataset of places together with what the model is fed for each of its images."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
-from keras_sare.datasets import PlaceDataset, neighbours_within
+from keras_sare.datasets import ImageSet, PlaceDataset, training_positives
 from keras_sare.mining import HardNegativeMiner
 from keras_sare.training.describer import Describer
 from keras_sare.training.place_settings import PlaceSettings
 from keras_sare.training.training_images import TrainingImages, TupleSource, checksum
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,9 @@ class Places(TrainingImages):
 
     @property
     def fingerprint(self) -> str:
-        """Tells the dataset from others: by its images and their positions."""
+        """Tells the dataset from others: by its images and what their positives depend on."""
         database, queries = self.dataset.database, self.dataset.queries
-        known = checksum(database.paths, database.positions, queries.paths, queries.positions)
+        known = checksum(*self._what_mining_reads(database), *self._what_mining_reads(queries))
         return f"{len(database)} database images and {len(queries)} queries, checksum {known}"
 
     def tuple_source(self) -> TupleSource:
@@ -31,15 +34,18 @@ class Places(TrainingImages):
         Raises:
             ValueError: no query has a potential positive, or there are too few negatives.
         """
-        settings, database = self.settings, self.dataset.database
-        ids, positions = self.query_ids(), self.dataset.queries.positions
+        settings, dataset = self.settings, self.dataset
+        ids = self.query_ids()
         if settings.database_queries:
-            ids = np.concatenate([ids, np.arange(len(database))])
-            positions = np.concatenate([positions, database.positions])
+            ids = np.concatenate([ids, np.arange(len(dataset.database))])
+        positives = training_positives(dataset, ids, settings.positive_radius, settings.min_positive)
+        logger.info(
+            "%s: %d of %d queries have a positive to train on", self.name, (positives.counts > 0).sum(), len(ids)
+        )
         miner = HardNegativeMiner(
-            neighbours_within(positions, database.positions, settings.positive_radius, settings.min_positive),
-            neighbours_within(positions, database.positions, settings.negative_radius),
-            len(database),
+            positives,
+            dataset.nearby(settings.negative_radius, ids=ids),
+            len(dataset.database),
             settings.negatives,
             settings.negative_pool,
             settings.seed,
@@ -49,7 +55,7 @@ class Places(TrainingImages):
         def queries_of(epoch: int) -> np.ndarray:
             return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
 
-        return TupleSource(miner, len(database), ids, queries_of)
+        return TupleSource(miner, len(dataset.database), ids, queries_of)
 
     def query_ids(self, queries: np.ndarray | None = None) -> np.ndarray:
         """Ids of queries, all by default."""
@@ -60,3 +66,8 @@ class Places(TrainingImages):
         """Descriptors of all queries and of the whole database."""
         database = self.describe(describer, np.arange(len(self.dataset.database)), f"{self.name} database")
         return self.describe(describer, self.query_ids(), f"{self.name} queries"), database
+
+    def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
+        read = [images.paths, images.places if images.positions is None else images.positions]
+        read += [images.timestamps] if self.dataset.other_timestamps else []
+        return [values for values in read if values is not None]

@@ -32,7 +32,7 @@ class RecallValidation(Validation[RecallReport]):
     def measure(self, describer: Describer, workers: Workers) -> RecallReport:
         """Recall of a describer's model; see `Validation`."""
         queries, database = self.images.describe_all(describer)
-        protocol = f"recall@N within {self.images.settings.negative_radius:g} m"
+        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
         report = evaluate(queries, database, self.positives, protocol=protocol, dataset=self.images.name)[0]
         return replace(report, recalls=tuple(workers.of_chief(np.array(report.recalls)).tolist()))
 

@@ -119,10 +119,10 @@ class TrainingImages(ABC):
 
 
 def checksum(*arrays: np.ndarray) -> str:
-    """Of the values of arrays, one after the other; those of text are of file names."""
+    """Of the values of arrays, one after the other; those of text are of names."""
     total = 0
     for array in arrays:
-        if isinstance(array.dtype, np.dtypes.StringDType):
+        if array.dtype.kind in "OTU":
             for path in array:
                 total = zlib.crc32(os.fsencode(f"{path}\n"), total)
         else:

@@ -54,6 +54,30 @@ def test_optional_columns_are_read_and_others_ignored(write):
     assert dataset.queries.places.tolist() == ["hall"]
 
 
+def test_a_place_is_enough_without_positions(write):
+    path, root = write(
+        "image,role,place\na.jpg,database,hall\nb.jpg,database,stairs\nc.jpg,database,hall\n"
+        "q.jpg,query,hall\nr.jpg,query,roof\n"
+    )
+    dataset = read_csv(path, root)["all"]
+    assert dataset.database.positions is None
+    assert dataset.database.places.tolist() == ["hall", "stairs", "hall"]
+    assert [row.tolist() for row in dataset.positives(25)] == [[0, 2], []]
+
+
+def test_positions_alone_say_what_is_near_where_places_are_named_too(write):
+    path, root = write(
+        "image,role,place,easting,northing\na.jpg,database,hall,0,0\nb.jpg,database,hall,80,0\nq.jpg,query,stairs,1,0\n"
+    )
+    assert [row.tolist() for row in read_csv(path, root)["all"].positives(25)] == [[0]]
+
+
+def test_neither_distance_nor_timestamp_restricts_positives_of_a_csv_file_by_itself(write):
+    path, root = write(METRES.replace("easting", "timestamp,easting") + "a.jpg,database,7,0,0\nq.jpg,query,7,0,0\n")
+    dataset = read_csv(path, root)["all"]
+    assert (dataset.min_positive, dataset.other_timestamps) == (0, False)
+
+
 def test_images_and_queries_lie_in_their_folders(write):
     path, root = write(METRES + "a.jpg,database,0,0\nq.jpg,query,0,0\n")
     (root / "images").mkdir()
@@ -130,8 +154,14 @@ def test_ie_tower_is_the_same_from_csv_and_mat(real_data):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"missing: image, role, easting and northing, or lat and lon. Received: .* with the columns \[\]"),
-        ("image,role,easting\n", r"missing: easting and northing, or lat and lon. Received: .*'easting'\]"),
+        (
+            "",
+            r"missing: image, role, easting and .*, or place alone. Received: .* with the columns \[\]",
+        ),
+        (
+            "image,role,easting\n",
+            r"missing: easting and northing, or lat and lon, or place alone. .*'easting'\]",
+        ),
         ("file,role,lat,lon\n", r"missing: image. Received"),
         ("image,lat,lon\n", r"missing: role. Received"),
         (METRES, r"`path` must list at least one image below its header"),
@@ -154,6 +184,15 @@ def test_ie_tower_is_the_same_from_csv_and_mat(real_data):
         (
             BOTH + "a.jpg,database,1,2,,\nb.jpg,query,,,5,6\n",
             r"Row 3 of `path` must not mix degrees with metres.*easting='5', northing='6', latitude='', longitude=''",
+        ),
+        (
+            "image,role,place\na.jpg,database,hall\nq.jpg,query,\n",
+            r"Row 3 of `path` must name its place, where there are no columns of positions",
+        ),
+        ("image,role,place,easting\na.jpg,database,hall,0\n", r"missing: easting and northing"),
+        (
+            "image,role,place,easting,northing\na.jpg,database,hall,,\n",
+            r"Row 2 .*easting as a number, metres; leave these columns out where `place` alone says what belongs",
         ),
         (METRES + "a.jpg,database,0,0\n", r"`queries` must hold at least one image: dataset 'town_all'"),
         (METRES + "a.jpg,query,0,0\n", r"`database` must hold at least one image: dataset 'town_all'"),

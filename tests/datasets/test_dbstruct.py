@@ -60,6 +60,22 @@ def test_timestamps_are_read_where_they_are(write):
     assert dataset.queries.timestamps.tolist() == [201301]
 
 
+def test_images_within_a_metre_are_the_same_panorama(write):
+    assert read_dbstruct(write(), "/data").min_positive == 1
+
+
+def test_positives_have_another_timestamp_where_the_file_has_timestamps(write):
+    columns = {"utmDb": np.zeros((2, 2)), "utmQ": np.zeros((2, 1))}
+    assert read_dbstruct(write(**columns), "/data").positives(25)[0].tolist() == [0, 1]
+    stamps = {"dbTimeStamp": np.array([[200901.0, 201507.0]]), "qTimeStamp": np.array([[200901.0]])}
+    assert read_dbstruct(write(**columns, **stamps), "/data").positives(25)[0].tolist() == [1]
+
+
+def test_timestamps_of_one_side_alone_are_refused(write):
+    with pytest.raises(ValueError, match="timestamps of both sides of 'city_test'.*database=numbers, queries=none"):
+        read_dbstruct(write(dbTimeStamp=np.array([[200901.0, 201507.0]])), "/data")
+
+
 def test_timestamps_may_be_text(write):
     dataset = read_dbstruct(write(dbTimeStamp=cells("2009-01", "2015-07"), qTimeStamp=cells("2013-01")), "/data")
     assert dataset.database.timestamps.tolist() == ["2009-01", "2015-07"]
@@ -132,7 +148,10 @@ def test_a_missing_field_is_named(write, tmp_path):
         ({"utmDb": np.zeros((3, 2))}, r"`utmDb` must be 2 x 2, .* utmDb of shape \(3, 2\)"),
         ({"numImages": 3}, r"`numImages` must be the number of `dbImageFns`, 2: .*numImages=\[3\]"),
         ({"numQueries": 7}, r"`numQueries` must be the number of `qImageFns`, 1: .*numQueries=\[7\]"),
-        ({"dbTimeStamp": np.zeros((1, 3))}, r"`timestamps` must hold one entry for each of the 2 `paths`"),
+        (
+            {"dbTimeStamp": np.zeros((1, 3)), "qTimeStamp": np.zeros((1, 1))},
+            r"`timestamps` must hold one entry for each of the 2 `paths`",
+        ),
     ],
 )
 def test_a_struct_that_contradicts_itself_is_refused(write, tmp_path, changes, message):

@@ -14,18 +14,18 @@ def image_set(count, dimensions=2, prefix="image"):
     )
 
 
-def write_images(folder, count):
+def write_images(folder, count, red=0):
     paths = [str(folder / f"{i}.jpg") for i in range(count)]
     for shade, path in enumerate(paths):
-        Image.new("RGB", (8, 6), (shade, shade, shade)).save(path)
+        Image.new("RGB", (8, 6), (red, 10 * shade, 10 * shade)).save(path)
     return paths
 
 
 def dataset_of_files(tmp_path, database, queries):
     sides = []
-    for name, count in (("database", database), ("queries", queries)):
+    for name, count, red in (("database", database, 0), ("queries", queries, 200)):
         (tmp_path / name).mkdir()
-        sides.append(ImageSet(write_images(tmp_path / name, count), np.zeros((count, 2))))
+        sides.append(ImageSet(write_images(tmp_path / name, count, red), np.zeros((count, 2))))
     return PlaceDataset("tiny", *sides)
 
 
@@ -70,6 +70,69 @@ def test_positives_are_database_images_within_the_radius():
     assert [row.tolist() for row in dataset.positives(10, exclude_within=1)] == [[1], []]
 
 
+def places_only(database, queries):
+    sides = [
+        ImageSet([f"{name}{i}" for i in range(len(places))], places=np.array(places))
+        for name, places in (("d", database), ("q", queries))
+    ]
+    return PlaceDataset("rooms", *sides)
+
+
+def test_without_positions_images_of_the_same_place_are_positives():
+    dataset = places_only(["hall", "stairs", "hall"], ["hall", "roof", "stairs"])
+    assert [row.tolist() for row in dataset.positives(25)] == [[0, 2], [], [1]]
+    assert dataset.protocol(25) == "recall@N at the same place"
+    assert dataset.distance(0, 1) is None
+
+
+def test_images_without_position_and_place_are_refused():
+    with pytest.raises(ValueError, match="`positions` or `places` must say where the images are. Received: neither"):
+        ImageSet(["a"])
+    with pytest.raises(ValueError, match=r"`places` must name the place of every image .* places\[1\]='' of b"):
+        ImageSet(["a", "b"], places=np.array(["hall", ""]))
+
+
+def test_sides_of_which_one_has_no_positions_are_refused():
+    rooms = places_only(["hall"], ["hall"])
+    with pytest.raises(ValueError, match="Received: database=places only, queries=planar metres"):
+        PlaceDataset("mixed", rooms.database, image_set(1))
+
+
+def test_distances_between_the_sides_are_metres():
+    assert PlaceDataset("line", image_set(3), ImageSet(["q"], [[0, 5]])).distance(0, 1) == pytest.approx(8**0.5)
+
+
+def timed(database, queries, positions=None):
+    sides = [
+        ImageSet([f"{name}{i}" for i in range(len(times))], np.zeros((len(times), 2)), timestamps=np.array(times))
+        for name, times in (("d", database), ("q", queries))
+    ]
+    return PlaceDataset("street", *sides, other_timestamps=True)
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_positives_have_another_timestamp_where_that_is_the_datasets_rule(kind):
+    dataset = timed(list(map(kind, (201301, 201507, 201301))), list(map(kind, (201301, 201507, 201609))))
+    assert [row.tolist() for row in dataset.positives(25)] == [[1], [0, 2], [0, 1, 2]]
+    assert dataset.nearby(25).counts.tolist() == [3, 3, 3]  # none of them is a negative
+    assert dataset.protocol(25) == "recall@N within 25 m, of another timestamp"
+    without = dataclasses.replace(dataset, other_timestamps=False)
+    assert without.positives(25).counts.tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("queries", "received"), [([1], "queries=numbers"), (None, "queries=none")])
+def test_timestamps_that_cannot_be_compared_are_refused(queries, received):
+    database = ImageSet(["d"], np.zeros((1, 2)), timestamps=np.array(["1"]))
+    asked = ImageSet(["q"], np.zeros((1, 2)), timestamps=None if queries is None else np.array(queries))
+    with pytest.raises(ValueError, match=f"timestamps of both sides of 'street'.*database=text, {received}"):
+        PlaceDataset("street", database, asked, other_timestamps=True)
+
+
+def test_rules_stay_when_images_are_left_out(tmp_path):
+    dataset = dataset_of_files(tmp_path, database=3, queries=2)
+    assert dataclasses.replace(dataset, min_positive=1.0).check_images().min_positive == 1
+
+
 def test_checking_whole_images_keeps_all_and_says_nothing(tmp_path, caplog):
     dataset = dataset_of_files(tmp_path, database=3, queries=2)
     checked = dataset.check_images()
@@ -96,9 +159,10 @@ def test_corrupt_images_are_left_out_named_and_counted(tmp_path, caplog):
 
 
 def test_at_most_twenty_corrupt_images_are_named(tmp_path, caplog):
-    paths = [*write_images(tmp_path, 1), *(f"{tmp_path}/missing{i}.jpg" for i in range(30))]
+    one, other = write_images(tmp_path, 2)
+    paths = [one, *(f"{tmp_path}/missing{i}.jpg" for i in range(30))]
     images = ImageSet(paths, np.zeros((31, 2)))
-    checked = PlaceDataset("tiny", images, images.subset(np.array([0]))).check_images(max_corrupt_share=1.0)
+    checked = PlaceDataset("tiny", images, ImageSet([other], np.zeros((1, 2)))).check_images(max_corrupt_share=1.0)
     assert checked.database.paths.tolist() == paths[:1]
     assert len(caplog.records) == 21
     assert caplog.records[-1].getMessage() == "tiny, database: 30 of 31 images cannot be read"

@@ -1,4 +1,5 @@
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -28,6 +29,17 @@ def test_photos_are_those_that_the_run_was_evaluated_on(root, tmp_path):
     photos = choose(tmp_path, {"root": str(root), "prefix": ""})
     assert len(photos.paths) == 5
     assert len(photos.places.queries) == 2
+
+
+def test_what_is_right_is_as_in_the_run(root, tmp_path):
+    photos = choose(tmp_path, {"root": str(root), "negative_radius": 40.0, "other_timestamps": True})
+    assert (photos.radius, photos.places.other_timestamps) == (40, False)  # There are no timestamps to compare.
+    timed = tmp_path / "timed"
+    shutil.copytree(root, timed)
+    lines = (timed / "places.csv").read_text().splitlines()
+    lines = [f"{line},{'timestamp' if number == 0 else number}" for number, line in enumerate(lines)]
+    (timed / "places.csv").write_text("\n".join(lines))
+    assert choose(tmp_path, {"root": str(timed), "other_timestamps": True}).places.other_timestamps
 
 
 def test_dataset_that_is_named_comes_before_that_of_the_run(root, tmp_path):

@@ -86,7 +86,7 @@ def test_first_row_is_the_keras_model_itself(meter, dataset, whitened_model, tmp
     assert row.recall_drop == 0
     assert row.latency_1 > 0
     assert row.latency_8 > 0
-    assert row.data == "fronts_test, 10 database images and 7 queries, 25 m"
+    assert row.data == "fronts_test, 10 database images and 7 queries, within 25 m"
     assert (row.image_size, row.threads) == (SIZE, 1)
 
 

@@ -26,7 +26,7 @@ def dataset(tmp_path):
 def test_all_images_of_a_dataset_are_taken(dataset):
     photos = FidelityPhotos.of_places(dataset)
     assert photos.paths.tolist() == dataset.paths.tolist()
-    assert photos.description == "street_test, 40 database images and 20 queries, 25 m"
+    assert photos.description == "street_test, 40 database images and 20 queries, within 25 m"
 
 
 def test_sample_has_the_nearest_positives_of_its_queries_and_is_spread_evenly(dataset):
@@ -37,7 +37,8 @@ def test_sample_has_the_nearest_positives_of_its_queries_and_is_spread_evenly(da
     assert names[:10] == [f"es/{n:03d}.jpg" for n in sorted(nearest | others)]
     assert names[10:] == [f"es/{n:03d}.jpg" for n in (0, 5, 10, 14, 19)]
     assert photos.description == (
-        "street_test, a sample of 60 images: 10 database images and 5 queries drawn with their nearest positives, 30 m"
+        "street_test, a sample of 60 images: 10 database images and 5 queries drawn with their nearest positives, "
+        "within 30 m"
     )
     np.testing.assert_array_equal(photos.places.queries.positions[1], (100, 3))
 
@@ -58,6 +59,29 @@ def test_sample_of_a_small_database_takes_more_queries(dataset):
     small = PlaceDataset("small", dataset.database.subset(np.arange(3)), dataset.queries)
     places = FidelityPhotos.of_places(small, max_images=20, radius=1000).places
     assert (len(places.database), len(places.queries)) == (3, 17)
+
+
+def test_named_places_are_enough_to_draw_a_sample_and_to_measure_recall(dataset):
+    sides = [
+        ImageSet(side.paths, places=np.array([f"room {i // step}" for i in range(len(side))]))
+        for side, step in ((dataset.database, 4), (dataset.queries, 2))
+    ]
+    photos = FidelityPhotos.of_places(PlaceDataset("rooms", *sides), max_images=12)
+    assert photos.places.positives(25).counts.all()
+    assert photos.description.endswith("at the same place")
+    names = np.concatenate([photos.places.database.places, photos.places.queries.places])
+    assert photos.recalls((names[:, None] == np.unique(names)).astype("float32"), [1]) == {1: 1.0}
+
+
+def test_sample_keeps_the_rule_of_timestamps(dataset):
+    database = ImageSet(dataset.database.paths, dataset.database.positions, timestamps=np.arange(40) % 2)
+    queries = ImageSet(dataset.queries.paths, dataset.queries.positions, timestamps=np.zeros(20, int))
+    places = FidelityPhotos.of_places(
+        PlaceDataset("tokyo", database, queries, other_timestamps=True), max_images=10
+    ).places
+    positives = places.positives(25)
+    assert positives.counts.all()
+    assert (places.database.timestamps[positives.indices] == 1).all()
 
 
 @pytest.mark.parametrize("max_images", [None, 10])

@@ -77,6 +77,16 @@ def test_degrees_are_kept_where_the_dataset_has_them(tflite, root):
     assert index["axes"].tolist() == ["latitude", "longitude"]
 
 
+def test_places_without_positions_have_no_axes(tflite, root):
+    data = dataset(root)
+    rooms = ImageSet(data.database.paths, places=np.array(["hall", "hall", "roof", "yard"]))
+    write_index(tflite, SIZE, PlaceDataset("rooms", rooms, rooms), root, root / "index.npz")
+    index = read(root / "index.npz")
+    assert index["names"].tolist() == ["hall", "hall", "roof", "yard"]
+    assert (index["positions"].shape, index["axes"].tolist()) == ((4, 0), [])
+    assert index["axes"].dtype.kind == "U"
+
+
 def test_earth_centred_positions_have_three_axes(tflite, root):
     write_index(tflite, SIZE, dataset(root, np.ones((4, 3))), root, root / "index.npz")
     assert read(root / "index.npz")["axes"].tolist() == ["x (m)", "y (m)", "z (m)"]

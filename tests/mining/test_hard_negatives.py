@@ -190,9 +190,7 @@ def test_queries_without_positive_are_left_out(town):
 
 
 def test_dataset_without_any_positive_is_refused(town):
-    with pytest.raises(
-        ValueError, match="`positives` must give at least one of the 20 queries a database image nearby"
-    ):
+    with pytest.raises(ValueError, match="`positives` must give at least one of the 20 queries a database image: none"):
         HardNegativeMiner([np.array([], int)] * 20, town[1], 60)
 
 

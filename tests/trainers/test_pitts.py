@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -120,6 +121,39 @@ def flag_values(town, tmp_path):
     flags.FLAGS(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}"])
     with flagsaver.flagsaver():
         yield flags.FLAGS
+
+
+def opened(flag_values, **changed):
+    flag_values.dim = 4
+    for name, value in changed.items():
+        flag_values[name].value = value
+    return pitts._open_run()
+
+
+def test_what_positives_are_is_the_kind_of_datas_unless_flags_say(flag_values, monkeypatch):
+    csv_file = opened(flag_values)
+    assert (csv_file.chosen["min_positive"], csv_file.chosen["other_timestamps"]) == (0, False)
+    assert csv_file.settings.min_positive == 0
+    splits = pitts.open_splits(flag_values.root)
+    timed = {
+        name: replace(
+            data,
+            database=replace(data.database, timestamps=np.arange(len(data.database))),
+            queries=replace(data.queries, timestamps=np.arange(len(data.queries))),
+            min_positive=1.0,
+            other_timestamps=True,
+        )
+        for name, data in splits.items()
+    }
+    monkeypatch.setattr(pitts, "open_splits", lambda *_: timed)
+    tokyo = opened(flag_values)
+    assert (tokyo.chosen["min_positive"], tokyo.chosen["other_timestamps"]) == (1, True)
+    assert all(data.other_timestamps for data in tokyo.datasets.values())
+    radii = {"min_positive": 0.5, "positive_radius": 7.0, "negative_radius": 40.0}
+    asked = opened(flag_values, other_timestamps=False, **radii)
+    assert {name: asked.chosen[name] for name in radii} == radii
+    assert {name: getattr(asked.settings, name) for name in radii} == radii
+    assert not any(data.other_timestamps for data in asked.datasets.values())
 
 
 def test_dimension_that_the_images_cannot_give_is_refused_before_training(flag_values, tmp_path):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.training import final_report, report_places
+from keras_sare.datasets import ImageSet, PlaceDataset
+from keras_sare.training import RecallValidation, final_report, report_places
 from keras_sare.training.describer import Describer
 from keras_sare.training.final_report import SavedModel
 from keras_sare.training.workers import Workers
@@ -32,6 +33,70 @@ def test_ids_run_over_the_database_and_then_over_the_queries(places, describer):
     np.testing.assert_allclose(chosen, queries[[4, 1]], atol=1e-6)
     chosen = places.describe(describer, np.array([5]), "a database image")
     np.testing.assert_allclose(chosen, database[[5]], atol=1e-6)
+
+
+def named_places(places, names):
+    """The same photos without positions: database image and query of one index show the place of that name."""
+    dataset = places.dataset
+    sides = [ImageSet(side.paths, places=np.array(names)) for side in (dataset.database, dataset.queries)]
+    return dataclasses.replace(places, dataset=PlaceDataset("rooms", *sides))
+
+
+def mined(places, describer):
+    """Ids of the queries, and of the positive and the negatives that are mined for each."""
+    source = places.tuple_source()
+    queries = source.miner.trainable_queries
+    of_queries = places.describe(describer, source.queries[queries], "queries")
+    database = places.describe(describer, np.arange(source.database), "database")
+    return source.queries[queries], source.miner.mine(queries, of_queries, database, 1).images
+
+
+@pytest.mark.parametrize("database_queries", [False, True])
+def test_named_places_are_enough_to_mine_tuples(places, describer, database_queries):
+    places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
+    settings = dataclasses.replace(places.settings, database_queries=database_queries)
+    ids, tuples = mined(dataclasses.replace(places, settings=settings), describer)
+    assert len(ids) == (12 if database_queries else 6)
+    place = np.tile(np.arange(6) // 2, 2)
+    assert (place[tuples[:, 0]] == place[ids]).all()
+    assert (place[tuples[:, 1:]] != place[ids][:, None]).all()
+    assert (tuples[:, 0] != ids).all()
+
+
+def test_named_places_are_enough_to_report(places, make_model, tmp_path):
+    places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
+    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
+    assert "recall@N at the same place; 6 queries, 6 images" in table
+    assert (tmp_path / "out" / "matches.png").stat().st_size > 100
+
+
+def test_another_timestamp_is_asked_of_validation_and_report(places, make_model, describer, tmp_path):
+    times = np.array([1, 2, 1, 2, 1, 2])
+    dataset = places.dataset
+    queries = dataclasses.replace(dataset.queries, timestamps=times)
+    database = dataclasses.replace(dataset.database, timestamps=np.array([1, 1, 1, 1, 2, 1]))
+    dataset = dataclasses.replace(dataset, queries=queries, database=database, other_timestamps=True)
+    places = dataclasses.replace(places, dataset=dataset)
+    assert RecallValidation(places).positives.counts.tolist() == [0, 1, 0, 1, 1, 1]
+    report = RecallValidation(places).measure(describer, Workers(tf.distribute.get_strategy()))
+    assert (report.protocol, report.queries_without_positive) == ("recall@N within 25 m, of another timestamp", 2)
+    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
+    assert "of another timestamp; 6 queries (2 without a positive)" in table
+
+
+def test_fingerprint_tells_what_positives_depend_on(places):
+    timed = [
+        dataclasses.replace(side, timestamps=np.arange(6)) for side in (places.dataset.database, places.dataset.queries)
+    ]
+
+    def fingerprint(**changed):
+        return dataclasses.replace(places, dataset=dataclasses.replace(places.dataset, **changed)).fingerprint
+
+    unused = fingerprint(database=timed[0], queries=timed[1])
+    used = fingerprint(database=timed[0], queries=timed[1], other_timestamps=True)
+    named = [named_places(places, names).fingerprint for names in (["a", "b", "c"] * 2, ["a", "c", "b"] * 2)]
+    assert unused == places.fingerprint
+    assert len({unused, used, *named}) == 4
 
 
 def test_replicas_share_the_images(places, describer, make_model):

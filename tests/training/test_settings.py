@@ -101,3 +101,12 @@ def test_single_device_needs_no_mirroring():
 def test_processor_is_not_split_twice():
     with pytest.raises(ValueError, match="`logical_cpus` must be set before TensorFlow's first operation"):
         choose_strategy(3)
+
+
+@pytest.mark.parametrize(
+    "radii", [{"min_positive": -1.0}, {"min_positive": 10.0}, {"positive_radius": 26.0}, {"negative_radius": 9.0}]
+)
+def test_radii_of_places_must_rise(radii):
+    with pytest.raises(ValueError, match="0 <= `min_positive` < `positive_radius` <= `negative_radius`. Received: min"):
+        PlaceSettings(**radii)
+    assert PlaceSettings(min_positive=0.0, positive_radius=25.0).min_positive == 0

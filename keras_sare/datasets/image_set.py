@@ -1,0 +1,92 @@
+"""Images with their positions or the names of their places."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+_COORDINATE_SYSTEMS = {2: "planar metres", 3: "earth-centred metres"}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with their positions, as parallel arrays: no Python object is kept for an image.
+
+    Args:
+        paths: [N] file names; stored as a StringDType array.
+        positions: [N, 2] planar metres or [N, 3] earth-centred metres (`earth_centred`); stored as float64. None where
+            only `places` are known.
+        timestamps: optional [N], when an image was taken, as the dataset writes it: to compare, not to calculate with.
+        places: [N], name of the place; optional where `positions` are given.
+        passes: optional [N], name of the walk or drive an image was taken on.
+        coordinates: optional [N, ...], the original position as given, for display (latitude and longitude in degrees).
+
+    Raises:
+        ValueError: an array is not of length N, `positions` has another shape or a value that is not finite, or an
+            image has neither a position nor a place.
+    """
+
+    paths: np.ndarray
+    positions: np.ndarray | None = None
+    timestamps: np.ndarray | None = None
+    places: np.ndarray | None = None
+    passes: np.ndarray | None = None
+    coordinates: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", np.asarray(self.paths, dtype=np.dtypes.StringDType()))
+        if self.positions is not None:
+            object.__setattr__(self, "positions", _checked_shape(np.asarray(self.positions, dtype=np.float64)))
+        for name, values in self._arrays().items():
+            if len(values) != len(self.paths):
+                raise ValueError(
+                    f"`{name}` must hold one entry for each of the {len(self.paths)} `paths`. "
+                    f"Received: len({name})={len(values)}"
+                )
+        self._check_whereabouts()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def whereabouts(self) -> str:
+        """What is known of where the images are: "planar metres", "earth-centred metres" or "places only"."""
+        return "places only" if self.positions is None else _COORDINATE_SYSTEMS[self.positions.shape[1]]
+
+    def subset(self, keep_indices: np.ndarray) -> "ImageSet":
+        """Returns the images at `keep_indices` (int [K]), in that order."""
+        return ImageSet(**{name: values[keep_indices] for name, values in self._arrays().items()})
+
+    def followed_by(self, others: "ImageSet") -> "ImageSet":
+        """Returns these images and then `others`, with what is known of both."""
+        mine, theirs = self._arrays(), others._arrays()
+        return ImageSet(**{name: np.concatenate([mine[name], theirs[name]]) for name in mine if name in theirs})
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: values for name, values in arrays.items() if values is not None}
+
+    def _check_whereabouts(self) -> None:
+        if self.positions is not None:
+            unknown = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
+            if len(unknown):
+                first = unknown[0]
+                raise ValueError(
+                    f"`positions` must be finite; {len(unknown)} are not: leave those images out. "
+                    f"Received: positions[{first}]={self.positions[first]} of {self.paths[first]}"
+                )
+        elif self.places is None:
+            raise ValueError("`positions` or `places` must say where the images are. Received: neither")
+        elif len(unnamed := np.flatnonzero(self.places == "")):
+            raise ValueError(
+                f"`places` must name the place of every image where there are no `positions`; {len(unnamed)} are "
+                f"empty. Received: places[{unnamed[0]}]='' of {self.paths[unnamed[0]]}"
+            )
+
+
+def _checked_shape(positions: np.ndarray) -> np.ndarray:
+    if positions.ndim != 2 or positions.shape[1] not in _COORDINATE_SYSTEMS:
+        raise ValueError(
+            "`positions` must be [N, 2] planar metres or [N, 3] earth-centred metres. "
+            f"Received: positions.shape={positions.shape}"
+        )
+    return positions
