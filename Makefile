@@ -39,7 +39,7 @@ backends: $(VENV)-backends/.installed
 	$(VENV)-backends/bin/pytest -m backends
 
 demo: env
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m trainers.demo --output=$(OUTPUT) --seed=$(SEED) \
+	$(BIN)/python -m trainers.demo --output=$(OUTPUT) --seed=$(SEED) \
 		$(if $(DATA),--data=$(DATA)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) \
 		$(if $(PREPROCESSING),--preprocessing=$(PREPROCESSING))
 

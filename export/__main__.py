@@ -13,7 +13,6 @@ fidelity.md, fidelity.json and fidelity.png. An artefact that falls short of --r
 is not written; the others are, and the exit status is 1.
 """
 
-import os
 import sys
 import tempfile
 from functools import partial
@@ -21,21 +20,20 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
+from keras_sare.utils.quiet_start import load_tensorflow
 
 FLAGS = flags.FLAGS
 
 
 def main(arguments: list[str]) -> None:
     """Opens all that is needed, writes the artefacts, and reports on them."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Here, because TensorFlow takes seconds that --help should not take.
-    import tensorflow as tf
+    load_tensorflow()  # Here, because it takes seconds that --help should not take.
 
     from export.artefacts import Options, check_options, chosen_formats, plan
     from export.calibration import choose_calibration
     from export.chosen_photos import choose_photos
-    from export.error_text import one_line
     from export.fidelity import Requirements
     from export.fidelity_meter import FidelityMeter
     from export.fidelity_report import write_fidelity
@@ -47,30 +45,27 @@ def main(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells a lot while it writes.
     logger, names, output = show_information(), arguments[1:], Path(FLAGS.output)
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            formats = chosen_formats(names)
-            check_options(formats, [name for name in FLAGS if FLAGS[name].present])
-            requirements = Requirements(FLAGS.require_cosine, FLAGS.require_recall_drop)
-            size = read_size(FLAGS.image_size) if FLAGS.image_size else None
-            source = open_source(FLAGS.run, FLAGS.model, FLAGS.weights, FLAGS.preset, size, FLAGS.dim)
-            dataset = FLAGS.root, FLAGS.prefix
-            options = Options(
-                version=FLAGS.version,
-                whitening_dtype=FLAGS.whitening_dtype,
-                scales=SCALES[FLAGS.scales] if FLAGS.scales else None,
-                warmup=FLAGS.warmup,
-                variants=tuple(FLAGS.variants or (["all"] if "all" in names else ["float16"])),
-                fixed_size=FLAGS.fixed_size,
-                calibration=partial(choose_calibration, source.settings, source.size, FLAGS.calibration, *dataset),
-            )
-            claim(output)  # Before a version is chosen that is free.
-            artefacts = plan(formats, source, output, options)
-            named = FLAGS.images, *dataset, FLAGS.split, FLAGS.max_images
-            photos = choose_photos(source.settings, *named, Path(folder), source.size)
-            requirements.check_photos(photos)
-            meter = FidelityMeter(source, photos, FLAGS.threads)
-        except (ImportError, OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
-            sys.exit(f"export: {one_line(error)}")
+        formats = chosen_formats(names)
+        check_options(formats, [name for name in FLAGS if FLAGS[name].present])
+        requirements = Requirements(FLAGS.require_cosine, FLAGS.require_recall_drop)
+        size = read_size(FLAGS.image_size) if FLAGS.image_size else None
+        source = open_source(FLAGS.run, FLAGS.model, FLAGS.weights, FLAGS.preset, size, FLAGS.dim)
+        dataset = FLAGS.root, FLAGS.prefix
+        options = Options(
+            version=FLAGS.version,
+            whitening_dtype=FLAGS.whitening_dtype,
+            scales=SCALES[FLAGS.scales] if FLAGS.scales else None,
+            warmup=FLAGS.warmup,
+            variants=tuple(FLAGS.variants or (["all"] if "all" in names else ["float16"])),
+            fixed_size=FLAGS.fixed_size,
+            calibration=partial(choose_calibration, source.settings, source.size, FLAGS.calibration, *dataset),
+        )
+        named = FLAGS.images, *dataset, FLAGS.split, FLAGS.max_images
+        photos = choose_photos(source.settings, *named, Path(folder), source.size)
+        requirements.check_photos(photos)
+        claim(output)  # Before a version is chosen that is free.
+        artefacts = plan(formats, source, output, options)
+        meter = FidelityMeter(source, photos, FLAGS.threads)
         rejected, messages = write_artefacts(artefacts, source, output, meter, requirements)
     rows = [meter.rows[0], *measured(output, source, meter.rows[0]), *rejected]
     sys.stdout.write(f"\n{write_fidelity(output, rows)}\n\n")
@@ -118,4 +113,4 @@ if __name__ == "__main__":
     flags.DEFINE_alias("require-cosine", "require_cosine")
     flags.DEFINE_alias("require-recall-drop", "require_recall_drop")
     flags.DEFINE_integer("threads", 2, "That each artefact computes with when it is measured.", lower_bound=1)
-    app.run(main)
+    app.run(expected_errors("export")(main))

@@ -15,7 +15,6 @@ descriptors. It is a `.npz` file of plain arrays:
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from export.manifest import artefact_digest, manifest_path
 from export.source import Size, read_size
 from keras_sare.datasets import ImageSet, PlaceDataset, open_splits
 from keras_sare.datasets.readable_images import readable_images
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import progress, show_information
 
@@ -165,12 +165,9 @@ def main(_: list[str]) -> None:
     """Writes the index of a dataset."""
     logger = show_information()
     model, root, output = Path(FLAGS.model), Path(FLAGS.root), Path(FLAGS.output)
-    try:
-        size = read_size(FLAGS.image_size) if FLAGS.image_size else size_beside(model)
-        dataset = open_split(root, FLAGS.prefix, FLAGS.split)
-        count = write_index(model, size, dataset, root, output, FLAGS.max_corrupt_share)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(f"export.index: {error}")
+    size = read_size(FLAGS.image_size) if FLAGS.image_size else size_beside(model)
+    dataset = open_split(root, FLAGS.prefix, FLAGS.split)
+    count = write_index(model, size, dataset, root, output, FLAGS.max_corrupt_share)
     left_out = len(dataset.database) - count
     logger.info("Wrote %s: %d images, %d left out, %d bytes", output, count, left_out, output.stat().st_size)
 
@@ -183,4 +180,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("split", "test", "Whose database images are described.")
     flags.DEFINE_list("image_size", None, "height,width, or the limit of the longer side; by default the manifest's.")
     flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at which nothing is written.")
-    app.run(main)
+    app.run(expected_errors("export.index")(main))

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from absl import app, flags
@@ -22,6 +23,7 @@ from absl import app, flags
 from keras_sare.evaluation import RecallReport
 from keras_sare.evaluation.comparison import FinishedRun, comparison_csv, format_comparison
 from keras_sare.evaluation.comparison_plot import draw_comparison
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import show_information
 
@@ -37,6 +39,8 @@ def main(arguments: list[str]) -> None:
     """Runs what is missing and writes the tables."""
     show_information()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated. The same command goes on."))
+    if not Path(FLAGS.root).is_dir():
+        raise FileNotFoundError(f"`root` must be the folder of a dataset. Received: root={FLAGS.root!r}")
     output, passed_on = Path(FLAGS.output), [f"--root={FLAGS.root}", *arguments[1:]]
     _check_command(output / "command.json", passed_on)
     finished: list[FinishedRun] = []
@@ -52,6 +56,7 @@ def main(arguments: list[str]) -> None:
         if _is_finished(run):
             finished.append(_read(run, loss, seed))
         else:
+            _check_started(run, first=not finished and not failed)
             failed.append(run)
     print(_write_comparison(output, finished))
     if failed:
@@ -86,6 +91,18 @@ def _train(run: Path, arguments: list[str]) -> None:
             subprocess.run([*command, f"--output={run}", "--resume"], stdout=log, stderr=log, check=False)
     finally:
         _write_seconds(run, before + time.monotonic() - started)
+
+
+def _check_started(run: Path, first: bool) -> None:
+    """Ends the program where the first run was refused: its flags are every run's, but for the loss and the seed."""
+    if not first or (run / "run.json").is_file():
+        return
+    reason = _tail(run).splitlines()[-1].strip()
+    for file in (run.parent / "command.json", Path(f"{run}.log"), _timed(run)):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):  # It may hold other things.
+        run.parent.rmdir()
+    raise ValueError(f"The first run, {run.name}, did not start, and no other would: {reason}")
 
 
 def _timed(run: Path) -> Path:
@@ -143,7 +160,7 @@ def _write_comparison(output: Path, runs: list[FinishedRun]) -> str:
 
 
 def _tail(run: Path) -> str:
-    lines = Path(f"{run}.log").read_text(errors="replace").splitlines()
+    lines = Path(f"{run}.log").read_text(errors="replace").splitlines() or ["(nothing)"]
     return "\n".join(f"    {line}" for line in lines[-TAIL:])
 
 
@@ -153,4 +170,4 @@ if __name__ == "__main__":
     flags.DEFINE_list("losses", ["sare_independent", "sare_joint", "triplet", "contrastive"], "Losses to compare.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of each loss.")
     flags.register_validator("seeds", lambda seeds: all(map(str.isdecimal, seeds)), "must be whole numbers")
-    app.run(main)
+    app.run(expected_errors("trainers.compare_losses")(main))

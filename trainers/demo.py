@@ -22,6 +22,7 @@ from keras_sare.datasets import PlaceDataset, decode_image, open_splits
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
 from serving.client import EmbeddingClient
 
@@ -147,4 +148,4 @@ if __name__ == "__main__":
     for radius in RADII:
         flags.DEFINE_float(radius, None, "Metres instead of those of trainers.pitts.")
     flags.DEFINE_integer("seed", 0, "Of the town and of the training.")
-    app.run(main)
+    app.run(expected_errors("trainers.demo")(main))

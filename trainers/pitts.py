@@ -33,6 +33,7 @@ from keras_sare.training import (
     open_places,
     report_places,
 )
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.whitening import fit_pca_whitening, largest_dimension, warn_of_overlap
 from trainers.recipes import RECIPES
 from trainers.stages import Run, apply_recipe, chosen_flags, start
@@ -282,4 +283,4 @@ def _sample(places: Places, count: int) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(expected_errors("trainers.pitts")(main))

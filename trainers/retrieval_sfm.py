@@ -33,6 +33,7 @@ from keras_sare.training import (
     open_inputs,
 )
 from keras_sare.training.inputs import ImageInputs
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from trainers.recipes import RETRIEVAL_RECIPES
 from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, pairs_of, readable_photos
@@ -228,4 +229,4 @@ def _whiten(run: Run[SfMSettings], model: keras.Model, photos: SfMDataset, table
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(expected_errors("trainers.retrieval_sfm")(main))

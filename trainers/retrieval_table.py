@@ -16,6 +16,7 @@ from keras_sare.evaluation import ComparisonSettings
 from keras_sare.models import SCALES
 from keras_sare.retrieval import DiffusionSettings
 from keras_sare.training import RunFolder
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
 from trainers.retrieval_stages import load_models, open_photos, open_table, readable_photos
 
@@ -66,4 +67,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(expected_errors("trainers.retrieval_table")(main))

@@ -27,6 +27,7 @@ from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.datasets.sfm_files import read_colmap
 from keras_sare.evaluation.sfm_labels import label_agreement, read_image_labels
 from keras_sare.evaluation.sfm_picture import draw_from_above, draw_models
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import show_information
 
@@ -168,4 +169,4 @@ if __name__ == "__main__":
     )
     flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable photos at which the run stops.")
     flags.DEFINE_integer("seed", DEFAULTS.seed, "Of everything random.")
-    app.run(main)
+    app.run(expected_errors("trainers.sfm")(main))

@@ -15,10 +15,14 @@ Item = TypeVar("Item")
 def show_information() -> logging.Logger:
     """For programs: shows this project's messages and progress bars; other libraries stay at warnings.
 
+    Where debugging information is asked for, as with --verbosity=1, it stays so.
+
     Returns:
         The logger for the program's own messages.
     """
-    logger.setLevel(logging.INFO)
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # It tells what of itself it loads.
     return logger
 
 

@@ -14,7 +14,6 @@ from export.source import Source
 from export.tflite import VARIANTS
 from keras_sare.layers import MAC
 
-# Without what TensorFlow says before it reads the level: nothing can silence that.
 INFORMATION_OF_TENSORFLOW = r"^I\d{4} .*(cpu_feature_guard|builder_impl|signature_serialization|saver)\.(cc|py):"
 
 
@@ -44,14 +43,6 @@ def test_help_is_quick_and_shows_how_to_begin():
     assert time.monotonic() - start < 3
     assert "python -m export all --run=runs/pitts30k" in done.stdout
     assert "--require-recall-drop" in done.stdout
-
-
-def test_wrong_input_is_told_in_one_line(tmp_path):
-    done = export("keras", f"--run={tmp_path}", f"--output={tmp_path / 'out'}")
-    assert done.returncode == 1
-    assert re.search(r"^export: There is no run in .*it has no run\.json\.", done.stderr, re.MULTILINE)
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists()
 
 
 def test_option_of_a_format_that_is_not_written_is_told_before_anything_is_opened(tmp_path):

@@ -40,7 +40,12 @@ def compare(output, monkeypatch):
     handler, level = signal.getsignal(signal.SIGTERM), logging.getLogger("keras_sare").level
 
     def compare(*passed_on, train=lambda run: finish(run, 0.5), **changed):
-        options = {"root": "town", "output": str(output), "losses": ["triplet", "contrastive"], "seeds": ["0", "1"]}
+        options = {
+            "root": str(output.parent),
+            "output": str(output),
+            "losses": ["triplet", "contrastive"],
+            "seeds": ["0", "1"],
+        }
         commands = []
 
         def run(command, stdout, stderr, check):
@@ -85,7 +90,7 @@ def test_every_loss_is_trained_with_every_seed_on_one_store(compare, output):
     commands = compare("--epochs=5")
     assert named(commands) == ["triplet-seed0", "contrastive-seed0", "triplet-seed1", "contrastive-seed1"]
     assert commands[2][1:] == [
-        *("-m", "trainers.pitts", f"--store={output / 'store'}", "--root=town", "--epochs=5"),
+        *("-m", "trainers.pitts", f"--store={output / 'store'}", f"--root={output.parent}", "--epochs=5"),
         *("--loss=triplet", "--seed=1", f"--output={output / 'triplet-seed1'}", "--resume"),
     ]
 
@@ -136,9 +141,20 @@ def test_a_run_that_fails_is_named_with_its_log_and_the_others_still_run(compare
 
 
 def test_where_every_run_fails_there_is_no_table(compare, output):
+    def fail(run):
+        run.mkdir()
+        (run / "run.json").touch()
+
     with pytest.raises(SystemExit, match="4 of 4 runs failed"):
-        compare(train=lambda run: None)
+        compare(train=fail)
     assert not (output / "compare.md").exists()
+
+
+def test_where_the_first_run_is_refused_no_other_is_tried_and_nothing_is_left(compare, output):
+    with pytest.raises(ValueError, match="The first run, triplet-seed0, did not start, and no other would: line 99"):
+        compare(train=lambda run: None)
+    assert not output.exists()
+    assert len(compare()) == 4
 
 
 def test_time_and_tables_are_kept_when_the_program_is_stopped(compare, output):
