@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 FAISS = "1.15"
+TENSORFLOW = ">=2.21,<2.22"
 
 setup(
     name="keras-sare",
@@ -28,7 +29,7 @@ setup(
     ),
     package_data={"keras_sare": ["py.typed"], "serving": ["tf_serving/*"]},
     install_requires=[
-        "tensorflow>=2.21,<2.22",
+        f"tensorflow{TENSORFLOW}",
         "keras>=3.15,<3.16",
         "numpy>=2.0,<3",
         "scipy>=1.14,<2",
@@ -43,7 +44,11 @@ setup(
     extras_require={
         # faiss-cpu and faiss-gpu install the same folder: choose exactly one of these two.
         "cpu": [f"faiss-cpu>={FAISS},<2"],
-        "gpu": [f"faiss-gpu>={FAISS},<2; sys_platform == 'linux'"],
+        # TensorFlow's wheel for Linux computes on GPUs, with NVIDIA's libraries, which it does not bring by itself.
+        "gpu": [
+            f"faiss-gpu>={FAISS},<2; sys_platform == 'linux'",
+            f"tensorflow[and-cuda]{TENSORFLOW}; sys_platform == 'linux'",
+        ],
         "serving": ["tensorflow-serving-api>=2.21,<2.22", "grpcio>=1.80,<2"],
         # TFLite files, and warm-up requests in SavedModels.
         "export": ["ai-edge-litert>=2.3,<3", "ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"],

@@ -21,6 +21,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from keras_sare.utils.error_text import expected_errors
+from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.utils.progress import show_information
 from keras_sare.utils.quiet_start import load_tensorflow
 
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> None:
 
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # TensorFlow tells a lot while it writes.
+    warn_of_unseen_device()
     logger, names, output = show_information(), arguments[1:], Path(FLAGS.output)
     with tempfile.TemporaryDirectory() as folder:
         formats = chosen_formats(names)

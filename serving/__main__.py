@@ -17,6 +17,7 @@ from typing import NoReturn
 import tensorflow as tf
 from absl import app, flags, logging
 
+from keras_sare.utils.nvidia import warn_of_unseen_device
 from serving.limits import Limits
 from serving.manager import ModelManager
 from serving.server import ModelServer
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.INFO)
     # TensorFlow calls loading into a session deprecated; serving.model says why it is done.
     tf.get_logger().setLevel("ERROR")
+    warn_of_unseen_device()
     stopping = _signalled()
     limits = Limits(FLAGS.max_message_bytes, FLAGS.max_images, FLAGS.max_values, FLAGS.max_seconds)
     try:

@@ -1,9 +1,11 @@
+import runpy
 import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+import setuptools
 from setuptools import find_packages
 
 import keras_sare
@@ -35,3 +37,13 @@ def test_four_top_level_packages_are_installed_and_no_test():
 def test_version_is_the_same_everywhere():
     assert distribution("keras-sare").version == keras_sare.__version__
     assert f"## {keras_sare.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_extra_gpu_brings_cuda_for_tensorflow_in_the_same_versions(monkeypatch):
+    given = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+    runpy.run_path("setup.py")
+    [tensorflow] = [one for one in given["install_requires"] if one.startswith("tensorflow>")]
+    with_cuda = tensorflow.replace("tensorflow", "tensorflow[and-cuda]")
+    assert [one.split(";")[0] for one in given["extras_require"]["gpu"] if "and-cuda" in one] == [with_cuda]

@@ -17,6 +17,7 @@ from keras_sare.models import SCALES
 from keras_sare.retrieval import DiffusionSettings
 from keras_sare.training import RunFolder
 from keras_sare.utils.error_text import expected_errors
+from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.utils.progress import show_information
 from trainers.retrieval_stages import load_models, open_photos, open_table, readable_photos
 
@@ -43,6 +44,7 @@ flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at whi
 def main(_: list[str]) -> None:
     """Reads the run and the test set, and writes the table."""
     show_information()
+    warn_of_unseen_device()
     run = RunFolder(FLAGS.run)
     models = load_models(run)
     landmarks = read_landmarks(FLAGS.ground_truth, FLAGS.images)

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_sare.utils.nvidia import warn_of_unseen_device
+
 logger = logging.getLogger(__name__)
 
 
@@ -18,6 +20,8 @@ def choose_strategy(logical_cpus: int = 0) -> tf.distribute.Strategy:
     | several workers, named by the environment variable TF_CONFIG | MultiWorkerMirroredStrategy over all their GPUs |
     | several GPUs, or logical CPU devices | MirroredStrategy |
     | one device | the default strategy |
+
+    An NVIDIA device that TensorFlow does not see is warned of.
 
     TF_CONFIG is JSON, the same on every worker but for the index:
     `{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}`. All workers
@@ -41,6 +45,7 @@ def choose_strategy(logical_cpus: int = 0) -> tf.distribute.Strategy:
         )
     if logical_cpus > 1:
         return tf.distribute.MirroredStrategy(_split_processor(logical_cpus))
+    warn_of_unseen_device()
     if workers > 1:
         logger.info("Waiting until all %d workers of TF_CONFIG are here", workers)
         return tf.distribute.MultiWorkerMirroredStrategy()

@@ -1,9 +1,12 @@
-"""Whether this machine has an NVIDIA device, asked without TensorFlow."""
+"""Whether this machine has an NVIDIA device, and whether TensorFlow sees it."""
 
+import logging
 import os
 import shutil
 import subprocess
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 DEVICE = Path("/dev/nvidia0")
 HIDDEN = ("", "-1")
@@ -12,7 +15,7 @@ _SECONDS = 20
 
 
 def nvidia_device() -> str | None:
-    """Looks for an NVIDIA device that the environment variable CUDA_VISIBLE_DEVICES does not hide.
+    """Looks for an NVIDIA device without TensorFlow; one that CUDA_VISIBLE_DEVICES hides is none.
 
     Returns:
         Its name as `nvidia-smi` lists it, or its file where that program is missing; None where there is no device.
@@ -20,6 +23,26 @@ def nvidia_device() -> str | None:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in HIDDEN:
         return None
     return _listed() or (str(DEVICE) if DEVICE.exists() else None)
+
+
+def warn_of_unseen_device() -> bool:
+    """Warns where this machine has an NVIDIA device that TensorFlow does not see, so that all runs on the processor.
+
+    Returns:
+        Whether that is so.
+    """
+    import tensorflow as tf  # Here, because this module is asked before TensorFlow is imported, too.
+
+    if tf.config.list_physical_devices("GPU") or (device := nvidia_device()) is None:
+        return False
+    logger.warning(
+        "TensorFlow does not see %s and computes on the processor, which is many times slower: CUDA's libraries are "
+        'missing, or the driver is too old for them. Run pip install "tensorflow[and-cuda]==%s"; or set '
+        "CUDA_VISIBLE_DEVICES=-1 where the processor is what you want",
+        device,
+        tf.__version__,
+    )
+    return True
 
 
 def _listed() -> str | None:
