@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from export.manifest import artefact_digest, manifest_path
+from export.manifest import manifest_path
 from export.source import Size, read_size
 from keras_sare.datasets import ImageSet, PlaceDataset, open_splits
 from keras_sare.datasets.readable_images import readable_images
+from keras_sare.utils.digests import path_digest
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import progress, show_information
@@ -73,7 +74,7 @@ def write_index(
             positions=positions,
             axes=np.array(axes, np.str_),
             size=np.atleast_1d(np.asarray(size, np.int64)),
-            model=artefact_digest(model),
+            model=path_digest(model),
         )
     return len(images)
 

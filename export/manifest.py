@@ -5,7 +5,6 @@ artefact is replaced its manifest goes first: so no manifest ever stands beside 
 however an export ends. The digest in it tells later changes.
 """
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import keras_sare
 from export.source import Size, Source
 from keras_sare.evaluation.json_report import JsonReport
 from keras_sare.layers import ImagePreprocessing
+from keras_sare.utils.digests import files_of, path_digest
 from keras_sare.utils.files import atomic_path
 
 PACKAGES = ("tensorflow", "keras", "numpy")
@@ -52,8 +52,8 @@ def manifest(
     return {
         "kind": kind,
         "name": name,
-        "bytes": sum(file.stat().st_size for file in _files(path)),
-        "sha256": artefact_digest(path),
+        "bytes": sum(file.stat().st_size for file in files_of(path)),
+        "sha256": path_digest(path),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {
             "name": source.name,
@@ -80,27 +80,6 @@ def is_of(contents: Mapping[str, Any], source: Source) -> bool:
     """Whether a manifest is of an artefact of this model, for images of this size."""
     same_weights = contents["model"]["weights_sha256"] == source.weights_digest
     return same_weights and contents["preprocessing"] == _preprocessing(source)
-
-
-def artefact_digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder that of the lines `DIGEST  NAME` of its files, sorted by name.
-
-    For a folder this is what `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum` says in it.
-    """
-    if path.is_file():
-        return _file_digest(path)
-    lines = (f"{_file_digest(file)}  {file.relative_to(path).as_posix()}\n" for file in _files(path))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sorted(files, key=lambda file: file.relative_to(path).as_posix().encode())
 
 
 def _preprocessing(source: Source) -> dict[str, Any]:

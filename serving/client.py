@@ -7,9 +7,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc
 import numpy as np
@@ -202,16 +203,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="file for the embeddings, float32 [photos, dimension], .npy")
     flags = parser.parse_args(arguments)
     try:
-        with EmbeddingClient(flags.address, flags.model, flags.timeout) as client:
+        with _stored(flags.output) as file, EmbeddingClient(flags.address, flags.model, flags.timeout) as client:
             embeddings = client.embed_files(flags.photos, flags.batch_size)
+            sys.stdout.write(_table(flags.photos, embeddings) + "\n")
+            if file is not None:
+                np.save(file, embeddings)
     except (EmbeddingError, OSError, ValueError) as error:
         sys.stderr.write(f"serving.client: {error}\n")
         return 1
-    sys.stdout.write(_table(flags.photos, embeddings) + "\n")
-    if flags.output:
-        with atomic_path(flags.output) as path, open(path, "wb") as file:
-            np.save(file, embeddings)
     return 0
+
+
+@contextmanager
+def _stored(output: str | None) -> Iterator[IO[bytes] | None]:
+    """Opens the file before anything is embedded: a place that cannot be written is told of at once."""
+    if output is None:
+        yield None
+        return
+    if not output or os.path.isdir(output):
+        raise IsADirectoryError(
+            f"`output` must be a file, such as embeddings.npy; name one in the folder. Received: output={output!r}"
+        )
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(stack.enter_context(atomic_path(output)), "wb"))
+        except OSError as error:
+            raise OSError(
+                f"`output` must be a file in a folder that can be written; name another. "
+                f"Received: output={output!r}, which fails with: {error.strerror}"
+            ) from error
+        yield file
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import grpc
 from tensorflow_serving.apis import model_pb2
 
 from serving.errors import RequestError, invalid_argument
+from serving.manifest import check_manifest
 from serving.model import ServedModel
 from serving.versions import latest_version
 
@@ -39,8 +40,10 @@ class ModelManager:
 
         Raises:
             FileNotFoundError: there is no folder, no version in it, or no SavedModel in the version.
+            ValueError: the version is not what its manifest describes, or cannot be loaded.
         """
         version, path = latest_version(folder)
+        check_manifest(path)
         return cls(name, [ServedModel(path, version)])
 
     @property

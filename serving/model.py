@@ -33,6 +33,7 @@ class ServedModel:
 
     Raises:
         FileNotFoundError: `folder` holds no SavedModel.
+        ValueError: the SavedModel is damaged or of another kind.
     """
 
     def __init__(self, folder: str | os.PathLike[str], version: int) -> None:
@@ -43,10 +44,7 @@ class ServedModel:
             )
         self.version = version
         self._session = tf.compat.v1.Session(graph=tf.Graph())
-        with self._session.graph.as_default():
-            bundle = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], os.fspath(folder))
-        self._session.graph.finalize()
-        self.signature_defs: dict[str, meta_graph_pb2.SignatureDef] = dict(bundle.signature_def)
+        self.signature_defs = _load(self._session, folder)
         self._signatures = {name: Signature(definition) for name, definition in self.signature_defs.items()}
 
     def predict(
@@ -89,6 +87,20 @@ class ServedModel:
             return self._session.run(fetches, feeds, options)
         except tf.errors.OpError as error:
             raise RequestError(_STATUS_CODES[error.error_code], _graph_text(error)) from error
+
+
+def _load(session: tf.compat.v1.Session, folder: str | os.PathLike[str]) -> dict[str, meta_graph_pb2.SignatureDef]:
+    try:
+        with session.graph.as_default():
+            bundle = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], os.fspath(folder))
+    except Exception as error:  # The loader raises what it likes.
+        text = _graph_text(error) if isinstance(error, tf.errors.OpError) else str(error)
+        raise ValueError(
+            f"`folder` must hold a SavedModel that TensorFlow can load; this one is damaged or of another kind. Export "
+            f"the model again. Received: folder={folder}, which fails with: {text.strip().partition(chr(10))[0]}"
+        ) from error
+    session.graph.finalize()
+    return dict(bundle.signature_def)
 
 
 def _run_options(seconds: float) -> tf.compat.v1.RunOptions:

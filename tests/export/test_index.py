@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from export.index import open_split, size_beside, write_index
-from export.manifest import artefact_digest
 from export.source import Source
 from export.tflite import write_tflite
 from keras_sare.datasets import ImageSet, PlaceDataset, load_image
+from keras_sare.utils.digests import path_digest
 
 SIZE = (24, 32)
 
@@ -66,7 +66,7 @@ def test_index_holds_the_models_descriptors_and_says_what_is_what(whitened_model
     np.testing.assert_array_equal(index["positions"], np.arange(8.0).reshape(4, 2))
     assert index["axes"].tolist() == ["easting (m)", "northing (m)"]
     assert (index["size"].dtype, index["size"].tolist()) == (np.int64, [24, 32])
-    assert index["model"] == artefact_digest(tflite)
+    assert index["model"] == path_digest(tflite)
 
 
 def test_degrees_are_kept_where_the_dataset_has_them(tflite, root):

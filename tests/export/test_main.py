@@ -8,11 +8,11 @@ import keras
 import pytest
 
 from export.artefacts import FORMATS
-from export.manifest import artefact_digest
 from export.sample_photos import sample_photo
 from export.source import Source
 from export.tflite import VARIANTS
 from keras_sare.layers import MAC
+from keras_sare.utils.digests import path_digest
 
 INFORMATION_OF_TENSORFLOW = r"^I\d{4} .*(cpu_feature_guard|builder_impl|signature_serialization|saver)\.(cc|py):"
 
@@ -77,7 +77,7 @@ def test_artefact_that_falls_short_fails_the_export_and_the_others_are_written(
         "| tflite/dynamic_int8.tflite (not written)",
     ]
     manifest = json.loads((tmp_path / "tflite" / "float32.json").read_text())
-    assert manifest["sha256"] == artefact_digest(tmp_path / "tflite" / "float32.tflite")
+    assert manifest["sha256"] == path_digest(tmp_path / "tflite" / "float32.tflite")
     assert manifest["model"]["weights_sha256"] == Source(whitened_model, 1, "", "").weights_digest
     assert manifest["fidelity"]["images"] == 3
     for name in ("fidelity.json", "fidelity.md", "fidelity.png"):

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from export.artefacts import Artefact
 from export.fidelity import Fidelity, Requirements
-from export.manifest import artefact_digest
 from export.source import Source
 from export.writing import claim, measured, write_artefacts
+from keras_sare.utils.digests import path_digest
 
 KERAS = Fidelity(
     artefact="Keras model",
@@ -79,7 +79,7 @@ def test_artefact_appears_with_its_manifest(source, tmp_path):
     assert files(tmp_path) == ["tflite/float16.json", "tflite/float16.tflite"]
     contents = json.loads((tmp_path / "tflite" / "float16.json").read_text())
     assert (contents["name"], contents["variant"]) == ("float16.tflite", "float16")
-    assert contents["sha256"] == artefact_digest(tmp_path / "tflite" / "float16.tflite")
+    assert contents["sha256"] == path_digest(tmp_path / "tflite" / "float16.tflite")
     assert contents["fidelity"]["cosine_min"] == 0.999
 
 

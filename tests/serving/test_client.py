@@ -1,5 +1,6 @@
 """The client, against a running server."""
 
+import errno
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -140,6 +141,51 @@ def test_the_command_line_prints_a_table_and_stores_the_embeddings(
     assert header.split() == ["photo", "dimension", "first", "values"]
     assert [line.split()[:2] for line in lines] == [[str(file), "3"] for file in files]
     assert lines[4].split()[2:] == [f"{value:.4f}" for value in embeddings[4]]
+
+
+@pytest.mark.parametrize("place", ["", "folder", "file/below.npy", "file/deeper/below.npy", "locked/embeddings.npy"])
+def test_an_output_that_cannot_be_written_is_told_of_before_anything_is_embedded(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    if place.startswith("locked"):
+        monkeypatch.setattr(client_module, "atomic_path", refuse_to_write)
+    output = str(tmp_path / place) if place else ""
+    # Nobody listens at this address: whoever embedded would get UNAVAILABLE.
+    assert client_module.main(["--address", "127.0.0.1:1", "--output", output, str(files[0])]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("serving.client: `output` must be a file")
+    assert f"Received: output={output!r}" in line
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def refuse_to_write(target: str) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", target)
+
+
+def test_an_output_that_is_there_stays_where_the_embedding_fails(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "embeddings.npy"
+    output.write_text("of an earlier run")
+    assert client_module.main(["--address", "127.0.0.1:1", "--output", str(output), str(files[0])]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("serving.client: UNAVAILABLE: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["embeddings.npy"]
+    assert output.read_text() == "of an earlier run"
+
+
+@pytest.mark.parametrize("arguments", [["nowhere.jpg"], ["--batch_size", "0", "x.jpg"], ["--timeout", "0.1", "."]])
+def test_the_command_line_tells_of_each_error_in_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert client_module.main(["--address", "127.0.0.1:1", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert (captured.out, len(captured.err.splitlines())) == ("", 1)
 
 
 def test_the_command_line_ends_with_1_and_the_error(

@@ -1,6 +1,8 @@
 """Running the signatures of a SavedModel."""
 
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +200,36 @@ def test_one_value_stands_for_all_in_requests_of_ones_own_alone(model: ServedMod
     assert model.predict("images", {"images": image}, limits=None)["embedding"].shape == (20, 3)
     with pytest.raises(RequestError, match=r"a tensor of shape \[20, 8, 8, 3\] must have 3840 values in float_val"):
         model.predict("images", {"images": image}, limits=Limits(images=20))
+
+
+def cut(name: str, length: int) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:length])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut("saved_model.pb", 0),
+        cut("saved_model.pb", 500),
+        lambda folder: (folder / "saved_model.pb").write_bytes(b"\xffgarbage\n" * 50),
+        cut("variables/variables.data-00000-of-00001", 0),
+        cut("variables/variables.data-00000-of-00001", 5),
+        lambda folder: (folder / "variables/variables.data-00000-of-00001").write_bytes(b"0123456789ab"),
+        lambda folder: (folder / "variables/variables.data-00000-of-00001").unlink(),
+        cut("variables/variables.index", 30),
+        lambda folder: (folder / "variables/variables.index").unlink(),
+        lambda folder: shutil.rmtree(folder / "variables"),
+    ],
+)
+def test_a_damaged_saved_model_is_refused_in_one_line(
+    model_folder: Path, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    shutil.copytree(model_folder / "7", tmp_path / "7")
+    damage(tmp_path / "7")
+    with pytest.raises(
+        ValueError, match=r"^`folder` must hold a SavedModel that TensorFlow can load.* fails with: .+$"
+    ):
+        ServedModel(tmp_path / "7", 7)
 
 
 def test_a_folder_without_a_saved_model_is_refused(tmp_path: Path) -> None:

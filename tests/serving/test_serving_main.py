@@ -1,6 +1,7 @@
 """`python -m serving` as a process of its own."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,9 +67,20 @@ def test_a_worker_that_is_stuck_does_not_keep_the_process(waiting_folder: Path, 
     assert process.returncode == 3
 
 
-def test_a_missing_model_folder_ends_the_process_with_1_and_a_clear_error(tmp_path: Path) -> None:
-    with running("--model", str(tmp_path / "nowhere")) as process:
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("nowhere", "`folder` must be an existing folder"),
+        ("cut", "`folder` must hold a SavedModel that TensorFlow can load"),
+    ],
+)
+def test_a_model_that_cannot_be_served_ends_the_process_with_1_and_one_line(
+    model_folder: Path, tmp_path: Path, model: str, text: str
+) -> None:
+    shutil.copytree(model_folder, tmp_path / "cut")
+    (tmp_path / "cut" / "7" / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
+    with running("--model", str(tmp_path / model), "--port", "0") as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.rstrip().splitlines()[-1].startswith("serving: `folder` must be an existing folder")
+    assert errors.rstrip().splitlines()[-1].startswith(f"serving: {text}")
     assert "Traceback" not in errors
