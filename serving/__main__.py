@@ -17,6 +17,7 @@ from typing import NoReturn
 import tensorflow as tf
 from absl import app, flags, logging
 
+from keras_sare.utils.error_text import one_line
 from keras_sare.utils.nvidia import warn_of_unseen_device
 from serving.limits import Limits
 from serving.manager import ModelManager
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         manager = ModelManager.from_folder(FLAGS.name, FLAGS.model)
         server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits)
     except (OSError, ValueError) as error:
-        sys.exit(f"serving: {error}")
+        sys.exit(f"serving: {one_line(error)}")
     server.start()
     stopping.wait()
     _end(0 if server.stop(FLAGS.grace) else EXIT_CUT_OFF)

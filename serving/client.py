@@ -22,6 +22,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from keras_sare.utils.error_text import one_line
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import progress
 
@@ -209,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if file is not None:
                 np.save(file, embeddings)
     except (EmbeddingError, OSError, ValueError) as error:
-        sys.stderr.write(f"serving.client: {error}\n")
+        sys.stderr.write(f"serving.client: {one_line(error)}\n")
         return 1
     return 0
 

@@ -188,6 +188,17 @@ def test_the_command_line_tells_of_each_error_in_one_line(
     assert (captured.out, len(captured.err.splitlines())) == ("", 1)
 
 
+def test_the_command_line_tells_of_an_error_of_the_graph_in_one_line(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    assert client_module.main(["--address", address, str(broken)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("serving.client: INVALID_ARGUMENT: Unknown image file format")
+    assert line.endswith(f"While embedding {broken}")
+
+
 def test_the_command_line_ends_with_1_and_the_error(
     address: str, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
