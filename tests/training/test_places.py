@@ -1,12 +1,13 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_sare.datasets import ImageSet, PlaceDataset
-from keras_sare.training import RecallValidation, final_report, report_places
+from keras_sare.training import ImageInputs, RecallValidation, final_report, report_places
 from keras_sare.training.describer import Describer
 from keras_sare.training.final_report import SavedModel
 from keras_sare.training.workers import Workers
@@ -170,6 +171,45 @@ def test_single_pass_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(place
     table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "own pass" not in table
     assert (tmp_path / "out" / "recall.md").exists()
+
+
+def on_both_sides(places, count):
+    """The first queries are database images: one by its path, the others copies."""
+    dataset = places.dataset
+    paths = dataset.queries.paths.copy()
+    for i in range(count):
+        shutil.copy(dataset.database.paths[i], paths[i])
+    paths[0] = dataset.database.paths[0]
+    dataset = dataclasses.replace(dataset, queries=dataclasses.replace(dataset.queries, paths=paths))
+    return dataclasses.replace(places, dataset=dataset, inputs=ImageInputs(dataset.paths, (12, 16)))
+
+
+def test_report_says_which_queries_are_in_the_database_and_the_recall_without_their_own_photos(
+    places, make_model, tmp_path
+):
+    places = on_both_sides(places, 3)
+    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 45)
+    assert table == (tmp_path / "out" / "recall.md").read_text().rstrip()
+    assert "**3 of 6 queries are in the database themselves, where any model finds them.**" in table
+    assert "recall@N within 45 m, own photo left out; 6 queries, 6 images" in table
+    plain, without = (
+        json.loads((tmp_path / "out" / f"{stem}.json").read_text())["off the shelf"]
+        for stem in ("recall", "recall_without_own_photos")
+    )
+    queries, database = places.describe_all(Describer(make_model(), tf.distribute.get_strategy()))
+    cosines = queries @ database.T
+    right = np.abs(np.arange(6)[:, None] - np.arange(6)) <= 1  # 43 m and less
+    assert plain["recalls"][0] == right[np.arange(6), cosines.argmax(1)].mean()
+    cosines[np.arange(3), np.arange(3)] = -2
+    right[np.arange(3), np.arange(3)] = False
+    assert without["recalls"][0] == right[np.arange(6), cosines.argmax(1)].mean()
+    assert without["recalls"][0] < plain["recalls"][0]
+
+
+def test_report_on_queries_whose_own_photo_alone_is_right_says_that_it_means_nothing(places, make_model, tmp_path):
+    table = report_places({"off the shelf": make_model()}, on_both_sides(places, 6), tmp_path / "out", 25)
+    assert "**6 of 6 queries are in the database themselves, where any model finds them, and nothing else is" in table
+    assert not (tmp_path / "out" / "recall_without_own_photos.md").exists()
 
 
 def test_only_the_chief_reports(places, make_model, tmp_path, monkeypatch):
