@@ -57,9 +57,9 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
 
     Args:
         path: the CSV file, UTF-8.
-        root: the folder of the images: the database in `root/images`, the queries in the first of `root/queries`,
-            `root/queries_real`, `root/query` and `root/images` that exists; `root` itself where there is no such
-            folder, or where the file's own paths lead from `root`.
+        root: the folder of the images: the database in `root/images`, the queries in `root/queries`,
+            `root/queries_real`, `root/query` or `root/images`, or either in `root` itself, wherever the most of the
+            files are (see `join_image_folder`).
 
     Returns:
         The datasets by split. Positions given in degrees become earth-centred metres (`earth_centred`), and are kept
@@ -71,12 +71,12 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
             (named by its number, the header being row 1), or a split has no database or no queries.
     """
     table = _read_table(Path(path))
+    for code, folders in enumerate(_ROLES.values()):
+        rows = table["role"] == code
+        table["image"][rows] = join_image_folder(root, folders, table["image"][rows])
     datasets = {}
     for split, rows in _split_rows(path, table).items():
-        sides = {
-            role: _image_set(table, rows & (table["role"] == code), root, folders)
-            for code, (role, folders) in enumerate(_ROLES.items())
-        }
+        sides = {role: _image_set(table, rows & (table["role"] == code)) for code, role in enumerate(_ROLES)}
         name = f"{Path(root).resolve().name}_{split}"
         datasets[split] = PlaceDataset(name, sides["database"], sides["query"])
     return datasets
@@ -194,7 +194,7 @@ class _ChunkParser:
     def _image(self, number: int, image: str) -> str:
         if not image:
             raise self._error(number, "must name an image", "an empty cell")
-        return image.removeprefix("./")
+        return image
 
     def _error(self, number: int, expected: str, received: str) -> ValueError:
         return ValueError(f"Row {number} of `path` {expected}. Received: path={self._path}, {received}")
@@ -225,14 +225,12 @@ def _split_rows(path: str | os.PathLike[str], table: dict[str, np.ndarray]) -> d
     return {name: mask | everywhere for name, mask in masks.items()}
 
 
-def _image_set(
-    table: dict[str, np.ndarray], rows: np.ndarray, root: str | os.PathLike[str], folders: tuple[str, ...]
-) -> ImageSet:
+def _image_set(table: dict[str, np.ndarray], rows: np.ndarray) -> ImageSet:
     def optional(name: str) -> np.ndarray | None:
         return table[name][rows] if name in table else None
 
     return ImageSet(
-        paths=join_image_folder(root, folders, table["image"][rows]),
+        paths=table["image"][rows],
         positions=optional("positions"),
         timestamps=optional("timestamp"),
         places=optional("place"),

@@ -36,9 +36,9 @@ def read_dbstruct(path: str | os.PathLike[str], root: str | os.PathLike[str]) ->
 
     Args:
         path: the .mat file.
-        root: the folder of the images: the database in `root/images`, the queries in the first of `root/queries`,
-            `root/queries_real`, `root/query` and `root/images` that exists; `root` itself where there is no such
-            folder, or where the file's own paths lead from `root`.
+        root: the folder of the images: the database in `root/images`, the queries in `root/queries`,
+            `root/queries_real`, `root/query` or `root/images`, or either in `root` itself, wherever the most of the
+            files are (see `join_image_folder`).
 
     Returns:
         A dataset named as the file without its suffix, with planar positions. Its training positives are farther than
@@ -105,5 +105,5 @@ def _image_set(
 
 
 def _texts(cells: np.ndarray) -> np.ndarray:
-    texts = [str(np.squeeze(cell)).strip().removeprefix("./") for cell in cells.ravel()]
+    texts = [str(np.squeeze(cell)).strip() for cell in cells.ravel()]
     return np.array(texts, dtype=np.dtypes.StringDType())

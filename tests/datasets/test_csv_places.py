@@ -78,6 +78,19 @@ def test_neither_distance_nor_timestamp_restricts_positives_of_a_csv_file_by_its
     assert (dataset.min_positive, dataset.other_timestamps) == (0, False)
 
 
+def test_first_file_that_is_missing_does_not_change_where_paths_start(write):
+    names = [f"images/{i}.jpg" for i in range(24)]
+    rows = "".join(f"{name},database,0,0\n{name.replace('images', 'queries')},query,0,0\n" for name in names)
+    path, root = write(METRES + rows)
+    for name in names[1:]:
+        for folder in ("images", "queries"):
+            (root / folder).mkdir(exist_ok=True)
+            (root / name.replace("images", folder)).touch()
+    dataset = read_csv(path, root)["all"]
+    assert dataset.database.paths.tolist() == [f"{root}/{name}" for name in names]
+    assert dataset.queries.paths.tolist() == [f"{root}/{name.replace('images', 'queries')}" for name in names]
+
+
 def test_images_and_queries_lie_in_their_folders(write):
     path, root = write(METRES + "a.jpg,database,0,0\nq.jpg,query,0,0\n")
     (root / "images").mkdir()

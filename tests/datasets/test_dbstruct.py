@@ -52,6 +52,13 @@ def test_images_and_queries_lie_in_their_folders(write, tmp_path):
     assert dataset.queries.paths[0] == f"{tmp_path}/queries_real/000/q0.jpg"
 
 
+def test_windows_paths_and_a_missing_first_file_do_not_change_where_paths_start(write, tmp_path):
+    (tmp_path / "images" / "001").mkdir(parents=True)
+    (tmp_path / "images" / "001" / "b.jpg").touch()
+    dataset = read_dbstruct(write(dbImageFns=cells("images\\000\\a.jpg", "images\\001\\b.jpg")), tmp_path)
+    assert dataset.database.paths.tolist() == [f"{tmp_path}/images/000/a.jpg", f"{tmp_path}/images/001/b.jpg"]
+
+
 def test_timestamps_are_read_where_they_are(write):
     dataset = read_dbstruct(
         write(dbTimeStamp=np.array([[200901.0, 201507.0]]), qTimeStamp=np.array([[201301.0]])), "/data"
