@@ -1,7 +1,6 @@
 """A folder of arrays and figures that tells whether it is what was written."""
 
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -39,9 +38,8 @@ def write_checked(target: Path, arrays: Mapping[str, Arrays], content: Mapping[s
         for name, group in arrays.items():
             np.savez(folder / f"{name}.npz", allow_pickle=False, **group)
         (folder / "state.json").write_text(json.dumps(content, indent=1) + "\n")
-        checksums = {path.name: _settle(path) for path in sorted(folder.iterdir())}
+        checksums = {path.name: _checksum(path) for path in sorted(folder.iterdir())}
         (folder / _MANIFEST).write_text(json.dumps(checksums) + "\n")
-        _settle(folder / _MANIFEST)
 
 
 def read_checked(folder: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
@@ -65,13 +63,6 @@ def read_checked(folder: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[s
         return arrays, json.loads((folder / "state.json").read_text())
     except (OSError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Damaged(f"{type(error).__name__}: {error}") from error
-
-
-def _settle(path: Path) -> int:
-    """Waits until a file is on the disk, where a power cut leaves it, and returns its checksum."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-    return _checksum(path)
 
 
 def _checksum(path: Path) -> int:

@@ -94,8 +94,6 @@ class ChunkFiles:
             with atomic_path(self.path(file)) as temporary, open(temporary, "wb") as out:
                 out.write(self._header(file))
                 out.write(_as_bytes(values.astype(self.dtype, copy=False)).data)
-                out.flush()
-                os.fsync(out.fileno())
         except OSError as error:
             number = error.errno or errno.EIO
             raise OSError(

@@ -46,6 +46,77 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "folder" / "part").exists()
 
 
+@pytest.fixture
+def disk(monkeypatch):
+    """Names in the order in which they reach the disk; a rename is a pair of old and new."""
+    events, fsync, replace = [], os.fsync, os.replace
+
+    def settled(descriptor):
+        events.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def renamed(old, new):
+        events.append((os.path.basename(old), os.path.basename(new)))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", settled)
+    monkeypatch.setattr(os, "replace", renamed)
+    return events
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name_and_the_name_follows(tmp_path, disk):
+    (tmp_path / "a").mkdir()
+    with atomic_path(tmp_path / "a" / "file.txt") as path:
+        path.write_text("new")
+    assert disk == [path.name, (path.name, "file.txt"), "a"]
+
+
+def test_all_of_a_folder_is_on_the_disk_before_it_gets_its_name(tmp_path, disk):
+    (tmp_path / "a").mkdir()
+    with atomic_path(tmp_path / "a" / "folder") as path:
+        (path / "deep" / "empty").mkdir(parents=True)
+        for name in ("one", "deep/two", "deep/three"):
+            (path / name).write_text(name)
+        (path / "link").symlink_to("nowhere")
+    assert disk[-2:] == [(path.name, "folder"), "a"]
+    assert sorted(disk[:3]) == ["one", "three", "two"]
+    assert sorted(disk[3:-2]) == sorted([path.name, "deep", "empty"])
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_disk_that_fails_at_the_last_moment_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, folder):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write():
+        with atomic_path(tmp_path / "target") as path:
+            if folder:
+                path.mkdir()
+            (path / "part" if folder else path).write_text("new")
+
+    (tmp_path / "target").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert [p.name for p in tmp_path.iterdir()] == ["target"]
+    assert (tmp_path / "target").read_text() == "old"
+
+
+def test_a_file_system_that_settles_no_folders_is_no_error(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def files_alone(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    with atomic_path(tmp_path / "folder") as path:
+        path.mkdir()
+        (path / "part").write_text("1")
+    assert (tmp_path / "folder" / "part").read_text() == "1"
+
+
 def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / "deep").mkdir()
     with atomic_path(tmp_path / "kept.txt") as path:
