@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from export.model_file import open_model_file
 from keras_sare.models import load_weights_from, truncated, warn_if_uninitialised
+from keras_sare.models.model_file import check_descriptors, open_model_file
 from keras_sare.training import RunFolder
 
 logger = logging.getLogger("keras_sare.export")
@@ -75,7 +75,7 @@ def open_source(
 
     Args:
         run: folder of a finished run of `trainers.pitts` or `trainers.retrieval_sfm`.
-        model: a `.keras` file, see `export.model_file.open_model_file`.
+        model: a `.keras` file, see `keras_sare.models.model_file.open_model_file`.
         weights: a file of another project, see `keras_sare.models.load_weights_from`.
         preset: for `weights` that do not name their pooling, for example "vgg16_mac".
         size: of the images. A run has its own: with another one, what the run measured is left out.
@@ -102,7 +102,7 @@ def open_source(
     else:
         loaded = load_weights_from(str(weights), preset=preset) if model is None else open_model_file(Path(model))
         source = Source(loaded, size, loaded.name, str(model or weights))
-    _check_model(source)
+    check_descriptors(source.model, sample_image(source.size), f"{source.origin!r}, size={source.size}")
     warn_if_uninitialised(source.model, "exported")
     return source if dim is None else _shortened(source, dim)
 
@@ -155,24 +155,6 @@ def _evaluation(folder: Path, size: Size) -> dict[str, Any]:
         return json.loads((folder / "recall.json").read_text())
     tables = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/retrieval.json"))}
     return {name: table for name, table in tables.items() if table["settings"].get("longer_side") == size}
-
-
-def _check_model(source: Source) -> None:
-    """Describes one image, so that a model of something else shows now and not as a useless artefact."""
-    image = sample_image(source.size)
-    try:
-        descriptor = keras.ops.convert_to_numpy(source.model(image, training=False))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"The model must take RGB images {list(image.shape)}. "
-            f"Received: {source.origin!r}, size={source.size}, which gives: {error}"
-        ) from error
-    if descriptor.ndim != 2 or not np.isclose(np.linalg.norm(descriptor), 1, atol=1e-3):
-        raise ValueError(
-            "The model must give one descriptor of norm 1 for each image. An L2 normalisation at its end is missing, "
-            f"or a whitening was never fitted. Received: {source.origin!r}, which gives shape {descriptor.shape}, norm "
-            f"{np.linalg.norm(descriptor):.4g}"
-        )
 
 
 def _shortened(source: Source, dim: int) -> Source:

@@ -25,6 +25,7 @@ from keras_sare.training import RunFolder
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
 from serving.client import EmbeddingClient
+from trainers.starting_model import is_model_file
 
 # For small data sets: fewer clusters and larger steps than the papers'; recall@5 is near 1 from the start, so recall@1
 # chooses the epoch.
@@ -49,6 +50,8 @@ def main(_: list[str]) -> None:
     root = Path(FLAGS.data) if FLAGS.data else _town(folder)
     splits = open_splits(root)
     settings = {**(PHOTOS if FLAGS.data else TOWN), "weights": FLAGS.weights, "seed": FLAGS.seed}
+    if is_model_file(FLAGS.weights):
+        del settings["clusters"]  # It has its own.
     # Whitening to more dimensions than a third of the images fits their noise.
     settings["dim"] = max(1, min(256, len(splits["train"].database) // 3))
     settings |= {name: FLAGS[name].value for name in PASSED_ON if FLAGS[name].present}
@@ -141,7 +144,7 @@ def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("output", "demo", "Folder for everything that the demo makes.")
     flags.DEFINE_string("data", None, "Your own photographs; by default a rendered town.")
-    flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
+    flags.DEFINE_string("weights", "imagenet", "'imagenet', a weights file, or a .keras model of your own.")
     flags.DEFINE_enum("preprocessing", None, ["caffe", "torch"], "What the weights want, where that is not known.")
     flags.DEFINE_string("image_size", None, "height,width instead of the demo's own.")
     flags.DEFINE_integer("epochs", None, "Epochs instead of the demo's own.")

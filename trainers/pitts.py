@@ -37,6 +37,7 @@ from keras_sare.utils.error_text import expected_errors
 from keras_sare.whitening import fit_pca_whitening, largest_dimension, warn_of_overlap
 from trainers.recipes import RECIPES
 from trainers.stages import Run, apply_recipe, chosen_flags, start
+from trainers.starting_model import check_start, is_model_file, open_start
 
 logger = logging.getLogger("keras_sare.pitts")
 
@@ -56,7 +57,7 @@ flags.DEFINE_enum("recipe", "pitts30k", sorted(RECIPES), "Values of the flags th
 flags.DEFINE_string("root", None, "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
 flags.DEFINE_string("prefix", "", "Start of the .mat files' names, where --root holds several datasets.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
-flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
+flags.DEFINE_string("weights", "imagenet", "'imagenet', a weights file, or a model of your own: a .keras file.")
 flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the weights want, where not known.")
 flags.DEFINE_enum("model", "vgg16_netvlad", sorted(models.PRESETS), "Preset to build.")
 flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=2)
@@ -80,7 +81,7 @@ flags.DEFINE_integer("gradient_chunk", 0, "Images back-propagated at a time; 0: 
 flags.DEFINE_enum("precision", "float32", models.PRECISIONS, "Of the computation in training; results are float32.")
 flags.DEFINE_integer("extraction_batch", DEFAULTS.extraction_batch, "Images described at a time.", lower_bound=1)
 flags.DEFINE_bool("jit_compile", False, "Compile the training step with XLA.")
-flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs.", lower_bound=1)
+flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs; 0: no training.", lower_bound=0)
 flags.DEFINE_enum("select", DEFAULTS.select, ["best", "last"], "Epoch that is kept: best by validation, or last.")
 flags.DEFINE_integer("select_by", DEFAULTS.select_by, "N of the validation recall@N that chooses the best epoch.")
 flags.DEFINE_integer("patience", DEFAULTS.patience, "Epochs without better validation recall.", lower_bound=1)
@@ -135,6 +136,7 @@ def _open_run() -> _Run:
     listed = _list_datasets()
     # What the dataset decides where no flag does.
     rules = {name: getattr(listed["train"], name) for name in ("min_positive", "other_timestamps")}
+    check_start(FLAGS.weights, [name for name in FLAGS if FLAGS[name].present])
     chosen = chosen_flags(__name__) | rules
     settings = PlaceSettings(**{f.name: chosen[f.name] for f in fields(PlaceSettings) if f.name in chosen})
     size, augmentation = _image_size(), _augmentation()
@@ -148,11 +150,15 @@ def _open_run() -> _Run:
 
 
 def _make_off_the_shelf(run: _Run) -> None:
-    """Builds the model, gives NetVLAD its clusters, and saves it."""
+    """Builds or opens the model, gives NetVLAD its clusters where it has none, and saves it."""
     with run.strategy.scope():
-        model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
+        if is_model_file(FLAGS.weights):
+            model = open_start(FLAGS.weights, run.size)
+        else:
+            model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
     _begin(run, model)
-    places = _open_places(run, model)["train"] if models.netvlad_layer(model) else None
+    netvlad = models.netvlad_layer(model)
+    places = _open_places(run, model)["train"] if netvlad and not netvlad.is_initialised else None
 
     def write() -> None:
         if places:
@@ -166,7 +172,7 @@ def _make_off_the_shelf(run: _Run) -> None:
 def _begin(run: _Run, model: keras.Model) -> None:
     """Freezes what is not trained, and makes the run's folder where the model fits the flags."""
     if FLAGS.dim > (width := model.output.shape[-1]):
-        raise ValueError(f"`dim` must be at most {width}, what {FLAGS.model} gives. Received: dim={FLAGS.dim}")
+        raise ValueError(f"`dim` must be at most {width}, what {model.name} gives. Received: dim={FLAGS.dim}")
     models.freeze_before(model, FLAGS.train_from)
     run.write_once(lambda: run.folder.write_settings(run.chosen))
 

@@ -38,6 +38,7 @@ from keras_sare.utils.files import atomic_path
 from trainers.recipes import RETRIEVAL_RECIPES
 from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, pairs_of, readable_photos
 from trainers.stages import Run, apply_recipe, chosen_flags, start
+from trainers.starting_model import check_start, is_model_file, open_start
 
 logger = logging.getLogger("keras_sare.retrieval_sfm")
 
@@ -56,7 +57,7 @@ flags.DEFINE_string("images", None, "Folder of the images, for a published .pkl.
 flags.DEFINE_string("leave_out", None, "Text file, an image name a line: no 3D model with one of them is trained on.")
 flags.DEFINE_float("val_share", 0.2, "Share of the photos for validation, whole clusters; a .pkl has its own.")
 flags.DEFINE_string("output", None, "Folder of the run; new, or an earlier run's with --resume.", required=True)
-flags.DEFINE_string("weights", "imagenet", "'imagenet' or a weights file.")
+flags.DEFINE_string("weights", "imagenet", "'imagenet', a weights file, or a model of your own: a .keras file.")
 flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the weights want, where not known.")
 flags.DEFINE_enum("model", "vgg16_mac", PRESETS, "Backbone and pooling: vgg16_mac, vgg16_gem, resnet101_gem, ...")
 flags.DEFINE_string("train_from", "conv1_1", "First layer that is trained.")
@@ -83,7 +84,7 @@ flags.DEFINE_integer("tuples_per_step", DEFAULTS.tuples_per_step, "Tuples in a b
 flags.DEFINE_integer("gradient_chunk", 0, "Images back-propagated at a time; 0: all of one size.", lower_bound=0)
 flags.DEFINE_enum("precision", "float32", models.PRECISIONS, "Of the computation in training; results are float32.")
 flags.DEFINE_integer("extraction_batch", DEFAULTS.extraction_batch, "Images described at a time.", lower_bound=1)
-flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs.", lower_bound=1)
+flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs; 0: no training.", lower_bound=0)
 flags.DEFINE_enum("select", DEFAULTS.select, ["best", "last"], "Epoch that is kept: best by validation mAP, or last.")
 flags.DEFINE_integer("patience", DEFAULTS.patience, "Epochs without better validation mAP.", lower_bound=1)
 flags.DEFINE_enum("optimizer", DEFAULTS.optimizer, ["sgd", "adam"], "SGD with momentum, or AdamW.")
@@ -104,6 +105,9 @@ flags.DEFINE_string("pca_images", None, "Folder of images of other places, for P
 flags.DEFINE_integer("logical_cpus", 0, "Train on so many logical CPU devices, to try MirroredStrategy without GPUs.")
 flags.DEFINE_integer("seed", 0, "Of everything random.")
 flags.DEFINE_bool("resume", False, "Continue the run in --output.")
+
+TRIED_SIDE = 224
+"""Of the image that a model of the user's own is tried on, in pixels."""
 
 NOT_OF_TRAINING = ("ground_truth", "test_images", "pca_images")
 """Flags that a resumed run may have otherwise: the table is made when the model is finished."""
@@ -133,6 +137,7 @@ def train() -> None:
 
 def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], RetrievalComparison | None]:
     """Checks the flags, the folder and the datasets; writes nothing."""
+    check_start(FLAGS.weights, [name for name in FLAGS if FLAGS[name].present])
     chosen = {name: value for name, value in chosen_flags(__name__).items() if name not in NOT_OF_TRAINING}
     chosen["positive"] = FLAGS.positive or ("pairs" if is_published(FLAGS.dataset) else DEFAULTS.positive)
     of_settings = {**chosen, "queries_per_epoch": FLAGS.queries_per_epoch or None}
@@ -172,9 +177,12 @@ def _check_sufficient(splits: dict[str, SfMDataset], settings: SfMSettings) -> N
 
 
 def _make_off_the_shelf(run: Run[SfMSettings]) -> None:
-    """Builds the model and saves it."""
+    """Builds or opens the model, and saves it."""
     with run.strategy.scope():
-        model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing)
+        if is_model_file(FLAGS.weights):
+            model = open_start(FLAGS.weights, (TRIED_SIDE, TRIED_SIDE))
+        else:
+            model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing)
     _begin(run, model)
     run.write_once(lambda: run.folder.save_model(model, run.folder.off_the_shelf))
 

@@ -12,6 +12,7 @@ from absl import flags
 
 from keras_sare.training import RunFolder, TrainingSettings, Workers
 from keras_sare.utils.progress import show_information
+from trainers.starting_model import OF_THE_FILE, is_model_file
 
 UNCHOSEN = ("output", "resume", "store")
 """Flags that say where and how a run goes on, not what it computes."""
@@ -67,12 +68,16 @@ def start(train: Callable[[], None]) -> None:
 def chosen_flags(module: str) -> dict[str, Any]:
     """Every flag that a program defines but those that say where and whether to resume, by name.
 
+    Where the weights are a whole model, the flags that it takes the place of are None.
+
     Args:
         module: `__name__` of the program.
     """
     defined = flags.FLAGS.flags_by_module_dict()
     own = defined[module if module in defined else sys.argv[0]]
-    return {flag.name: flag.value for flag in own if flag.name not in UNCHOSEN}
+    chosen = {flag.name: flag.value for flag in own if flag.name not in UNCHOSEN}
+    replaced = OF_THE_FILE if is_model_file(chosen["weights"]) else ()
+    return chosen | {name: None for name in replaced if name in chosen}
 
 
 def apply_recipe(recipe: Mapping[str, Any]) -> None:

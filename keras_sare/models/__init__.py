@@ -10,7 +10,7 @@ from keras_sare.models.interchange.load import load_weights_from, save_weights_a
 from keras_sare.models.multi_scale import SCALES, MultiScale, scale_power
 from keras_sare.models.precision import PRECISIONS, set_precision
 from keras_sare.models.presets import PRESETS, Preset
-from keras_sare.models.surgery import freeze_before, split, truncated, with_whitening
+from keras_sare.models.surgery import freeze_before, split, truncated, with_whitening, without_whitening
 
 __all__ = [
     "BACKBONES",
@@ -38,4 +38,5 @@ __all__ = [
     "truncated",
     "warn_if_uninitialised",
     "with_whitening",
+    "without_whitening",
 ]

@@ -64,6 +64,22 @@ def with_whitening(
     return whitened
 
 
+def without_whitening(model: keras.Model) -> keras.Model:
+    """Takes a fitted whitening off the end of a model, to train on: it is fitted anew when the model is trained.
+
+    Args:
+        model: functional model.
+
+    Returns:
+        The model before its whitening, with the same layers; `model` itself where it ends otherwise, as in an
+        end-to-end projection, which is trained with the other layers.
+    """
+    last = model.layers[-1]
+    if not isinstance(last, Whitening) or last.end_to_end:
+        return model
+    return keras.Model(model.input, last.input, name=model.name)
+
+
 def truncated(model: keras.Model, dim: int) -> keras.Model:
     """Keeps the first dimensions of a model's descriptors, L2-normalised again, for smaller files and indexes.
 

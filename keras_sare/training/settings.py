@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 _COUNTS = (
-    "epochs",
     "tuples_per_step",
     "negatives",
     "decay_every",
@@ -22,7 +21,7 @@ class TrainingSettings:
     """What every recipe has; `PlaceSettings` and `SfMSettings` add how tuples are mined, and the published values.
 
     Attributes:
-        epochs: at most so many.
+        epochs: at most so many; 0 leaves the model as it is.
         tuples_per_step: tuples in a batch, over all replicas.
         negatives: negatives per tuple.
         optimizer: 'sgd' with `momentum`, or 'adam', whose steps do not depend on the loss's scale: AdamW of Loshchilov
@@ -75,6 +74,8 @@ class TrainingSettings:
         check_choice(self, "optimizer", ("sgd", "adam"))
         check_choice(self, "schedule", ("halving", "step", "cosine"))
         check_choice(self, "select", ("best", "last"))
+        if self.epochs < 0:
+            raise ValueError(f"`epochs` must be at least 0. Received: epochs={self.epochs}")
         if self.gradient_chunk < 0:
             raise ValueError(
                 "`gradient_chunk` must be a number of images, or 0 for a whole batch at once. "
@@ -87,7 +88,7 @@ class TrainingSettings:
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 1."""
         if self.schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / max(self.epochs, 1)))
         factor = 2.0 if self.schedule == "halving" else self.decay_factor
         return self.learning_rate * factor ** -self.decays_before(epoch)
 

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from export.keras_file import write_keras
 from export.source import open_source, read_size, sample_image, size_of
 from keras_sare.layers import MAC, NetVLAD, Whitening
+from keras_sare.models import truncated
 from keras_sare.models.interchange.torch_file import write_torch
 from keras_sare.training import RunFolder
 
@@ -171,3 +173,18 @@ def test_anything_else_is_no_size(parts):
         ValueError, match="`image_size` must be height,width in pixels, or one number.*Received: image_"
     ):
         read_size(parts)
+
+
+def test_sequential_model_is_exported_and_shortened_at_its_last_layer(tmp_path):
+    images = np.random.default_rng(0).uniform(0, 255, (2, 24, 32, 3)).astype("float32")
+    first = keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3), MAC()
+    layer = Whitening(3)
+    model = keras.Sequential([*first, layer], name="own")
+    model.build((None, None, None, 3))
+    layer.set_projection(np.eye(4)[:, :3], np.zeros(3))
+    model.save(tmp_path / "own.keras")
+    source = open_source(model=str(tmp_path / "own.keras"), size=(24, 32), dim=2)
+    kept = model(images).numpy()[:, :2]
+    np.testing.assert_allclose(source.model(images), kept / np.linalg.norm(kept, axis=1, keepdims=True), atol=1e-6)
+    assert truncated(source.model, 1).output.shape == (None, 1)
+    write_keras(source, tmp_path / "written.keras")

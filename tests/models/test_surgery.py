@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_sare.layers import GeM, Whitening
-from keras_sare.models import build, freeze_before, split, truncated, with_whitening
+from keras_sare.models import build, freeze_before, split, truncated, with_whitening, without_whitening
 
 
 def photos():
@@ -138,3 +138,11 @@ def test_dimensions_to_keep_must_be_some_of_those_there(model, fitted, dim):
     whole = with_whitening(model, *fitted(256, 8), dim=8)
     with pytest.raises(ValueError, match=f"`dim` must be between 1 and 8, what the model has. Received: dim={dim}"):
         truncated(whole, dim)
+
+
+def test_fitted_whitening_comes_off_as_it_went_on(model, fitted):
+    whitened = with_whitening(model, *fitted(256, 8), dim=8)
+    np.testing.assert_array_equal(without_whitening(whitened)(photos()), model(photos()))
+    assert without_whitening(model) is model
+    projected = keras.Model(model.input, Whitening(8, end_to_end=True)(model.output))
+    assert without_whitening(projected) is projected

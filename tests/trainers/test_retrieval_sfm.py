@@ -366,3 +366,17 @@ def test_killed_process_is_resumed_with_each_head(preset, retrieval_photos, weig
     assert "Resuming after epoch" in (tmp_path / "log").read_text()
     stored = json.loads((tmp_path / "run" / "toy" / "retrieval.json").read_text())
     assert list(stored["reports"]) == ROWS
+
+
+def test_finished_model_is_gone_on_from_without_its_whitening(train, unbroken, without_pictures, tmp_path):
+    first = RunFolder(unbroken[0])
+    train("more", f"--weights={first.model}", "--epochs=0")
+    run = RunFolder(tmp_path / "more")
+    before, start = map(keras.saving.load_model, (first.unwhitened, run.off_the_shelf))
+    for a, b in zip(before.get_weights(), start.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [row["epoch"] for row in csv.DictReader((run.path / "log.csv").read_text().splitlines())] == ["0"]
+    for a, b in zip(first.load_model().get_weights(), run.load_model().get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="`model` must not be given with a .keras file"):
+        train("other", f"--weights={first.model}", "--model=vgg16_gem")

@@ -34,7 +34,6 @@ def test_epoch_is_mined_in_windows_of_equal_length_at_most_as_often_as_asked(ste
 
 
 COUNTS = [
-    "epochs",
     "tuples_per_step",
     "negatives",
     "decay_every",
@@ -49,10 +48,8 @@ COUNTS = [
     ("recipe", "name"),
     [
         *((TrainingSettings, name) for name in COUNTS),
-        (PlaceSettings, "epochs"),
         (PlaceSettings, "refresh_every"),
         (PlaceSettings, "select_by"),
-        (SfMSettings, "epochs"),
         (SfMSettings, "mine_times"),
     ],
 )
@@ -110,3 +107,10 @@ def test_radii_of_places_must_rise(radii):
     with pytest.raises(ValueError, match="0 <= `min_positive` < `positive_radius` <= `negative_radius`. Received: min"):
         PlaceSettings(**radii)
     assert PlaceSettings(min_positive=0.0, positive_radius=25.0).min_positive == 0
+
+
+def test_no_epochs_are_none_to_train_and_fewer_are_refused():
+    for schedule in ("halving", "step", "cosine"):
+        assert TrainingSettings(epochs=0, learning_rate=0.5, schedule=schedule).learning_rate_at(1) == 0.5
+    with pytest.raises(ValueError, match="`epochs` must be at least 0. Received: epochs=-1"):
+        PlaceSettings(epochs=-1)

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 
 def open_model_file(path: Path) -> keras.Model:
@@ -20,19 +21,44 @@ def open_model_file(path: Path) -> keras.Model:
             or with several inputs or outputs.
     """
     if path.suffix != ".keras" or not path.is_file():
-        raise FileNotFoundError(f"`model` must name an existing .keras file. Received: model={str(path)!r}")
+        raise FileNotFoundError(f"`path` must name an existing .keras file. Received: path={str(path)!r}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"`model` must be a file that `model.save` wrote whole. Received: model={str(path)!r}")
+        raise ValueError(f"`path` must be a file that `model.save` wrote whole. Received: path={str(path)!r}")
     try:
         model = keras.saving.load_model(path)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # Keras raises any of them, with pages of configuration as the text.
         raise ValueError(
-            "`model` must be a functional or Sequential model of layers that Keras and keras_sare have: classes and "
+            "`path` must be a functional or Sequential model of layers that Keras and keras_sare have: classes and "
             "functions of your own are not known here, and a Lambda is not loaded. Make it of such layers, and save it "
-            f"anew. Received: model={str(path)!r}: {_reason(error)}"
+            f"anew. Received: path={str(path)!r}: {_reason(error)}"
         ) from error
     return _plain(model)
+
+
+def check_descriptors(model: keras.Model, image: np.ndarray, origin: str) -> None:
+    """Describes one image, so that a model of something else shows before anything is done with it.
+
+    Args:
+        model: any model.
+        image: [1, height, width, 3], RGB in 0..255.
+        origin: of the model, for messages.
+
+    Raises:
+        ValueError: the model does not take the image, or does not give a descriptor of norm 1.
+    """
+    try:
+        descriptor = keras.ops.convert_to_numpy(model(image, training=False))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"The model must take RGB images {list(image.shape)}. Received: {origin}, which gives: {error}"
+        ) from error
+    if descriptor.ndim != 2 or not np.isclose(np.linalg.norm(descriptor), 1, atol=1e-3):
+        raise ValueError(
+            "The model must give one descriptor of norm 1 for each image. An L2 normalisation at its end is missing, "
+            f"or a whitening was never fitted. Received: {origin}, which gives shape {descriptor.shape}, norm "
+            f"{np.linalg.norm(descriptor):.4g}"
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -46,12 +72,12 @@ def _plain(model: keras.Model) -> keras.Model:
     sequential = isinstance(model, keras.Sequential)
     if sequential and not model.built:
         raise ValueError(
-            "`model` must have weights: a Sequential model without an Input gets them when it is first called. Put "
-            f"keras.Input((None, None, 3)) first, and train it. Received: {model.name!r}, without weights"
+            "`path` must hold a model with weights: a Sequential model without an Input gets them when it is first "
+            f"called. Put keras.Input((None, None, 3)) first, and train it. Received: {model.name!r}, without weights"
         )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
-            "`model` must have one input, images, and one output, descriptors: make it `keras.Model(images, "
+            "`path` must hold a model of one input, images, and one output, descriptors: make it `keras.Model(images, "
             f"descriptors)`. Received: {model.name!r}, inputs={len(model.inputs)}, outputs={len(model.outputs)}"
         )
     if not sequential and all(isinstance(ends, keras.KerasTensor) for ends in (model.input, model.output)):

@@ -2,11 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from export.keras_file import write_keras
-from export.model_file import open_model_file
-from export.source import open_source
 from keras_sare.layers import MAC, Whitening
-from keras_sare.models import truncated
+from keras_sare.models.model_file import open_model_file
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -41,6 +38,13 @@ def saved(folder, model):
     path = folder / "model.keras"
     model.save(path)
     return path
+
+
+@pytest.fixture
+def whitened_model():
+    model = functional(keras.layers.Conv2D(4, 3), MAC(), Whitening(2, name="whitening"))
+    model.layers[-1].set_projection(np.eye(4)[:, :2], np.zeros(2))
+    return model
 
 
 def functional(*layers):
@@ -79,18 +83,6 @@ def test_sequential_model_that_was_called_without_an_input_keeps_the_size_of_its
     np.testing.assert_array_equal(opened(images), expected)
 
 
-def test_sequential_model_is_exported_and_shortened_at_its_last_layer(images, tmp_path):
-    layer = Whitening(3)
-    model = keras.Sequential([*sequential(keras.Input((None, None, 3))).layers, layer], name="own")
-    model.build((None, None, None, 3))
-    layer.set_projection(np.eye(4)[:, :3], np.zeros(3))
-    source = open_source(model=str(saved(tmp_path, model)), size=(24, 32), dim=2)
-    first = model(images).numpy()[:, :2]
-    np.testing.assert_allclose(source.model(images), first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-6)
-    assert truncated(source.model, 1).output.shape == (None, 1)
-    write_keras(source, tmp_path / "written.keras")
-
-
 def test_input_and_output_in_lists_become_tensors(images, tmp_path):
     model = functional(keras.layers.Conv2D(4, 3), MAC())
     opened = open_model_file(saved(tmp_path, keras.Model([model.input], [model.output])))
@@ -100,13 +92,15 @@ def test_input_and_output_in_lists_become_tensors(images, tmp_path):
 def test_several_outputs_are_refused(tmp_path):
     model = functional(keras.layers.Conv2D(4, 3), MAC())
     path = saved(tmp_path, keras.Model(model.input, [model.output, model.layers[1].output], name="two"))
-    with pytest.raises(ValueError, match="must have one input, .*Received: 'two', inputs=1, outputs=2"):
+    with pytest.raises(ValueError, match="must hold a model of one input, .*Received: 'two', inputs=1, outputs=2"):
         open_model_file(path)
 
 
 @pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
 def test_sequential_model_without_weights_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"must have weights.*Put keras.Input\(\(None, None, 3\)\) first.*: 'own'"):
+    with pytest.raises(
+        ValueError, match=r"must hold a model with weights.*Put keras.Input\(\(None, None, 3\)\) first.*: 'own'"
+    ):
         open_model_file(saved(tmp_path, sequential()))
 
 
@@ -116,7 +110,7 @@ def test_layer_of_the_users_own_is_named(unknown, tmp_path):
         ValueError, match="of layers that Keras and keras_sare have.*Make it of such layers.*"
     ) as caught:
         open_model_file(path)
-    assert str(caught.value).endswith(f"Received: model={str(path)!r}: without Doubling")
+    assert str(caught.value).endswith(f"Received: path={str(path)!r}: without Doubling")
 
 
 def test_subclassed_model_of_the_users_own_is_named(unknown, images, tmp_path):
@@ -135,12 +129,12 @@ def test_lambda_is_not_loaded(tmp_path):
 @pytest.mark.parametrize("name", ["missing.keras", "model.h5"])
 def test_model_must_be_an_existing_keras_file(tmp_path, name):
     (tmp_path / "model.h5").touch()
-    with pytest.raises(FileNotFoundError, match="`model` must name an existing .keras file. Received: model=.*" + name):
+    with pytest.raises(FileNotFoundError, match="`path` must name an existing .keras file. Received: path=.*" + name):
         open_model_file(tmp_path / name)
 
 
 def test_damaged_file_is_refused(whitened_model, tmp_path):
     path = saved(tmp_path, whitened_model)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match="must be a file that `model.save` wrote whole. Received: model=.*model.keras"):
+    with pytest.raises(ValueError, match="must be a file that `model.save` wrote whole. Received: path=.*model.keras"):
         open_model_file(path)

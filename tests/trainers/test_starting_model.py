@@ -1,0 +1,124 @@
+"""Fine-tuning from a model of the user's own."""
+
+import csv
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from keras_sare.layers import NetVLAD, Whitening
+from keras_sare.models import with_whitening
+from keras_sare.training import RunFolder
+from trainers import pitts
+from trainers.starting_model import check_start, open_start
+
+DIM = 12
+"""Of the descriptors before whitening: 3 clusters of 4 channels."""
+
+
+def own_model():
+    """Trained clusters, and preprocessing and layers that no preset has."""
+    keras.utils.set_random_seed(3)
+    images = keras.Input((None, None, 3), name="photos")
+    x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(images)
+    x = keras.layers.Conv2D(8, 4, strides=4, activation="relu", name="stem")(x)
+    x = keras.layers.Conv2D(4, 3, name="last")(x)
+    layer = NetVLAD(3, name="netvlad")
+    model = keras.Model(images, layer(x), name="own")
+    layer.set_clusters(np.random.default_rng(0).normal(size=(3, 4)).astype("float32"), 30.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """`own.keras`, and `whitened.keras`, the same with a fitted whitening."""
+    folder, model = tmp_path_factory.mktemp("own"), own_model()
+    model.save(folder / "own.keras")
+    projection = np.random.default_rng(1).normal(size=(DIM, 5)).astype("float32")
+    with_whitening(model, projection, np.zeros(5), 5).save(folder / "whitened.keras")
+    return folder
+
+
+@pytest.fixture
+def train(town, tmp_path):
+    """Runs the program in a folder, and returns the run."""
+    level = logging.getLogger("keras_sare").level
+
+    def train(name, *given):
+        command = ["pitts", f"--root={town}", f"--output={tmp_path / name}", "--image_size=32,48", "--dim=6"]
+        with flagsaver.flagsaver():
+            flags.FLAGS([*command, "--train_from=last", "--negatives=2", *given])
+            pitts.train()
+        return RunFolder(tmp_path / name)
+
+    yield train
+    logging.getLogger("keras_sare").setLevel(level)
+
+
+def recalls(run):
+    return {name: report["recalls"] for name, report in json.loads((run.path / "recall.json").read_text()).items()}
+
+
+def epochs(run):
+    return [row["epoch"] for row in csv.DictReader((run.path / "log.csv").read_text().splitlines())]
+
+
+def test_whitened_model_is_taken_as_it_is_but_for_its_whitening_and_without_epochs_only_measured(train, folder):
+    run = train("run", f"--weights={folder / 'whitened.keras'}", "--epochs=0")
+    own, before = keras.saving.load_model(folder / "own.keras"), keras.saving.load_model(run.off_the_shelf)
+    for a, b in zip(own.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)  # The clusters among them.
+    whitened = run.load_model()
+    images = np.random.default_rng(0).integers(0, 255, (2, 32, 48, 3)).astype("float32")
+    np.testing.assert_array_equal(keras.Model(whitened.input, whitened.layers[-1].input)(images), own(images))
+    assert (whitened.output.shape, whitened.name) == ((None, 6), "own")
+    assert epochs(run) == ["0"]
+    shown = recalls(run)
+    assert shown["off the shelf"] == list(shown.values())[-1]
+    assert [run.settings[name] for name in ("model", "clusters", "preprocessing")] == [None, None, None]
+
+    more = train("run", f"--weights={folder / 'whitened.keras'}", "--epochs=1", "--resume")
+    assert epochs(more) == ["0", "1"]
+
+
+def test_projection_that_is_trained_with_the_model_stays(folder, tmp_path):
+    model = own_model()
+    keras.Model(model.input, Whitening(5, end_to_end=True)(model.output)).save(tmp_path / "projected.keras")
+    assert open_start(str(tmp_path / "projected.keras"), (32, 48)).output.shape == (None, 5)
+    assert open_start(str(folder / "whitened.keras"), (32, 48)).output.shape == (None, DIM)
+
+
+def test_mixed_precision_of_the_file_is_not_that_of_the_run(folder, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        own_model().save(tmp_path / "mixed.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    opened = open_start(str(tmp_path / "mixed.keras"), (32, 48))
+    assert {opened.get_layer(name).compute_dtype for name in ("scale", "stem", "last")} == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["model", "clusters", "preprocessing"])
+def test_flag_that_contradicts_the_file_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must not be given with a .keras file.*leave out --{name}. Rec"):
+        check_start("own.keras", ["weights", "epochs", name])
+    check_start("vgg16.h5", ["weights", name])
+    check_start("imagenet", ["weights", name])
+
+
+def test_contradiction_is_found_before_anything_is_read(train):
+    with pytest.raises(ValueError, match="`clusters` must not be given with a .keras file"):
+        train("run", "--weights=nowhere.keras", "--clusters=64")
+
+
+def test_model_that_gives_no_descriptors_is_refused(tmp_path):
+    images = keras.Input((None, None, 3))
+    keras.Model(images, keras.layers.GlobalAveragePooling2D()(images)).save(tmp_path / "mean.keras")
+    with pytest.raises(ValueError, match="must give one descriptor of norm 1.*images of 32 x 48"):
+        open_start(str(tmp_path / "mean.keras"), (32, 48))
+    with pytest.raises(FileNotFoundError, match="must name an existing .keras file"):
+        open_start(str(tmp_path / "nowhere.keras"), (32, 48))
