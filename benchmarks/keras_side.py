@@ -40,7 +40,8 @@ Size = tuple[int, int]
 def network(precision: str = "float32") -> keras.Model:
     """VGG16 and NetVLAD with the other side's weights."""
     arrays = np.load(REFERENCE)
-    model = models.build("vgg16_netvlad", None, preprocessing="torch", clusters=CLUSTERS)
+    options = {"clusters": CLUSTERS, "normalization": "torch"}
+    model = models.build("vgg16_netvlad", None, preprocessing="torch", options=options)
     for i, layer in enumerate(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)):
         layer.set_weights([arrays[f"kernel_{i}"], arrays[f"bias_{i}"]])
     model.get_layer("netvlad").set_weights([arrays["assignment"], arrays["centroids"]])

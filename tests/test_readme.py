@@ -24,7 +24,7 @@ def paths(tmp_path):
 def foreign_weights(tmp_path, monkeypatch):
     """The file of OpenIBL that the README reads from the current folder."""
     monkeypatch.chdir(tmp_path)
-    model = build("vgg16_netvlad", weights=None, preprocessing="caffe", clusters=2)
+    model = build("vgg16_netvlad", weights=None, preprocessing="caffe", clusters=2, options={"normalization": "torch"})
     save_weights_as(model, "vgg16_netvlad.pth", "openibl")
 
 

@@ -4,7 +4,11 @@ import keras
 from keras import ops
 
 EPSILON = 1e-12
-"""Added to the squared norm, as the reference implementations do (x / sqrt(1e-12 + |x|^2))."""
+"""Of the rules of `NORMALIZATIONS`."""
+
+NORMALIZATIONS = ("matlab", "torch")
+"""How a vector is divided by its length: x / sqrt(1e-12 + |x|^2), as NetVLAD's MATLAB code does, or
+x / max(|x|, 1e-12), as PyTorch's `normalize` does. They part where |x| comes near 1e-6: MATLAB's vectors fade out."""
 
 
 def at_least(x: keras.KerasTensor, dtype: str = "float32") -> keras.KerasTensor:
@@ -12,17 +16,33 @@ def at_least(x: keras.KerasTensor, dtype: str = "float32") -> keras.KerasTensor:
     return ops.cast(x, keras.backend.result_type(keras.backend.standardize_dtype(x.dtype), dtype))
 
 
-def l2_normalize(x: keras.KerasTensor, axis: int | tuple[int, ...] = -1) -> keras.KerasTensor:
-    """Divides by the L2 norm along `axis`: x / sqrt(1e-12 + |x|^2).
+def l2_normalize(
+    x: keras.KerasTensor, axis: int | tuple[int, ...] = -1, normalization: str = "matlab"
+) -> keras.KerasTensor:
+    """Divides by the L2 norm along `axis`.
 
     Args:
         x: tensor of any shape. float16 and bfloat16 are computed and returned in float32, where 1e-12 does not vanish.
         axis: axis of the vectors, or several axes of which a vector is made.
+        normalization: one of `NORMALIZATIONS`.
 
     Returns:
         Tensor of the same shape, float32 or float64. A zero vector stays zero, with zero gradient.
+
+    Raises:
+        ValueError: `normalization` is unknown.
     """
+    check_normalization(normalization)
     x = at_least(x)
     squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
-    # The formula's gradient at zero, 1e6, is infinite once it is cast back to float16.
-    return x * ops.where(squared_norm > 0, ops.rsqrt(squared_norm + EPSILON), 0)
+    bounded = ops.maximum(squared_norm, EPSILON**2) if normalization == "torch" else squared_norm + EPSILON
+    # The formula's gradient at zero, 1e6 or 1e12, is infinite once it is cast back to float16.
+    return x * ops.where(squared_norm > 0, ops.rsqrt(bounded), 0)
+
+
+def check_normalization(normalization: str) -> None:
+    """Raises ValueError unless `normalization` is one of `NORMALIZATIONS`."""
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(
+            f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. Received: normalization={normalization!r}"
+        )

@@ -6,8 +6,9 @@ torchvision, h5py and packaging, and runs it on two photographs behind the proje
     python tests/data/make_torch_weights_oracle.py --originals FOLDER --data DATA
 
 FOLDER holds OpenIBL (yxgeee), pytorch-NetVlad (Nanne), Patch-NetVLAD (QVPR), deep-visual-geo-localization-benchmark
-(gmberton) and cnnimageretrieval-pytorch (filipradenovic). DATA holds kitay_gorod and weights. Parameters are VGG16's
-convolutions and random numbers, see torch_weights_parameters.py. What it writes, for every case:
+(gmberton) and cnnimageretrieval-pytorch (filipradenovic). DATA holds kitay_gorod, ie_tower and weights. Parameters are
+VGG16's convolutions, k-means centres of what the network gives for photographs, which are written to
+netvlad_centres.npz first, and random numbers, see torch_weights_parameters.py. What it writes, for every case:
 
 * `<case>/descriptors` [2, dim], see `shortened` there;
 * `<case>/shapes`: JSON of the names and shapes of the original's state dict, in its order;
@@ -37,7 +38,7 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image
-from torch_weights_parameters import learned_whitening, photos, seeded_state, shortened
+from torch_weights_parameters import CENTRES, learned_whitening, photos, seeded_state, shortened
 from torchvision import transforms
 
 HERE = Path(__file__).parent
@@ -111,6 +112,7 @@ def vgb(folder: Path) -> Iterator[Case]:
     network = importlib.import_module("model.network")
     transform = importlib.import_module("datasets_ws").base_transform
     for name, backbone, aggregation, l2, dim in (
+        ("vgg16_netvlad", "vgg16", "netvlad", "before_pool", None),
         ("resnet50_netvlad", "resnet50conv4", "netvlad", "before_pool", None),
         ("vgg16_gem", "vgg16", "gem", "before_pool", None),
         ("alexnet_gem_fc", "alexnet", "gem", "after_pool", 64),
@@ -119,7 +121,7 @@ def vgb(folder: Path) -> Iterator[Case]:
         ("alexnet_spoc", "alexnet", "spoc", "after_pool", None),
     ):
         args = types.SimpleNamespace(backbone=backbone, aggregation=aggregation, l2=l2, fc_output_dim=dim)
-        args.pretrain, args.netvlad_clusters = "imagenet", 16
+        args.pretrain, args.netvlad_clusters = "imagenet", 64 if backbone == "vgg16" else 16
         yield f"vgb_{name}", network.GeoLocalizationNet(args), call, transform
 
 
@@ -165,23 +167,62 @@ def of_torchvision(folder: Path) -> Iterator[Case]:
         yield f"torchvision_{name}", getattr(torchvision.models, name)(), mac, transform
 
 
+def local_descriptors(case: Case, data: Path) -> np.ndarray:
+    """What NetVLAD is given for photographs of both places, thinned out as those of the tests: [n, channels]."""
+    _, network, describe, transform = case
+    seen: list[torch.Tensor] = []
+    layer = next(module for module in network.modules() if isinstance(getattr(module, "centroids", None), torch.Tensor))
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(2).transpose(1, 2)))
+    files = [*sorted((data / "kitay_gorod" / "images").glob("*.jpg"))[1::2]]
+    files += sorted((data / "ie_tower" / "images").rglob("*.jpg"))[::8]
+    for file in files:
+        photo = np.asarray(Image.open(file).convert("RGB"))
+        step = max(photo.shape) // 160
+        describe(network, transform(Image.fromarray(photo[::step, ::step].copy()))[None])
+    hook.remove()
+    return torch.nn.functional.normalize(torch.cat([maps[0] for maps in seen])).numpy().astype("float64")
+
+
+def k_means(sample: np.ndarray, clusters: int) -> tuple[np.ndarray, float]:
+    """Centres by Lloyd's algorithm, and the alpha that NetVLAD's appendix A makes of them."""
+    random = np.random.RandomState(1)
+    centres = sample[random.permutation(len(sample))[:clusters]]
+    for _ in range(50):
+        nearest = (2 * sample @ centres.T - np.square(centres).sum(1)).argmax(1)
+        members = [sample[nearest == k] for k in range(clusters)]
+        centres = np.stack([m.mean(0) if len(m) else c for m, c in zip(members, centres, strict=True)])
+    scores = np.sort(sample @ (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T, axis=1)
+    return centres, -np.log(0.01) / np.mean(scores[:, -1] - scores[:, -2])
+
+
 def run(case: Case, data: Path) -> dict[str, np.ndarray]:
     """Gives a network its parameters and describes the photographs."""
     name, network, describe, transform = case
     shapes = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
     # Classifiers are large and play no part.
     wanted = {key: shape for key, shape in shapes.items() if not key.startswith("classifier.")}
-    state = {key: torch.from_numpy(array) for key, array in seeded_state(wanted, data).items()}
-    network.load_state_dict(state, strict=wanted == shapes)
+    clusters = next((shape for key, shape in wanted.items() if key.endswith("centroids")), None)
     with torch.no_grad():
+        if clusters and (shape := "x".join(map(str, clusters))) not in (centres := dict(np.load(CENTRES))):
+            backbone = {key: size for key, size in wanted.items() if "centroids" not in key}
+            load(network, seeded_state(backbone, data), strict=False)
+            found, alpha = k_means(local_descriptors(case, data), clusters[0])
+            np.savez_compressed(CENTRES, **centres, **{shape: found.astype("f2"), f"alpha_{shape}": np.float32(alpha)})
+        load(network, seeded_state(wanted, data), strict=wanted == shapes)
         images = torch.stack([transform(Image.fromarray(photo)) for photo in photos(data)])
-        descriptors = describe(network.eval(), images).numpy().astype("float32")
+        descriptors = describe(network, images).numpy().astype("float32")
     meta = json.dumps(getattr(network, "meta", None))
     return {
         f"{name}/descriptors": shortened(descriptors),
         f"{name}/shapes": np.asarray(json.dumps(shapes)),
         f"{name}/meta": np.asarray(meta),
     }
+
+
+def load(network: torch.nn.Module, state: dict[str, np.ndarray], strict: bool) -> None:
+    """Gives a network parameters, for inference."""
+    network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()}, strict=strict)
+    network.eval()
 
 
 def save_small_files() -> None:
@@ -249,6 +290,7 @@ def main() -> None:
     for name in NETWORKS:
         untrained = functools.partial(getattr(torchvision.models, name))
         setattr(torchvision.models, name, lambda *args, untrained=untrained, **kwargs: untrained())
+    np.savez_compressed(CENTRES)
     oracle = {"photos": np.asarray(hashlib.sha256(photos(flags.data).tobytes()).hexdigest())}
     for project, folder in (
         (openibl, "OpenIBL"),

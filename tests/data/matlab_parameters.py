@@ -1,7 +1,9 @@
 """Seeded parameters of VGG16 with NetVLAD and whitening, in the conventions of NetVLAD's MATLAB code.
 
 The scripts that make the oracles give these to the public projects' own code; the tests write the same into files and
-compare what is imported. Real are the convolutions (ImageNet, from KERAS_SARE_DATA or `--data`) and the photographs.
+compare what is imported. Real are the convolutions (ImageNet, from KERAS_SARE_DATA or `--data`), the photographs and,
+for VGG16's channels, k-means centres of photographs with the assignment made of them: netvlad_centres.npz, which
+make_torch_weights_oracle.py wrote.
 """
 
 from pathlib import Path
@@ -46,6 +48,10 @@ def clusters(count: int = CLUSTERS, channels: int = CHANNELS) -> dict[str, np.nd
     random = np.random.RandomState(5)
     assignment = random.normal(0, 3, (channels, count))
     centres = random.normal(0, 0.7 * channels**-0.5, (channels, count))
+    if (count, channels) == (CLUSTERS, CHANNELS):
+        stored = np.load(Path(__file__).with_name("netvlad_centres.npz"))
+        centres = stored["64x512"].astype("float64").T
+        assignment = stored["alpha_64x512"] * centres / np.linalg.norm(centres, axis=0)
     parts = {"assignment": assignment, "centres": centres, "bias": random.normal(0, 1, count)}
     return {name: array.astype("float32") for name, array in parts.items()}
 

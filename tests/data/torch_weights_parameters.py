@@ -10,6 +10,8 @@ from PIL import Image
 
 PHOTOS = ("IMG_5628.jpg", "IMG_5631.jpg")
 WIDEST, KEPT = 4096, 256
+CENTRES = Path(__file__).with_name("netvlad_centres.npz")
+"""K-means centres of photographs by their shape, "64x512", and the alpha of each by "alpha_64x512"."""
 
 
 def photos(data: Path) -> np.ndarray:
@@ -19,7 +21,7 @@ def photos(data: Path) -> np.ndarray:
 
 
 def seeded_state(shapes: Mapping[str, Sequence[int]], data: Path) -> dict[str, np.ndarray]:
-    """Arrays for a state dict: ImageNet's convolutions for VGG16, everything else random by its name."""
+    """Arrays for a state dict: ImageNet's convolutions for VGG16, `CENTRES`, everything else random by its name."""
     state = {name: _seeded(name, tuple(shape)) for name, shape in shapes.items()}
     convolutions = [name for name, shape in shapes.items() if len(shape) == 4 and shape[3] == 3]
     if state[convolutions[0]].shape == (64, 3, 3, 3):  # VGG16: the others begin with larger windows.
@@ -29,7 +31,22 @@ def seeded_state(shapes: Mapping[str, Sequence[int]], data: Path) -> dict[str, n
         for name, kernel, bias in zip(convolutions, arrays[::2], arrays[1::2], strict=True):
             state[name] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
             state[name.replace("weight", "bias")] = bias
+    for name in [name for name in state if name.endswith("centroids")]:
+        state |= _clusters(name.removesuffix("centroids"), state)
     return state
+
+
+def _clusters(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the projects make of k-means centres: assignments so sharp that photographs leave clusters empty."""
+    shape = "x".join(map(str, state[f"{prefix}centroids"].shape))
+    stored = np.load(CENTRES)
+    centres, alpha = stored[shape].astype("float32"), float(stored[f"alpha_{shape}"])
+    norms = np.linalg.norm(centres, axis=1)
+    clusters = {f"{prefix}centroids": centres}
+    assignment = alpha * centres / norms[:, None]
+    if f"{prefix}conv.bias" in state:
+        assignment, clusters[f"{prefix}conv.bias"] = 2 * alpha * centres, -alpha * norms
+    return {**clusters, f"{prefix}conv.weight": assignment[:, :, None, None]}
 
 
 def learned_whitening(channels: int) -> dict[str, np.ndarray]:

@@ -147,10 +147,14 @@ def pooled(pooling):
     return model
 
 
-def test_netvlad_keeps_its_descriptor(tmp_path):
+@pytest.mark.parametrize("normalization", ["matlab", "torch"])
+def test_netvlad_keeps_its_descriptor(tmp_path, normalization):
     images = keras.Input((None, None, 3))
-    model = keras.Model(images, NetVLAD(4)(keras.layers.Conv2D(8, 3)(keras.layers.Rescaling(1 / 255)(images))))
+    layer = NetVLAD(4, normalization=normalization)
+    model = keras.Model(images, layer(keras.layers.Conv2D(8, 3)(keras.layers.Rescaling(1 / 255)(images))))
     initialise_netvlad(model, [photos(4, 24, 32)])
+    assignment, *others = layer.get_weights()
+    layer.set_weights([12 * assignment, *others])  # So that clusters are left empty and the rule tells.
     write_onnx(Source(model, (24, 32), "small_netvlad", "a test"), tmp_path / "model.onnx")
     with Runtime("onnx", tmp_path / "model.onnx") as runtime:
         np.testing.assert_allclose(runtime.describe(photos(3, 30, 30)), model(photos(3, 30, 30)), atol=1e-5)

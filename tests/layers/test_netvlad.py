@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from keras_sare.layers import NetVLAD, Whitening
 from keras_sare.layers.netvlad import METHODS
+from keras_sare.layers.normalize import NORMALIZATIONS
 
 
 def features(batch=2, height=5, width=4, channels=6, dtype="float32"):
@@ -17,20 +20,27 @@ def initialised(clusters=3, channels=6, **kwargs):
     return layer
 
 
-def naive_netvlad(maps, assignment, centroids, bias=None, method="vlad_preL2_intra"):
+def unit(x, normalization):
+    """The two published rules of normalisation, along the last axis."""
+    norm = np.linalg.norm(x, axis=-1, keepdims=True)
+    return x / (np.maximum(norm, 1e-12) if normalization == "torch" else np.sqrt(1e-12 + norm**2))
+
+
+def naive_netvlad(maps, assignment, centroids, bias=None, method="vlad_preL2_intra", normalization="matlab"):
     """The definition of the paper, one residual at a time, in float64."""
     rows = []
     for image in maps.astype("float64"):
         vlad = np.zeros(centroids.shape)
         for x in image.reshape(-1, image.shape[-1]):
             if "preL2" in method:
-                x = x / np.linalg.norm(x)
-            scores = np.exp(x @ assignment + (0 if bias is None else bias))
+                x = unit(x, normalization)
+            scores = x @ assignment + (0 if bias is None else bias)
+            scores = np.exp(scores - scores.max())
             for k, centre in enumerate(centroids):
                 vlad[k] += scores[k] / scores.sum() * (x - centre)
         if "intra" in method:
-            vlad /= np.linalg.norm(vlad, axis=1, keepdims=True)
-        rows.append(vlad.ravel() / np.linalg.norm(vlad))
+            vlad = unit(vlad, normalization)
+        rows.append(unit(vlad.ravel(), normalization))
     return np.stack(rows)
 
 
@@ -44,6 +54,36 @@ def test_every_method_equals_the_sum_of_residuals_computed_one_by_one(method):
     weights = [w.astype("float64") for w in layer.get_weights()]
     assert len(weights) == (3 if method.startswith("vladv2") else 2)
     np.testing.assert_allclose(layer(features()), naive_netvlad(features(), *weights, method=method), atol=1e-6)
+
+
+def of_a_few_clusters():
+    """Maps that look like eight of 64 k-means centres of photographs; the other clusters are left nearly empty."""
+    stored = np.load(Path(__file__).parents[1] / "data" / "netvlad_centres.npz")
+    centres, rng = stored["64x512"].astype("float32"), np.random.default_rng(0)
+    near = centres[rng.integers(0, 8, (4, 4, 5))]
+    maps = near + rng.normal(0, 0.4 / np.sqrt(512), near.shape)
+    return maps.astype("float32"), centres, float(stored["alpha_64x512"])
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_clusters_that_maps_leave_nearly_empty_follow_the_rule_of_normalisation(normalization):
+    maps, centres, alpha = of_a_few_clusters()
+    layer = NetVLAD(64, normalization=normalization)
+    layer.build((None, None, None, 512))
+    layer.set_clusters(centres, alpha)
+    weights = [w.astype("float64") for w in layer.get_weights()]
+    expected = naive_netvlad(maps, *weights, normalization=normalization)
+    # Sums of products of the whole map make up for residuals of 1e-6 and less: nothing cancels but what is as small.
+    np.testing.assert_allclose(layer(maps), expected, rtol=0, atol=5e-6)
+    other = naive_netvlad(maps, *weights, normalization={"matlab": "torch", "torch": "matlab"}[normalization])
+    assert np.sum(expected * other, axis=1).max() < 0.97
+
+
+def test_weights_saved_before_there_was_a_choice_mean_the_rule_of_matlab():
+    config = NetVLAD(3, normalization="torch").get_config()
+    assert NetVLAD.from_config(config).normalization == "torch"
+    del config["normalization"]
+    assert NetVLAD.from_config(config).normalization == "matlab"
 
 
 def test_method_and_weights_survive_a_keras_file(tmp_path):
@@ -149,6 +189,7 @@ def test_gradients_are_finite_for_a_zero_feature_map():
     [
         (lambda: NetVLAD(0), "`clusters` must be at least 1.*clusters=0"),
         (lambda: NetVLAD(method="max"), "`method` must be one of vlad_preL2_intra.*layers MAC.*Received: method='max'"),
+        (lambda: NetVLAD(normalization="l2"), "`normalization` must be one of matlab, torch.*normalization='l2'"),
         (lambda: NetVLAD(2).build((None, 6)), r"`NetVLAD` expects feature maps .* Received: input_shape=\(None, 6\)"),
         (lambda: initialised().set_clusters(np.ones((2, 6)), 1.0), r"`centroids` must have shape \(3, 6\).*\(2, 6\)"),
         (lambda: initialised().set_clusters(np.ones((3, 6)), 0.0), "`alpha` must be greater than 0"),

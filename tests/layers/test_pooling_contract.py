@@ -17,6 +17,7 @@ POOLINGS = {
     "RMAC whitened": lambda **kwargs: whitened_rmac(**kwargs),
     "CroW": CroW,
     "NetVLAD": lambda **kwargs: NetVLAD(3, **kwargs),
+    "NetVLAD as in PyTorch": lambda **kwargs: NetVLAD(3, normalization="torch", **kwargs),
     "NetVLAD v2": lambda **kwargs: NetVLAD(3, "vladv2", **kwargs),
 }
 

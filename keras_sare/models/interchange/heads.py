@@ -10,7 +10,8 @@ from keras_sare.models.interchange.state_dict import StateDict
 def read_netvlad(state: StateDict, prefix: str, channels: int) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Takes the NetVLAD layer that all PyTorch ports share.
 
-    They flatten cluster by cluster, as this library does, and store the centres with their true sign.
+    They flatten cluster by cluster, as this library does, store the centres with their true sign and divide by
+    max(|x|, 1e-12).
 
     Args:
         state: the state dict.
@@ -25,11 +26,12 @@ def read_netvlad(state: StateDict, prefix: str, channels: int) -> tuple[list[np.
     """
     assignment = state.take(f"{prefix}conv.weight", None, channels, 1, 1)[:, :, 0, 0]
     clusters = len(assignment)
+    options = {"clusters": clusters, "normalization": "torch"}
     weights = [assignment.T, state.take(f"{prefix}centroids", clusters, channels)]
     if f"{prefix}conv.bias" not in state:
-        return weights, {"clusters": clusters, "method": "vlad_preL2_intra"}
+        return weights, {**options, "method": "vlad_preL2_intra"}
     bias = state.take(f"{prefix}conv.bias", clusters)
-    return [*weights, bias], {"clusters": clusters, "method": "vladv2_preL2_intra"}
+    return [*weights, bias], {**options, "method": "vladv2_preL2_intra"}
 
 
 def read_projection(state: StateDict, prefix: str, channels: int) -> list[np.ndarray]:

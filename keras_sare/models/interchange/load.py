@@ -1,6 +1,7 @@
 """Models and backbones from the weights of other projects."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,7 @@ def load_weights_from(
     pca: str | os.PathLike[str] | None = None,
     whitening: tuple[str, str] | None = None,
     l2: str | None = None,
+    normalization: str | None = None,
 ) -> keras.Model:
     """Builds a model from weights that another project trained. Which project it was is recognised.
 
@@ -75,6 +77,8 @@ def load_weights_from(
         pca: for OpenIBL: the file `pca_params_*.h5` beside a checkpoint.
         whitening: for cirtorch: (data set, "ss" or "ms"), the learned whitening to apply.
         l2: for the VG benchmark: its option --l2, where the file does not tell; the message says when.
+        normalization: of the layer `NetVLAD`, where it shall not be that of the project's own code: "torch" for what
+            hloc makes of a `.mat` file. No file tells it.
 
     Returns:
         Model of RGB images 0..255 [batch, height, width, 3] that gives the descriptors of the original [batch, dim],
@@ -107,6 +111,13 @@ def load_weights_from(
                 f"{imported.pooling or 'any pooling'}. Received: preset={preset!r}"
             )
         imported = replace(imported, pooling=wanted.pooling)
+    if normalization is not None:
+        if imported.pooling != "netvlad":
+            raise ValueError(
+                f"`normalization` must be None for {imported.pooling}: it is of NetVLAD. "
+                f"Received: normalization={normalization!r}"
+            )
+        imported = replace(imported, options={**imported.options, "normalization": normalization})
     return rebuild(imported, os.fspath(path))
 
 
@@ -167,7 +178,10 @@ def save_weights_as(model: keras.Model, path: str | os.PathLike[str], layout: st
 
     What comes back from `load_weights_from` is the same to the last bit where the preprocessing subtracts a mean only;
     another standard deviation is divided into the first convolution, which rounds, and so does the mean of a whitening
-    fitted here, which becomes part of its bias.
+    fitted here, which becomes part of its bias. Of a `.mat` file it is so with `normalization="torch"`, hloc's.
+
+    Both programs normalise as the layer `NetVLAD` does with `normalization="torch"`. A model of the other rule is
+    written too, with a warning: its descriptors are not the same there.
 
     Args:
         model: VGG16 with NetVLAD of the method `vlad_preL2_intra`, with or without whitening.
@@ -185,6 +199,13 @@ def save_weights_as(model: keras.Model, path: str | os.PathLike[str], layout: st
     if layout not in writers:
         raise ValueError(f"`layout` must be one of {', '.join(writers)}. Received: layout={layout!r}")
     writers[layout](model, path)
+    if model.get_layer("netvlad").normalization != "torch":
+        warnings.warn(
+            f"{layout} divides clusters by max(|x|, 1e-12), this model by sqrt(1e-12 + |x|^2): its descriptors will "
+            "differ there where a photo leaves a cluster empty. A model that is trained with "
+            'options={"normalization": "torch"} gives the same in both.',
+            stacklevel=2,
+        )
 
 
 def _read(path: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple[ImportedWeights, Layout | None]:

@@ -203,7 +203,7 @@ def _pooling(
     if len(arrays) in (2, 3) and _is_custom(core, "vlad"):
         weights = _clusters(arrays, channels)
         words = ["vlad" if len(arrays) == 2 else "vladv2", *["preL2"] * pre_l2, *["intra"] * intra]
-        options = {"clusters": len(weights[1]), "method": "_".join(words)}
+        options = {"clusters": len(weights[1]), "method": "_".join(words), "normalization": "matlab"}
         return {"pooling": "netvlad", "options": options}, {"netvlad": weights}
     pooling = "mac" if _is_custom(core, "max") else "spoc" if _is_custom(core, "avg") else None
     if pooling is None or intra or arrays:

@@ -19,8 +19,8 @@ def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Weights come back bit for bit from models whose preprocessing has a unit standard deviation, as everything that
     `read` returns; otherwise the standard deviation is divided into the kernel of conv1_1, because MatConvNet only
-    subtracts a mean. hloc divides by max(norm, 1e-12) where NetVLAD's code, and this library's, divide by
-    sqrt(norm^2 + 1e-12), so that clusters whose residual is of the order of 1e-6 count more there.
+    subtracts a mean. The file does not say how the layer normalises: hloc divides by max(|x|, 1e-12), as
+    `NetVLAD(normalization="torch")` does, NetVLAD's MATLAB code by sqrt(|x|^2 + 1e-12).
 
     NetVLAD's MATLAB code runs objects, not structs; there, after loading:
 

@@ -1,8 +1,9 @@
 """Checkpoints of netvlad_tf_open, the TensorFlow 1 port of NetVLAD.
 
 Its conventions are those of the MATLAB code that it was converted from: descriptors are flattened channel by channel
-before the whitening, and what it calls `cluster_centers` is added to the local descriptors, so the centres are negated.
-Its grayscale variant has the same checkpoint: give this library's model the gray image three times.
+before the whitening, what it calls `cluster_centers` is added to the local descriptors, so the centres are negated, and
+clusters are divided by sqrt(1e-12 + |x|^2). Its grayscale variant has the same checkpoint: give this library's model
+the gray image three times.
 """
 
 import os
@@ -97,7 +98,7 @@ def _imported(variables: dict[str, np.ndarray]) -> ImportedWeights:
         preprocessing={"mean": tuple(variables[_MEAN].tolist()), "std": (1.0, 1.0, 1.0), "bgr": False},
         layers=layers,
         pooling="netvlad",
-        options={"clusters": clusters},
+        options={"clusters": clusters, "normalization": "matlab"},
         cut=VGG16_CONVOLUTIONS[-1],
         relu=False,
         dim=dim,

@@ -44,7 +44,7 @@ def seeded_file(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def model(seeded_file: Path) -> keras.Model:
-    return load_weights_from(seeded_file)
+    return load_weights_from(seeded_file, normalization="torch")
 
 
 def as_hloc_reads(path: Path) -> list[np.ndarray]:
@@ -62,6 +62,13 @@ def test_descriptors_of_real_photographs_equal_hlocs(model: keras.Model, real_da
     in_matlab_order = vlad.reshape(-1, SEEDED.CLUSTERS, SEEDED.CHANNELS).transpose(0, 2, 1).reshape(len(vlad), -1)
     assert np.abs(in_matlab_order[:, :: SEEDED.KEPT] - oracle["netvlad"]).max() < 1e-6
     assert np.abs(whitened - oracle["whitened"]).max() < 1e-5
+
+
+def test_by_itself_a_matlab_file_gives_the_descriptors_of_matlab_not_hlocs(seeded_file: Path, real_data: Path) -> None:
+    """netvlad_tf_open, whose oracle has the same parameters, normalises clusters as MATLAB does."""
+    found = keras.ops.convert_to_numpy(load_weights_from(seeded_file)(np.stack(SEEDED.photos(real_data))))
+    assert np.abs(found - np.load(DATA / "netvlad_tf_oracle.npz")["colour"]).max() < 1e-5
+    assert np.abs(found - np.load(DATA / "matlab_oracle.npz")["whitened"]).max() > 0.01
 
 
 def test_an_exported_model_holds_what_hloc_reads_bit_for_bit(
@@ -87,7 +94,8 @@ def test_an_exported_model_comes_back_bit_for_bit(tmp_path: Path) -> None:
             pairs = zip(arrays, written, strict=True)
             assert all(one.shape == other.shape and np.array_equal(one, other) for one, other in pairs)
         assert imported.preprocessing == {"mean": mean, "std": (1.0, 1.0, 1.0), "bgr": False}
-        assert (imported.dim, imported.options) == (dim, {"clusters": 3, "method": "vlad_preL2_intra"})
+        options = {"clusters": 3, "method": "vlad_preL2_intra", "normalization": "matlab"}
+        assert (imported.dim, imported.options) == (dim, options)
 
 
 @pytest.mark.parametrize("preprocessing", ["caffe", "torch"])

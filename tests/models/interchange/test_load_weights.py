@@ -338,3 +338,9 @@ def test_mean_and_std_of_cirtorch_must_be_three_numbers(part, value):
 def test_learned_whitening_of_an_odd_form_counts_as_none(learned):
     with pytest.raises(ValueError, match="`whitening` must be one of none at all. Received: whitening="):
         read(cirtorch, cirtorch_state(Lw=learned), whitening=("a", "ss"))
+
+
+def test_rule_of_normalisation_is_of_netvlad_alone(tmp_path):
+    write_torch(tmp_path / "weights.pth", alexnet("features."))
+    with pytest.raises(ValueError, match="`normalization` must be None for mac: it is of NetVLAD. Received: n"):
+        load_weights_from(tmp_path / "weights.pth", preset="alexnet_mac", normalization="torch")

@@ -71,7 +71,8 @@ def matlab_forward(features: np.ndarray, method: str) -> np.ndarray:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_vlad_method_computes_what_the_matlab_layers_do(tmp_path: Path, method: str) -> None:
     imported = matconvnet.read(save(tmp_path / "net.mat", network(method)))
-    assert (imported.pooling, imported.options) == ("netvlad", {"clusters": CLUSTERS, "method": method})
+    options = {"clusters": CLUSTERS, "method": method, "normalization": "matlab"}
+    assert (imported.pooling, imported.options) == ("netvlad", options)
     assert (imported.cut, imported.relu, imported.dim) == ("conv5_3", False, DIM)
     features = np.random.RandomState(2).normal(size=(1, 3, 2, CHANNELS)).astype("f4")
     netvlad, whitening = NetVLAD(**imported.options), Whitening(DIM)

@@ -56,7 +56,8 @@ def test_signs_and_orders_are_those_of_this_library(tmp_path: Path) -> None:
     matrix = variables["vgg16_netvlad_pca/WPCA/kernel"][0, 0]
     assert np.array_equal(imported.layers["whitening"][0][1 * 4 + 2], matrix[1 + 3 * 2])
     assert imported.preprocessing["mean"] == tuple(variables["vgg16_netvlad_pca/average_rgb"].tolist())
-    assert (imported.options, imported.dim, imported.cut, imported.relu) == ({"clusters": 3}, 2, "conv5_3", False)
+    assert imported.options == {"clusters": 3, "normalization": "matlab"}
+    assert (imported.dim, imported.cut, imported.relu) == (2, "conv5_3", False)
 
 
 def test_a_checkpoint_is_found_by_its_prefix_its_files_and_its_folder(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from keras_sare.models.interchange.load import load_weights_from, save_weights_a
 from keras_sare.models.interchange.torch_file import read_torch
 
 CLUSTERS, DIM = 4, 8
+OPTIONS = {"clusters": CLUSTERS, "normalization": "torch"}
 OPENIBL = {"mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
 
 
 def network(preprocessing=OPENIBL, **arguments):
-    model = assemble("vgg16", "netvlad", preprocessing=preprocessing, options={"clusters": CLUSTERS}, **arguments)
+    model = assemble("vgg16", "netvlad", preprocessing=preprocessing, options=OPTIONS, **arguments)
     model.get_layer("netvlad").set_clusters(np.random.RandomState(1).normal(size=(CLUSTERS, 512)), 30.0)
     return model
 
@@ -37,8 +38,9 @@ def assert_same_weights(one, other):
 def test_model_comes_back_to_the_last_bit(name, layout, suffix, tmp_path, request):
     model, path = request.getfixturevalue(name), tmp_path / f"model.{suffix}"
     save_weights_as(model, path, layout)
-    again = load_weights_from(path)
+    again = load_weights_from(path, normalization="torch" if layout == "hloc" else None)
     assert_same_weights(again, model)
+    assert again.get_layer("netvlad").get_config() == model.get_layer("netvlad").get_config()
     if name == "whitened":
         images = np.random.RandomState(3).randint(0, 255, (1, 48, 64, 3)).astype("uint8")
         np.testing.assert_array_equal(again(images), model(images))
@@ -70,6 +72,14 @@ def test_model_for_bgr_images_is_turned_to_rgb(tmp_path):
     np.testing.assert_allclose(rgb(images), model(images), rtol=0, atol=1e-6)
     save_weights_as(rgb, tmp_path / "again.pth", "openibl")
     assert (tmp_path / "again.pth").read_bytes() == (tmp_path / "model.pth").read_bytes()
+
+
+@pytest.mark.parametrize("layout", ["openibl", "hloc"])
+def test_model_of_the_other_rule_of_normalisation_is_written_with_a_warning(layout, tmp_path):
+    model = assemble("vgg16", "netvlad", preprocessing=OPENIBL, options={"clusters": CLUSTERS})
+    with pytest.warns(UserWarning, match=rf"{layout} divides clusters by max\(\|x\|, 1e-12\), this model by sqrt"):
+        save_weights_as(model, tmp_path / "model", layout)
+    assert (tmp_path / "model").is_file()
 
 
 def test_models_that_openibl_has_not_are_refused(plain, tmp_path):
