@@ -15,7 +15,15 @@ MAGIC = 0xDD000000
 V5_CLASSES = {"f8": 6, "f4": 7, "i1": 8, "u1": 9, "i2": 10, "u2": 11, "i4": 12, "u4": 13, "i8": 14, "u8": 15}
 V5_TYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 9, "i8": 12, "u8": 13}
 _KEYS = itertools.count()
-V73_CLASSES = {"f8": "double", "f4": "single", "u1": "uint8", "u4": "uint32", "i4": "int32", "i8": "int64"}
+V73_CLASSES = {
+    "f8": "double",
+    "f4": "single",
+    "u1": "uint8",
+    "u4": "uint32",
+    "i4": "int32",
+    "i8": "int64",
+    "u8": "uint64",
+}
 
 
 class Reference(np.ndarray):

@@ -1,8 +1,14 @@
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.io import savemat
 
 from keras_sare.datasets import read_dbstruct
+
+WRITERS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "data" / "matlab_writers.py")))
 
 
 def cells(*texts):
@@ -117,29 +123,114 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_file_that_is_no_mat_file_is_refused(tmp_path, contents):
     path = tmp_path / "bad.mat"
     path.write_bytes(contents)
-    with pytest.raises(ValueError, match=r"`path` must be a MATLAB file of version 5 to 7 .*Received: path=.*bad.mat"):
+    with pytest.raises(ValueError, match=r"a whole MATLAB file of version 5 to 7.3 .*Received: path=.*bad.mat"):
         read_dbstruct(path, tmp_path)
 
 
 def test_a_truncated_file_is_refused(write, tmp_path):
     path = write()
     path.write_bytes(path.read_bytes()[:600])
-    with pytest.raises(ValueError, match="it cannot be read as one"):
+    with pytest.raises(ValueError, match="it cannot be read: "):
         read_dbstruct(path, tmp_path)
 
 
-def test_version_7_3_is_refused_with_the_way_out(tmp_path):
-    path = tmp_path / "new.mat"
-    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(512))
-    with pytest.raises(ValueError, match=r"version 7.3 \(HDF5\). Save it again in MATLAB with save\(..., '-v7'\)"):
+def plain(images, queries):
+    """Fields as `matlab_writers` takes them: lists are cell arrays."""
+    return {
+        "dbImageFns": images,
+        "utmDb": np.array([[0.0, 100.0], [0.0, 200.0]]),
+        "numImages": np.array([[2.0]]),
+        "qImageFns": queries,
+        "utmQ": np.array([[3.0], [4.0]]),
+        "numQueries": np.array([[1.0]]),
+        "dbTimeStamp": np.array([[200901.0, 201507.0]]),
+        "qTimeStamp": np.array([[201507.0]]),
+    }
+
+
+def strings(table, *texts):
+    """An array of MATLAB's class string: version, shape, characters of each, UTF-16."""
+    text = "".join(texts).encode("utf-16-le")
+    characters = np.frombuffer(text + bytes(-len(text) % 8), "u8")
+    head = np.array([1, 2, len(texts), 1, *map(len, texts)], "u8")
+    return table.add("string", {"any": np.concatenate([head, characters])[None]})
+
+
+@pytest.mark.parametrize("version", ["v5", "v73"])
+@pytest.mark.parametrize("kind", ["cells", "cells in cells", "cells in a cell", "strings", "strings in cells"])
+def test_names_are_read_in_every_version_and_however_they_were_put_into_cells(tmp_path, version, kind):
+    path, table = tmp_path / "city_test.mat", WRITERS.Table()
+    names, query = ["000/a.jpg", "001/b.jpg"], "000/q.jpg"
+    images, queries = {
+        "cells": lambda: (names, [query]),
+        "cells in cells": lambda: ([[name] for name in names], [[[query]]]),
+        "cells in a cell": lambda: ([names], [query]),
+        "strings": lambda: (strings(table, *names), strings(table, query)),
+        "strings in cells": lambda: ([strings(table, name) for name in names], [strings(table, query)]),
+    }[kind]()
+    write = {"v5": WRITERS.write_v5, "v73": WRITERS.write_v73}[version]
+    write(path, {"dbStruct": plain(images, queries)}, table if "strings" in kind else None)
+    dataset = read_dbstruct(path, "/data")
+    assert dataset.database.paths.tolist() == ["/data/000/a.jpg", "/data/001/b.jpg"]
+    assert dataset.queries.paths.tolist() == ["/data/000/q.jpg"]
+    np.testing.assert_array_equal(dataset.database.positions, [[0, 0], [100, 200]])
+    np.testing.assert_array_equal(dataset.queries.positions, [[3, 4]])
+    assert dataset.database.timestamps.tolist() == [200901, 201507]
+    assert dataset.queries.timestamps.tolist() == [201507]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dbImageFns": ["a.jpg", []]}, r"`dbImageFns\{2\}` must be one file name. Received: an empty cell"),
+        ({"qImageFns": [[]]}, r"`qImageFns\{1\}` must be one file name. Received: an empty cell"),
+        ({"dbImageFns": ["", "b.jpg"]}, r"`dbImageFns\{1\}` must be one file name. Received: the text ''"),
+        (
+            {"dbImageFns": ["a.jpg", np.ones((1, 1))]},
+            r"`dbImageFns\{2\}` .*: float64 of shape \(1, 1\) \[1.0\]",
+        ),
+        (
+            {"dbImageFns": ["a.jpg", ["b.jpg", "c.jpg"]]},
+            r"`dbImageFns\{2\}` .*: 2 cells, the first the text 'b",
+        ),
+        ({"dbImageFns": np.ones((1, 2))}, "`dbImageFns` must be a cell array of text. Received: float64"),
+        (
+            {"utmDb": ["1", "3", "2", "4"]},
+            "`utmDb` must be a matrix of numbers, 2 x 2. .*: 4 cells, the first the text '1'",
+        ),
+        ({"utmQ": "12"}, "`utmQ` must be a matrix of numbers, 2 x 1. Received: the text '12'"),
+        (
+            {"dbTimeStamp": ["2009", np.ones((1, 1))]},
+            r"`dbTimeStamp\{1\}` must be a number.*: the text '2009'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("version", ["v5", "v73"])
+def test_what_is_no_name_or_position_is_named_by_field_and_index(tmp_path, version, changes, message):
+    path = tmp_path / "city_test.mat"
+    write = {"v5": WRITERS.write_v5, "v73": WRITERS.write_v73}[version]
+    write(path, {"dbStruct": plain(["a.jpg", "b.jpg"], ["q.jpg"]) | changes})
+    with pytest.raises(ValueError, match=message + ".*path=.*city_test.mat"):
         read_dbstruct(path, tmp_path)
+
+
+def test_timestamps_may_be_numbers_in_cells_and_empty_ones_are_none(tmp_path):
+    path = tmp_path / "city_test.mat"
+    times = {"dbTimeStamp": [np.full((1, 1), 7.0), np.full((1, 1), 8.0)], "qTimeStamp": np.full((1, 1), 7.0)}
+    WRITERS.write_v5(path, {"dbStruct": plain(["a.jpg", "b.jpg"], ["q.jpg"]) | times})
+    assert read_dbstruct(path, tmp_path).database.timestamps.tolist() == [7, 8]
+    times = {"dbTimeStamp": np.zeros((0, 0)), "qTimeStamp": []}
+    WRITERS.write_v5(path, {"dbStruct": plain(["a.jpg", "b.jpg"], ["q.jpg"]) | times})
+    assert not read_dbstruct(path, tmp_path).other_timestamps
 
 
 @pytest.mark.parametrize("contents", [{"descriptors": np.zeros((2, 3))}, {"dbStruct": np.zeros((2, 3))}])
 def test_a_file_without_the_struct_tells_what_it_holds(tmp_path, contents):
     path = tmp_path / "other.mat"
     savemat(path, contents)
-    with pytest.raises(ValueError, match=rf"one struct named dbStruct. Received: .*'{next(iter(contents))}: \(2, 3\)'"):
+    with pytest.raises(
+        ValueError, match=rf"one struct named dbStruct. .*'{next(iter(contents))}: float64 of shape \(2, 3\)'"
+    ):
         read_dbstruct(path, tmp_path)
 
 
@@ -151,10 +242,10 @@ def test_a_missing_field_is_named(write, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"utmDb": np.zeros((2, 3))}, r"`utmDb` must be 2 x 2, .* utmDb of shape \(2, 3\)"),
-        ({"utmDb": np.zeros((3, 2))}, r"`utmDb` must be 2 x 2, .* utmDb of shape \(3, 2\)"),
-        ({"numImages": 3}, r"`numImages` must be the number of `dbImageFns`, 2: .*numImages=\[3\]"),
-        ({"numQueries": 7}, r"`numQueries` must be the number of `qImageFns`, 1: .*numQueries=\[7\]"),
+        ({"utmDb": np.zeros((2, 3))}, r"`utmDb` must be 2 x 2, .* of shape \(2, 3\)"),
+        ({"utmDb": np.zeros((3, 2))}, r"`utmDb` must be 2 x 2, .* of shape \(3, 2\)"),
+        ({"numImages": 3}, r"`numImages` must be the number of `dbImageFns`, 2: .* \[3\]"),
+        ({"numQueries": 7}, r"`numQueries` must be the number of `qImageFns`, 1: .* \[7\]"),
         (
             {"dbTimeStamp": np.zeros((1, 3)), "qTimeStamp": np.zeros((1, 1))},
             r"`timestamps` must hold one entry for each of the 2 `paths`",

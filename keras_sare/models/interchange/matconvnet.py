@@ -13,10 +13,10 @@ import numpy as np
 
 from keras_sare.models.interchange.imported import ImportedWeights
 from keras_sare.models.interchange.matconvnet_export import write
-from keras_sare.models.interchange.matlab_file import read_matlab
-from keras_sare.models.interchange.matlab_objects import MatlabObject
 from keras_sare.models.interchange.vgg16_netvlad import from_channel_major
 from keras_sare.models.weight_files import VGG16_CONVOLUTIONS
+from keras_sare.utils.matlab_file import read_matlab
+from keras_sare.utils.matlab_objects import MatlabObject
 
 __all__ = ["read", "write"]
 

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 
 from keras_sare.layers import ImagePreprocessing, NetVLAD, Whitening
-from keras_sare.models.interchange.hdf5 import checked_dataset
 from keras_sare.models.interchange.heads import read_netvlad, read_projection
 from keras_sare.models.interchange.imported import ImportedWeights
 from keras_sare.models.interchange.state_dict import StateDict
 from keras_sare.models.interchange.torch_file import write_torch
 from keras_sare.models.interchange.torchvision import VGG16, read_backbone
+from keras_sare.utils.hdf5 import checked_dataset
 
 MEAN = (123.68, 116.779, 103.939)
 """RGB; its transform divides by 255, subtracts the mean over 255 and multiplies by 255 again."""

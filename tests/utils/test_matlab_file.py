@@ -15,10 +15,10 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from keras_sare.models.interchange.matlab_file import read_matlab
-from keras_sare.models.interchange.matlab_objects import MatlabObject
+from keras_sare.utils.matlab_file import read_matlab
+from keras_sare.utils.matlab_objects import MatlabObject
 
-WRITERS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "data" / "matlab_writers.py")))
+WRITERS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "data" / "matlab_writers.py")))
 
 VALUES: dict[str, Any] = {
     "single": np.arange(24, dtype="f4").reshape(1, 2, 3, 4) / 7,
@@ -128,6 +128,51 @@ def test_objects_become_their_properties(tmp_path: Path, how: str, version: int)
     assert isinstance(found[3], MatlabObject)
     assert found[3]["inner"]["name"] == "postL2"
     assert_same(found[3]["list"][0]["weights"], weights)
+
+
+def words_of(shape: tuple[int, ...], texts: list[str | None], order: str) -> np.ndarray:
+    """What MATLAB keeps of a string array: version, shape, characters of each (None is missing), UTF-16."""
+    encoded = ["" if text is None else text for text in texts]
+    lengths = [2**64 - 1 if text is None else len(text.encode("utf-16-le")) // 2 for text in texts]
+    text = "".join(encoded).encode("utf-16-le" if order == "<" else "utf-16-be")
+    characters = np.frombuffer(text + bytes(-len(text) % 8), f"{order}u8").astype("u8")
+    return np.concatenate([np.array([1, len(shape), *shape, *lengths], "u8"), characters])[None]
+
+
+@pytest.mark.parametrize("how", ["little", "big", "v7.3"])
+def test_strings_of_matlabs_own_class_become_text(tmp_path: Path, how: str) -> None:
+    order = ">" if how == "big" else "<"
+    cases: dict[str, tuple[tuple[int, ...], list[str | None]]] = {
+        "one": ((1, 1), ["images/Caf\u00e9 \U0001f5fc.jpg"]),
+        "several": ((2, 2), ["a.jpg", "", None, "bb.jpg"]),
+        "none": ((0, 1), []),
+    }
+    table = WRITERS.Table(order)
+    variables = {
+        name: {"text": table.add("string", {"any": words_of(shape, texts, order)})}
+        for name, (shape, texts) in cases.items()
+    }
+    found = read_matlab(write(tmp_path / "a.mat", how, variables, table))
+    assert found["one"]["text"] == cases["one"][1][0]
+    assert found["several"]["text"] == ["a.jpg", "", "", "bb.jpg"]
+    assert found["none"]["text"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([2, 2, 1, 1, 1, 97], "strings in an unknown form"),
+        ([1], "strings in an unknown form"),
+        ([1, 2**40, 2**60, 2**60], "strings in an unknown form"),
+        ([1, 2, 2**40, 2**40, 5], "of which 0 are there"),
+        ([1, 2, 1, 1, 2**50, 97], "1 strings of 1125899906842624 characters, of which 4 are there"),
+    ],
+)
+def test_strings_that_claim_more_than_is_there_are_refused(tmp_path: Path, words: list[int], message: str) -> None:
+    table = WRITERS.Table()
+    variables = {"x": {"text": table.add("string", {"any": np.array([words], "u8")})}}
+    with pytest.raises(ValueError, match=message):
+        read_matlab(write(tmp_path / "a.mat", "little", variables, table))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

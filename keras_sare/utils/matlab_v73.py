@@ -11,8 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from keras_sare.models.interchange.hdf5 import checked_item, checked_reference, has_link, is_references
-from keras_sare.models.interchange.matlab_v5 import strings, structs_without_fields
+from keras_sare.utils.hdf5 import checked_item, checked_reference, has_link, is_references
+from keras_sare.utils.matlab_v5 import strings, structs_without_fields
 
 _NUMERIC = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 _MOST_REFERENCES = 1_000_000
@@ -26,7 +26,7 @@ def read_v73(path: Path, names: list[str] | None) -> tuple[dict[str, Any], list[
         names: which variables; None for all.
 
     Returns:
-        Variables by name (see `keras_sare.models.interchange.matlab_file.read_matlab`; references to objects are not
+        Variables by name (see `keras_sare.utils.matlab_file.read_matlab`; references to objects are not
         resolved yet) and the cells of the object table, None where there is none.
 
     Raises:

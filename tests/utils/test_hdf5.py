@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_sare.models.interchange.hdf5 import checked_dataset, checked_item, checked_reference, has_link, is_references
+from keras_sare.utils.hdf5 import checked_dataset, checked_item, checked_reference, has_link, is_references
 
 
 def compact(file: h5py.File, name: str, values: np.ndarray) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import h5py
 
-from keras_sare.models.interchange.matlab_objects import ObjectTable
-from keras_sare.models.interchange.matlab_v5 import read_v5
-from keras_sare.models.interchange.matlab_v73 import read_v73
+from keras_sare.utils.matlab_objects import ObjectTable
+from keras_sare.utils.matlab_v5 import read_v5
+from keras_sare.utils.matlab_v73 import read_v73
 
 _DAMAGED: tuple[type[Exception], ...] = (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError)
 _DAMAGED += (OSError, StopIteration, RuntimeError, struct.error, zlib.error)
@@ -28,7 +28,8 @@ def read_matlab(path: str | os.PathLike[str], names: list[str] | None = None) ->
 
     Returns:
         Values by variable's name. A numeric or logical array is an `np.ndarray` of MATLAB's shape; text is `str` (a
-        list of `str` where it has several rows); a cell array is a list in column order; a struct is a dict, an array
+        list of `str` where it has several rows), and so is a string of MATLAB's class string (a list where it is an
+        array of them, empty where it is missing); a cell array is a list in column order; a struct is a dict, an array
         of structs (or of objects) a list in column order; an object of a class is a `MatlabObject`, a dict of its
         properties. What has no such form (function handles, sparse matrices, Java objects) is None.
 

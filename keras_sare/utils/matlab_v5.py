@@ -7,9 +7,9 @@ Reference: MathWorks, "MAT-File Format", chapter 1.
 """
 
 import mmap
+import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _MATRIX, _COMPRESSED = 14, 15
+_INTEGERS, _WORDS, _UTF8 = 5, 6, 16
 _CELL, _STRUCT, _OLD_OBJECT, _CHAR, _OPAQUE = 1, 2, 3, 4, 17
 _LOGICAL, _COMPLEX = 0x0200, 0x0800
 _STEP = 65536
@@ -30,7 +31,7 @@ def read_v5(data: bytes | mmap.mmap) -> tuple[dict[str, Any], list[Any] | None, 
         data: the whole file.
 
     Returns:
-        Variables by name (see `keras_sare.models.interchange.matlab_file.read_matlab`; references to objects are not
+        Variables by name (see `keras_sare.utils.matlab_file.read_matlab`; references to objects are not
         resolved yet), the cells of the object table (None where there is none), and the byte order, "<" or ">".
 
     Raises:
@@ -75,9 +76,11 @@ def _check_matrix(kind: int) -> None:
         raise ValueError(f"an element of type {kind} where a variable is expected")
 
 
-@dataclass(frozen=True)
 class _Reader:
-    order: str
+    def __init__(self, order: str) -> None:
+        self.order = order
+        # Cells are many and small: what every one has is read without NumPy, which takes ten times as long for it.
+        self._two_words = struct.Struct(f"{order}2I")
 
     def elements(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
         """Types and payloads of consecutive elements."""
@@ -85,7 +88,7 @@ class _Reader:
         while position < len(data):
             if len(data) - position < 8:
                 raise ValueError("the file ends inside the tag of an element")
-            tag, size = (int(word) for word in np.frombuffer(data[position : position + 8], f"{self.order}u4"))
+            tag, size = self._two_words.unpack_from(data, position)
             start, small = position + 8, tag >> 16
             if small:
                 tag, size, start = tag & 0xFFFF, small, position + 4
@@ -102,12 +105,12 @@ class _Reader:
             return "", np.empty((0, 0))
         # One by one: a list of them would be many times as large as the file.
         parts = self.elements(payload)
-        flags = int(self._numbers(*next(parts))[0])
+        flags = self._flags(*next(parts))
         kind = flags & 0xFF
         if kind == _OPAQUE:
             (_, label), _, _, metadata = (next(parts) for _ in range(4))
             return bytes(label).decode(), self.matrix(*metadata)[1]
-        shape = tuple(self._numbers(*next(parts)).tolist())
+        shape = self._shape(*next(parts))
         name = bytes(next(parts)[1]).decode()
         if kind == _OLD_OBJECT:
             next(parts)  # the class's name
@@ -119,7 +122,7 @@ class _Reader:
         if kind in (_STRUCT, _OLD_OBJECT):
             return self._structs(shape, parts)
         if kind == _CHAR:
-            return strings(self._characters(*next(parts)).reshape(shape, order="F"))
+            return self._text(shape, *next(parts))
         if kind not in _CLASSES:
             return None
         dtype = np.dtype(_CLASSES[kind])
@@ -137,6 +140,23 @@ class _Reader:
             return structs_without_fields(shape)
         structs = [{field: self.matrix(*next(parts))[1] for field in fields} for _ in range(int(np.prod(shape)))]
         return structs[0] if len(structs) == 1 else structs
+
+    def _flags(self, kind: int, payload: memoryview) -> int:
+        self._check_numbers(kind, _WORDS)
+        return int(self._two_words.unpack(payload)[0])
+
+    def _shape(self, kind: int, payload: memoryview) -> tuple[int, ...]:
+        self._check_numbers(kind, _INTEGERS)
+        return struct.unpack(f"{self.order}{len(payload) // 4}i", payload)
+
+    def _check_numbers(self, kind: int, expected: int) -> None:
+        if kind != expected:
+            raise ValueError(f"an element of type {kind} where numbers are expected, of type {expected}")
+
+    def _text(self, shape: tuple[int, ...], kind: int, payload: memoryview) -> str | list[str]:
+        if kind == _UTF8 and shape == (1, len(payload)) and payload.tobytes().isascii():
+            return bytes(payload).decode("ascii")  # as nearly all text is
+        return strings(self._characters(kind, payload).reshape(shape, order="F"))
 
     def _numbers(self, kind: int, payload: memoryview) -> np.ndarray:
         if kind not in _NUMBERS:

@@ -6,6 +6,8 @@ bytes, the third and following the values of properties, the last the default pr
 not document the table; the layout here is the one that holds for files of its versions 2 to 4 (R2012 to R2025).
 """
 
+import itertools
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +16,9 @@ import numpy as np
 
 _MAGIC = 0xDD000000
 _FIRST_VALUE = 2
+_MOST_DIMENSIONS = 32
+_MISSING = 2**64 - 1
+"""Stands for the length of a string that MATLAB calls missing."""
 
 
 class MatlabObject(dict[str, Any]):
@@ -39,10 +44,10 @@ class ObjectTable:
 
     def __init__(self, cells: Sequence[Any] | None, byteorder: str = "<") -> None:
         self._cells = cells or []
-        self._u32 = f"{byteorder}u4"
+        self._u32, self._order = f"{byteorder}u4", byteorder
         # Values that several others refer to are resolved once: nested ten by ten, they would grow without limit.
         self._resolved: dict[int, tuple[Any, Any]] = {}
-        self._made: dict[int, MatlabObject] = {}
+        self._made: dict[int, Any] = {}
         if cells is None:
             return
         index = np.asarray(cells[0], "uint8").tobytes(order="F")
@@ -73,12 +78,12 @@ class ObjectTable:
             return {key: self.resolve(part) for key, part in value.items()}
         return [self.resolve(part) for part in value]
 
-    def _object(self, number: int) -> MatlabObject:
+    def _object(self, number: int) -> Any:
         if number not in self._made:
             self._made[number] = self._make(number)
         return self._made[number]
 
-    def _make(self, number: int) -> MatlabObject:
+    def _make(self, number: int) -> Any:
         class_number, _, _, saved, plain, _ = (int(entry) for entry in self._objects[number])
         package, name = (int(entry) for entry in self._classes[class_number, :2])
         class_name = ".".join(self._names[part - 1] for part in (package, name) if part)
@@ -87,12 +92,37 @@ class ObjectTable:
             if kind == 1:
                 properties[self._names[name - 1]] = self._cells[_FIRST_VALUE + value]
         saved_as = properties.get("any")
+        if class_name == "string" and isinstance(saved_as, np.ndarray):
+            return _text(saved_as, self._order)
         return MatlabObject(class_name, self.resolve(saved_as if saved and isinstance(saved_as, dict) else properties))
 
     def _defaults(self, class_number: int) -> dict[str, Any]:
         defaults = self._cells[-1]
         of_class = defaults[class_number] if isinstance(defaults, list) and class_number < len(defaults) else None
         return of_class if isinstance(of_class, dict) else {}
+
+
+def _text(words: np.ndarray, byteorder: str) -> str | list[str]:
+    """Text of an object of MATLAB's class string: one `str`, or a list of an array's in column order.
+
+    Args:
+        words: uint64 [1, number of dimensions, dimensions .., characters of each string .., characters in UTF-16].
+        byteorder: "<" or ">" of the file.
+    """
+    numbers = words.ravel(order="F").tolist()
+    if words.dtype.kind != "u" or len(numbers) < 2 or numbers[0] != 1 or numbers[1] > _MOST_DIMENSIONS:
+        raise ValueError(f"strings in an unknown form: {numbers[:2]}")
+    first = 2 + numbers[1]
+    count = math.prod(numbers[2:first])
+    lengths = [0 if length == _MISSING else length for length in numbers[first : first + count]]
+    characters = words.ravel(order="F")[first + count :].astype(f"{byteorder}u8").view(f"{byteorder}u2")
+    ends = list(itertools.accumulate(lengths))
+    if len(lengths) != count or sum(lengths) > len(characters):
+        raise ValueError(f"{count} strings of {sum(lengths)} characters, of which {len(characters)} are there")
+    encoding = "utf-16-le" if byteorder == "<" else "utf-16-be"
+    parts = zip([0, *ends], ends, strict=False)
+    texts = [characters[start:end].tobytes().decode(encoding, "surrogatepass") for start, end in parts]
+    return texts[0] if count == 1 else texts
 
 
 def _is_reference(value: Any) -> bool:
