@@ -143,7 +143,8 @@ def _open_run() -> _Run:
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
     folder.check(chosen, FLAGS.resume)
-    logger.info("Positives: farther than %(min_positive)g m; of another timestamp: %(other_timestamps)s", rules)
+    farther = f", farther than {settings.min_positive:g} m" if settings.min_positive else ""
+    logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
     datasets = _check_datasets(listed)
     _warn_of_overlap(datasets["train"], datasets["test"])
     return _Run(chosen, settings, strategy, Workers(strategy), folder, size, augmentation, datasets)

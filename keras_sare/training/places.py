@@ -1,6 +1,5 @@
 """A dataset of places together with what the model is fed for each of its images."""
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,6 @@ from keras_sare.mining import HardNegativeMiner
 from keras_sare.training.describer import Describer
 from keras_sare.training.place_settings import PlaceSettings
 from keras_sare.training.training_images import TrainingImages, TupleSource, checksum
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,6 @@ class Places(TrainingImages):
         if settings.database_queries:
             ids = np.concatenate([ids, np.arange(len(dataset.database))])
         positives = training_positives(dataset, ids, settings.positive_radius, settings.min_positive)
-        logger.info(
-            "%s: %d of %d queries have a positive to train on", self.name, (positives.counts > 0).sum(), len(ids)
-        )
         miner = HardNegativeMiner(
             positives,
             dataset.nearby(settings.negative_radius, ids=ids),
