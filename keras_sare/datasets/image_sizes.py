@@ -3,32 +3,39 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
 from PIL import Image
 
 from keras_sare.datasets.images import Paths, cannot_read
+from keras_sare.datasets.orientation import check_orientation, picture_orientation, swaps_sides
 from keras_sare.utils.progress import progress
 
 _THREADS = 16
 _FILES_PER_TASK = 64
 
 
-def image_sizes(paths: Paths) -> np.ndarray:
+def image_sizes(paths: Paths, orientation: str = "upright") -> np.ndarray:
     """Reads the sizes of image files from their headers: no pixel is decoded, so a file cut short may pass.
 
     Args:
         paths: [N] files, JPEG, PNG, GIF or WebP.
+        orientation: "upright": of the images as they are read upright; "stored": as they are stored. See
+            `decode_image`.
 
     Returns:
-        int64 [N, 2]: (height, width) in pixels, as stored: an orientation noted in EXIF is not applied.
+        int64 [N, 2]: (height, width) in pixels.
 
     Raises:
-        ValueError: a file is missing or no such image; the first one is named.
+        ValueError: a file is missing or no such image; the first one is named. Or an unknown `orientation`.
     """
+    check_orientation(orientation)
     sizes = np.empty((len(paths), 2), np.int64)
-    for row, size in zip(sizes, progress(_read_sizes(paths), "Image sizes", len(paths), "image"), strict=True):
+    for row, size in zip(
+        sizes, progress(_read_sizes(paths, orientation), "Image sizes", len(paths), "image"), strict=True
+    ):
         row[:] = size
     return sizes
 
@@ -67,14 +74,15 @@ def _nearest(side: float, error: Callable[[int], float]) -> int:
     return min(max(math.floor(side), 1), max(math.ceil(side), 1), key=error)
 
 
-def _read_sizes(paths: Paths) -> Iterator[tuple[int, int]]:
+def _read_sizes(paths: Paths, orientation: str) -> Iterator[tuple[int, int]]:
     with closing(ThreadPool(_THREADS)) as pool:
-        yield from pool.imap(_size, map(str, paths), _FILES_PER_TASK)
+        yield from pool.imap(partial(_size, orientation), map(str, paths), _FILES_PER_TASK)
 
 
-def _size(path: str) -> tuple[int, int]:
+def _size(orientation: str, path: str) -> tuple[int, int]:
     try:
         with Image.open(path, formats=("JPEG", "PNG", "GIF", "WEBP")) as image:
-            return image.height, image.width
+            swapped = orientation == "upright" and swaps_sides(picture_orientation(image))
+            return (image.width, image.height) if swapped else (image.height, image.width)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(cannot_read(path)) from error

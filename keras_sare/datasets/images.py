@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets.orientation import exif_orientation, swaps_sides, turn_upright
+from keras_sare.datasets.orientation import (
+    check_orientation,
+    exif_orientation,
+    orientation_of_bytes,
+    swaps_sides,
+    turn_upright,
+)
 from keras_sare.datasets.pixels import Size, decode_pixels, resize, why_undecodable
 from keras_sare.utils.progress import progress
 
@@ -21,45 +27,46 @@ _PATHS_PER_BLOCK = 1024
 _BATCHES_PER_STRETCH = 8
 
 
-def decode_image(contents: Any, size: Size | int | None = None, box: Any = None, upright: bool = False) -> Any:
+def decode_image(contents: Any, size: Size | int | None = None, box: Any = None, orientation: str = "upright") -> Any:
     """Decodes an encoded image with TensorFlow operations alone: eagerly, in `dataset.map` or in an exported graph.
 
     JPEG is decoded with the accurate integer inverse cosine transform, the one that Pillow uses: with TensorFlow's
     default pixels differ by up to 7 of 255. Alpha is dropped, grey is repeated, 16 bits are cut to the upper eight, and
     CMYK becomes RGB as in Pillow.
 
-    An orientation noted in EXIF is applied only where asked for: training and evaluation take pixels as they are
-    stored, as the methods' original programs do. Photos that come from a camera, to a server, want `upright=True`.
+    An image is turned upright, as viewers show it, where its EXIF says that it is stored otherwise, as photos of phones
+    are. The methods' original programs take pixels as they are stored: `orientation="stored"` does so too, and has to
+    be said to all that reads images for one model, from training to the export.
 
     Args:
         contents: string scalar, the bytes of a JPEG, PNG, single-frame GIF or single-frame WebP file.
         size: (height, width) to resize to, bilinear with antialiasing. A number limits the longer side: the aspect
             ratio is kept, nothing is enlarged, and the filter is Lanczos's, rounded to whole numbers, as in cirtorch's
             `imresize`; the size is `keras_sare.datasets.fitted_size`. None keeps the size.
-        box: x1, y1, x2, y2, float64 [4], in pixels of the encoded image. They are rounded, and clipped to the image,
-            which is cropped to columns x1 to x2 - 1 and rows y1 to y2 - 1 and then resized by the factor that the whole
-            image would have got (Crop_I, as cirtorch's `ImagesFromList`). Not together with (height, width).
-        upright: turns and mirrors the image as its EXIF orientation asks, before `size` and `box` apply.
+        box: x1, y1, x2, y2, float64 [4], in pixels of the image as `orientation` says that it is read. They are
+            rounded, and clipped to the image, which is cropped to columns x1 to x2 - 1 and rows y1 to y2 - 1 and then
+            resized by the factor that the whole image would have got (Crop_I, as cirtorch's `ImagesFromList`). Not
+            together with (height, width).
+        orientation: "upright": turned and mirrored as the image's EXIF orientation asks, before `size` and `box` apply;
+            "stored": as the pixels are stored.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
 
     Raises:
+        ValueError: an unknown `orientation`.
         tf.errors.InvalidArgumentError: the bytes are no such image, or not a whole one, or the box holds no pixel.
     """
-    pixels = decode_pixels(contents)
-    if not upright:
-        return tf.cast(resize(pixels, size, box), tf.float32)
-    orientation = exif_orientation(contents)
-    if size is None or isinstance(size, int):
-        return tf.cast(resize(turn_upright(pixels, orientation), size, box), tf.float32)
-    # Turning costs more than decoding, so the few pixels that remain are turned.
-    resized = resize(pixels, tf.where(swaps_sides(orientation), size[::-1], size))
-    return tf.ensure_shape(turn_upright(resized, orientation), [*size, 3])
+    check_orientation(orientation)
+    noted = exif_orientation(contents) if orientation == "upright" else None
+    return tf.cast(_pixels(contents, size, box, noted), tf.float32)
 
 
 def load_image(
-    path: str | os.PathLike[str], size: Size | int | None = None, box: Sequence[float] | np.ndarray | None = None
+    path: str | os.PathLike[str],
+    size: Size | int | None = None,
+    box: Sequence[float] | np.ndarray | None = None,
+    orientation: str = "upright",
 ) -> np.ndarray:
     """Reads one image file.
 
@@ -67,22 +74,25 @@ def load_image(
         path: a JPEG, PNG, single-frame GIF or single-frame WebP file.
         size: (height, width) to resize to, the most pixels that the longer side may have, or None to keep the size;
             see `decode_image`.
-        box: x1, y1, x2, y2 to crop to, in pixels of the file; see `decode_image`. Not together with (height, width).
+        box: x1, y1, x2, y2 to crop to, in pixels of the image as it is read; see `decode_image`. Not together with
+            (height, width).
+        orientation: "upright" or "stored"; see `decode_image`.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
 
     Raises:
-        ValueError: the file is missing or cannot be decoded, the box holds no pixel of it, or `size` is not positive.
+        ValueError: the file is missing or cannot be decoded, the box holds no pixel of it, `size` is not positive, or
+            an unknown `orientation`.
     """
     path = os.fspath(path)
     _check_size(size)
     boxes = _checked_boxes(None if box is None else [box], [path], size)
     try:
         with tf.device("CPU:0"):
-            return decode_image(tf.io.read_file(path), size, None if boxes is None else boxes[0]).numpy()
+            return decode_image(tf.io.read_file(path), size, None if boxes is None else boxes[0], orientation).numpy()
     except tf.errors.OpError as error:
-        raise ValueError(cannot_read(path, None if boxes is None else boxes[0])) from error
+        raise ValueError(cannot_read(path, None if boxes is None else boxes[0], orientation)) from error
 
 
 def image_batches(
@@ -90,6 +100,7 @@ def image_batches(
     size: Size | int | None,
     batch_size: int,
     boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
+    orientation: str = "upright",
 ) -> Any:
     """Makes a `tf.data.Dataset` that reads, decodes, crops, resizes and batches image files in parallel.
 
@@ -105,17 +116,20 @@ def image_batches(
         size: (height, width) to resize to, the most pixels that the longer side may have, or None to keep each image's
             own size; see `decode_image`.
         batch_size: images in a batch; the last one of a shape may be smaller.
-        boxes: [N, 4], the box x1, y1, x2, y2 that each image is cropped to, in pixels of the file, then scaled as the
-            whole image would have been; see `decode_image`. Not together with (height, width).
+        boxes: [N, 4], the box x1, y1, x2, y2 that each image is cropped to, in pixels of the image as it is read, then
+            scaled as the whole image would have been; see `decode_image`. Not together with (height, width).
+        orientation: "upright" or "stored"; see `decode_image`.
 
     Returns:
         A dataset of (indices int64 [b] into `paths`, images float32 [b, height, width, 3], RGB in 0..255).
 
     Raises:
-        ValueError: `batch_size` or `size` is not positive, or a box is empty: its file is named.
+        ValueError: `batch_size` or `size` is not positive, an unknown `orientation`, or a box is empty: its file is
+            named.
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
+    check_orientation(orientation)
     _check_size(size)
     paths = _as_strings(paths)
     crops = _checked_boxes(boxes, paths, size)
@@ -123,10 +137,10 @@ def image_batches(
     def decode(index: Any, contents: Any) -> Any:
         box = None if crops is None else tf.gather(crops, index)
         # Where pixels wait for their batch they do so as bytes: a quarter of the memory.
-        return resize(decode_pixels(contents), size, box)
+        return _pixels(contents, size, box, _noted_orientation(contents) if orientation == "upright" else None)
 
     def explain(index: int) -> str:
-        return cannot_read(str(paths[index]), None if crops is None else crops[index])
+        return cannot_read(str(paths[index]), None if crops is None else crops[index], orientation)
 
     images = _show_gaps(_read(paths, decode), len(paths))
     batch = _batch_by_shape if size is None or isinstance(size, int) else _batch_in_order
@@ -153,15 +167,34 @@ def find_corrupt(paths: Paths) -> dict[int, str]:
     return {index: reason for index, reason in reasons.items() if reason is not None}
 
 
-def cannot_read(path: str, box: np.ndarray | None = None) -> str:
+def cannot_read(path: str, box: np.ndarray | None = None, orientation: str = "upright") -> str:
     """Message for an image file that could not be read, with the reason.
 
     Args:
         path: the file.
         box: x1, y1, x2, y2 that it was to be cropped to.
+        orientation: that it was to be read in.
     """
-    reason = _reason(path, box) or "reading failed once, and succeeded when tried again"
+    reason = _reason(path, box, orientation) or "reading failed once, and succeeded when tried again"
     return f"Cannot read image {path}: {reason}"
+
+
+def _noted_orientation(contents: Any) -> Any:
+    """`exif_orientation` by a call into Python, which costs less than its many small operations."""
+    noted = tf.numpy_function(lambda file: np.int32(orientation_of_bytes(file)), [contents], tf.int32, stateful=False)
+    return tf.ensure_shape(noted, [])
+
+
+def _pixels(contents: Any, size: Size | int | None, box: Any, noted: Any) -> Any:
+    """`decode_image`, uint8 where `size` is not (height, width); `noted` is the file's orientation, or None."""
+    pixels = decode_pixels(contents)
+    if noted is None:
+        return resize(pixels, size, box)
+    if size is None or isinstance(size, int):
+        return resize(turn_upright(pixels, noted), size, box)
+    # Turning costs more than decoding, so the few pixels that remain are turned.
+    resized = resize(pixels, tf.where(swaps_sides(noted), size[::-1], size))
+    return tf.ensure_shape(turn_upright(resized, noted), [*size, 3])
 
 
 def _check_size(size: Size | int | None) -> None:
@@ -263,7 +296,7 @@ def _batch_by_shape(images: Any, batch_size: int, explain: Callable[[int], str])
     return images.window(_BATCHES_PER_STRETCH * batch_size).flat_map(batch_stretch).map(unpack)
 
 
-def _reason(path: str, box: np.ndarray | None = None) -> str | None:
+def _reason(path: str, box: np.ndarray | None = None, orientation: str = "upright") -> str | None:
     """Tells why a file cannot be decoded, or cropped to a box; None when it can."""
     try:
         contents = Path(path).read_bytes()
@@ -278,13 +311,15 @@ def _reason(path: str, box: np.ndarray | None = None) -> str | None:
             pixels = decode_pixels(contents)
     except tf.errors.InvalidArgumentError:
         return why_undecodable(contents).numpy().decode()
-    return None if box is None else _reason_of_box(pixels, box)
+    return None if box is None else _reason_of_box(pixels, box, contents, orientation)
 
 
-def _reason_of_box(pixels: Any, box: np.ndarray) -> str | None:
-    height, width, _ = pixels.shape
+def _reason_of_box(pixels: Any, box: np.ndarray, contents: bytes, orientation: str) -> str | None:
     try:
         with tf.device("CPU:0"):
+            if orientation == "upright":
+                pixels = turn_upright(pixels, exif_orientation(contents))
+            height, width, _ = pixels.shape
             resize(pixels, None, box)
     except tf.errors.InvalidArgumentError:
         return f"its box {box.tolist()} (x1, y1, x2, y2) holds no pixel of its {width} x {height}"

@@ -32,7 +32,8 @@ class LandmarkDataset:
         name: for messages and reports, for example "roxford5k".
         database: [N] files of the images searched; stored as a StringDType array.
         queries: [Q] files of the query images; stored as a StringDType array.
-        boxes: [Q, 4] x1, y1, x2, y2 of what is asked for, in pixels of the query image; stored as float64. None where
+        boxes: [Q, 4] x1, y1, x2, y2 of what is asked for, in pixels of the query image as it is read (see
+            `orientation` of `keras_sare.datasets.decode_image`); stored as float64. None where
             the whole image is asked for.
         labels: for each query database indices by label, one of `LABELS`; stored as int64, ascending, each index once.
             No image is both right and ignored: "easy", "hard" and "junk" hold different ones, and so do "ok" and

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from keras_sare.datasets import decode_image, load_image
-from keras_sare.datasets.orientation import exif_orientation
+from keras_sare.datasets import decode_image, image_batches, image_sizes, load_image
+from keras_sare.datasets.orientation import exif_orientation, orientation_of_bytes, picture_orientation, turn_picture
 
 ORDERS = {"II": "<", "MM": ">"}
 
@@ -34,9 +34,11 @@ def encode(file_format, content, **options):
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
-def orientations():
-    """Orientations of many files, int [n], by one graph that is made once."""
+@pytest.fixture(scope="module", params=["in a graph", "in Python"])
+def orientations(request):
+    """Orientations of many files, int [n]; by one graph that is made once, or by Python."""
+    if request.param == "in Python":
+        return lambda *files: [orientation_of_bytes(file) for file in files]
     function = tf.function(
         lambda files: tf.map_fn(exif_orientation, files, fn_output_signature=tf.int32),
         [tf.TensorSpec([None], tf.string)],
@@ -46,7 +48,7 @@ def orientations():
 
 @pytest.fixture(scope="module")
 def decode():
-    return tf.function(lambda contents: decode_image(contents, upright=True), [tf.TensorSpec([], tf.string)])
+    return tf.function(lambda contents: decode_image(contents), [tf.TensorSpec([], tf.string)])
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -58,15 +60,103 @@ def test_all_orientations_are_turned_as_pillow_turns_them(decode, file_format, o
         expected = ImageOps.exif_transpose(stored).convert("RGB")
         assert expected.size == ((20, 12) if orientation < 5 else (12, 20))
         np.testing.assert_array_equal(decode(contents), expected)
-        np.testing.assert_array_equal(decode_image(contents), stored.convert("RGB"))
+        np.testing.assert_array_equal(decode_image(contents, orientation="stored"), stored.convert("RGB"))
 
 
 def test_turning_runs_eagerly_and_in_a_dataset(decode):
     contents = encode("JPEG", exif(6))
     expected = decode(contents)
-    np.testing.assert_array_equal(decode_image(contents, upright=True), expected)
-    dataset = tf.data.Dataset.from_tensors(contents).map(lambda one: decode_image(one, upright=True))
+    np.testing.assert_array_equal(decode_image(contents), expected)
+    dataset = tf.data.Dataset.from_tensors(contents).map(lambda one: decode_image(one))
     np.testing.assert_array_equal(dataset.get_single_element(), expected)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """The same picture nine times: without a tag, then stored turned, with each of the tags that turn it back."""
+    stored = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Transpositions that undo those of the tags.
+    paths = [tmp_path / "plain.png", *(tmp_path / f"{tag}.{'webp' if tag % 2 else 'png'}" for tag in stored)]
+    picture().save(paths[0])
+    for path, (tag, undo) in zip(paths[1:], stored.items(), strict=True):
+        turned = picture() if undo is None else picture().transpose(Image.Transpose(undo))
+        turned.save(path, exif=exif(tag), lossless=True)
+    return [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("size", [None, 13, (12, 20)])
+def test_photos_that_a_viewer_shows_alike_are_read_alike(photos, size):
+    expected = load_image(photos[0], size)
+    pixels = {}
+    for indices, images in image_batches(photos, size, 4):
+        pixels.update(zip(indices.numpy().tolist(), images.numpy(), strict=True))
+    assert len(pixels) == len(photos)
+    for number, photo in enumerate(photos):
+        np.testing.assert_array_equal(pixels[number], expected)
+        np.testing.assert_array_equal(load_image(photo, size), expected)
+    boxes = np.tile([2.0, 1, 9, 11], (len(photos), 1))
+    for _, images in image_batches(photos, None, len(photos), boxes):
+        np.testing.assert_array_equal(images, np.tile(load_image(photos[0])[1:11, 2:9], (len(images), 1, 1, 1)))
+
+
+def test_sizes_are_those_of_the_pixels_that_are_read(photos):
+    for orientation in ("upright", "stored"):
+        expected = [load_image(photo, orientation=orientation).shape[:2] for photo in photos]
+        assert image_sizes(photos, orientation).tolist() == list(map(list, expected))
+    assert {tuple(size) for size in image_sizes(photos).tolist()} == {(12, 20)}
+
+
+def test_stored_pixels_are_left_as_they_are(photos):
+    [(_, resized)] = image_batches(photos, (7, 9), len(photos), orientation="stored")
+    for photo, image in zip(photos, resized, strict=True):
+        stored = np.asarray(Image.open(photo).convert("RGB"))
+        np.testing.assert_array_equal(load_image(photo, orientation="stored"), stored)
+        np.testing.assert_array_equal(image, tf.image.resize(stored, (7, 9), antialias=True))
+
+
+@pytest.mark.parametrize("size", [None, 13, (7, 9)])
+def test_images_without_a_tag_have_the_same_bits_either_way(photos, size):
+    np.testing.assert_array_equal(load_image(photos[0], size), load_image(photos[0], size, orientation="stored"))
+
+
+def test_a_box_outside_of_the_upright_image_is_named(photos):
+    stored = next(photo for photo in photos if image_sizes([photo], "stored").tolist() == [[20, 12]])
+    with pytest.raises(ValueError, match="holds no pixel of its 20 x 12"):
+        load_image(stored, box=(2, 14, 9, 18))
+    assert load_image(stored, box=(2, 14, 9, 18), orientation="stored").shape == (4, 7, 3)
+
+
+@pytest.mark.parametrize("read", [load_image, lambda path, orientation: image_sizes([path], orientation)])
+def test_an_unknown_orientation_is_named(photos, read):
+    with pytest.raises(ValueError, match="`orientation` must be 'upright' or 'stored'. Received: orientation='exif'"):
+        read(photos[0], orientation="exif")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged EXIF.
+def test_pillow_reads_and_turns_as_tensorflow_does(orientations):
+    whole, rng = exif(6), np.random.default_rng(0)
+    notes = [exif(value, order, kind) for value in range(11) for order in ORDERS for kind in (3, 4)]
+    notes += [whole[:length] for length in range(0, len(whole), 7)] + [whole[:12] + b"\xff\xff" + whole[14:]]
+    for _ in range(200):
+        garbled = np.frombuffer(whole, np.uint8).copy()
+        places = rng.random(garbled.size) < 0.03
+        garbled[places] = rng.choice([0, 1, 6, 0x7F, 0x80, 0xFF], places.sum())
+        notes.append(garbled.tobytes())
+    files = [encode(kind, note) for kind in ("JPEG", "PNG", "WEBP") for note in notes]
+    opened = [Image.open(io.BytesIO(file)) for file in files]
+    found = [picture_orientation(one) for one in opened]
+    assert found == orientations(*files)
+    assert len(set(found)) == 8
+    for contents, one in zip(files[:40], opened, strict=False):
+        np.testing.assert_array_equal(turn_picture(one).convert("RGB"), decode_image(contents))
+
+
+def test_notes_that_viewers_do_not_look_at_turn_nothing(tmp_path):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>'
+    picture().save(tmp_path / "noted.jpg", xmp=xmp)
+    with Image.open(tmp_path / "noted.jpg") as opened:
+        assert opened.getexif()[0x0112] == 6
+        assert turn_picture(opened).size == (20, 12)
+    assert load_image(tmp_path / "noted.jpg").shape == (12, 20, 3)
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6, 7])
@@ -74,12 +164,12 @@ def test_resizing_gives_what_it_gives_for_the_turned_image(tmp_path, orientation
     contents = encode("PNG", exif(orientation))
     turned = tmp_path / "turned.png"
     ImageOps.exif_transpose(Image.open(io.BytesIO(contents))).save(turned)
-    resized = decode_image(contents, (7, 9), upright=True)
+    resized = decode_image(contents, (7, 9))
     # The two passes of the filter change places: only rounding differs.
     np.testing.assert_allclose(resized, load_image(turned, (7, 9)), atol=1e-3)
-    np.testing.assert_array_equal(decode_image(contents, 13, upright=True), load_image(turned, 13))
+    np.testing.assert_array_equal(decode_image(contents, 13), load_image(turned, 13))
     box = (2, 1, 9, 11)
-    np.testing.assert_array_equal(decode_image(contents, 13, box, upright=True), load_image(turned, 13, box))
+    np.testing.assert_array_equal(decode_image(contents, 13, box), load_image(turned, 13, box))
 
 
 def segment(marker, content):
@@ -178,5 +268,6 @@ def test_no_damage_makes_reading_fail(orientations):
             garbled[places] = rng.choice([0, 1, 6, 0x7F, 0x80, 0xFF], places.sum())
             damaged.append(garbled.tobytes())
     found = orientations(*damaged)
+    assert found == [orientation_of_bytes(one) for one in damaged]
     assert set(found) <= set(range(1, 9))
     assert 0 < found.count(6) < len(found)

@@ -90,7 +90,7 @@ ERRORS = [f"image {i}: {BAD[file]}".encode() if file in BAD else b"" for i, file
 
 
 def expected_images(files):
-    return np.stack([np.zeros((*SIZE, 3)) if file in BAD else decode_image(file, SIZE, upright=True) for file in files])
+    return np.stack([np.zeros((*SIZE, 3)) if file in BAD else decode_image(file, SIZE) for file in files])
 
 
 def test_bad_images_are_named_and_the_others_unharmed(decoder):
@@ -124,7 +124,7 @@ def test_the_shape_of_a_batch_is_known_beforehand(decoder):
 
 def test_images_of_unlike_shapes_come_one_at_a_time(decoder):
     outputs = {name: value.numpy() for name, value in decoder.fitted(tf.constant(MIXED)).items()}
-    expected = [np.zeros([0, 0, 3]) if file in BAD else decode_image(file, 10, upright=True) for file in MIXED]
+    expected = [np.zeros([0, 0, 3]) if file in BAD else decode_image(file, 10) for file in MIXED]
     assert outputs["errors"].tolist() == ERRORS
     assert outputs["shapes"].tolist() == [list(image.shape) for image in expected]
     np.testing.assert_allclose(outputs["sums"], [np.sum(image) for image in expected], rtol=1e-6)
@@ -132,9 +132,9 @@ def test_images_of_unlike_shapes_come_one_at_a_time(decoder):
 
 def test_pixels_may_be_taken_as_stored():
     contents = GOOD[3]
-    image, error = tf.function(lambda: decode_single(contents, 32, upright=False))()
+    image, error = tf.function(lambda: decode_single(contents, 32, orientation="stored"))()
     assert error == b""
-    np.testing.assert_array_equal(image, decode_image(contents, 32))
+    np.testing.assert_array_equal(image, decode_image(contents, 32, orientation="stored"))
 
 
 def test_one_error_names_all_bad_images(decoder):
