@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from absl import app, flags
 
-from keras_sare.datasets import PlaceDataset, decode_image, open_splits
+from keras_sare.datasets import PlaceDataset, load_image, open_splits
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
+from keras_sare.training.run_folder import orientation_of
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
 from serving.client import EmbeddingClient
@@ -135,9 +135,8 @@ def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
         far = "" if distance is None else f", {distance:.1f} m from where the photo was taken"
         print(f"{sign} {photo}\n  place found: {names[best]}{far}")
     height, width = map(int, run.settings["image_size"])
-    # Turned upright, as the server turns photos.
-    images = [decode_image(tf.io.read_file(photo), (height, width), upright=True) for photo in photos]
-    expected = run.load_model()(tf.stack(images)).numpy()
+    images = [load_image(photo, (height, width), orientation=orientation_of(run.settings)) for photo in photos]
+    expected = run.load_model()(np.stack(images)).numpy()
     print(f"Cosine of the served descriptors to the Keras model's: {np.sum(descriptors * expected, 1).min():.6f}")
 
 

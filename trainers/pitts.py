@@ -19,6 +19,7 @@ from absl import app, flags
 
 from keras_sare import models
 from keras_sare.datasets import Augmentation, PlaceDataset, open_splits
+from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss
 from keras_sare.training import (
     AugmentedInputs,
@@ -63,6 +64,7 @@ flags.DEFINE_enum("model", "vgg16_netvlad", sorted(models.PRESETS), "Preset to b
 flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=2)
 flags.DEFINE_string("train_from", "conv5_1", "First layer that is trained; ResNet: conv5_block1_1_conv.")
 flags.DEFINE_list("image_size", ["480", "640"], "height,width that images are resized to.")
+flags.DEFINE_enum("orientation", DEFAULTS.orientation, ORIENTATIONS, "Photos as viewers show them, or as stored.")
 flags.DEFINE_enum("loss", "sare_independent", sorted(LOSSES), "Loss over tuples.")
 flags.DEFINE_enum("kernel", "gaussian", ["gaussian", "cauchy", "exponential"], "Kernel of SARE.")
 flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
@@ -190,7 +192,8 @@ def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> None:
     trunk, head = models.split(model, FLAGS.train_from)
     train = places["train"]
     if run.augmentation:
-        inputs = AugmentedInputs(train.dataset.paths, run.size, run.augmentation, run.settings.seed)
+        how = run.augmentation, run.settings.seed, run.settings.orientation
+        inputs = AugmentedInputs(train.dataset.paths, run.size, *how)
         train = replace(train, augmented=inputs)
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
     models.set_precision(head if train.stored else model, FLAGS.precision)

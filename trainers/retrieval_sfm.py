@@ -18,6 +18,7 @@ from absl import app, flags
 
 from keras_sare import models
 from keras_sare.datasets import SfMDataset, read_landmarks
+from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
 from keras_sare.evaluation.kept_arrays import KeptArrays, model_digest
 from keras_sare.evaluation.kept_descriptors import KeptDescriptors
@@ -62,6 +63,7 @@ flags.DEFINE_enum("preprocessing", None, sorted(models.PREPROCESSING), "What the
 flags.DEFINE_enum("model", "vgg16_mac", PRESETS, "Backbone and pooling: vgg16_mac, vgg16_gem, resnet101_gem, ...")
 flags.DEFINE_string("train_from", "conv1_1", "First layer that is trained.")
 flags.DEFINE_integer("longer_side", 362, "Of the photos in training, in pixels, at most.", lower_bound=32)
+flags.DEFINE_enum("orientation", DEFAULTS.orientation, ORIENTATIONS, "Photos as viewers show them, or as stored.")
 flags.DEFINE_enum("loss", "contrastive", sorted(LOSSES), "Loss over tuples.")
 flags.DEFINE_float("tau", 0.7, "Margin of the contrastive loss; 0.75 was published for GeM.")
 flags.DEFINE_enum("positive", None, ["m1", "m2", "m3", "pairs"], "Rule of positives; m3, or the pairs of a .pkl.")
@@ -150,7 +152,7 @@ def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], RetrievalCompa
     splits = _open_splits(chosen, settings)
     table = None
     if landmarks:
-        share, compared = FLAGS.max_corrupt_share, ComparisonSettings()
+        share, compared = FLAGS.max_corrupt_share, ComparisonSettings(orientation=FLAGS.orientation)
         table = open_table(landmarks, splits["train"], FLAGS.pca_images, share, compared, folder)
     return Run(chosen, settings, strategy, Workers(strategy), folder), splits, table
 
@@ -213,14 +215,15 @@ def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset
 def _whiten(run: Run[SfMSettings], model: keras.Model, photos: SfMDataset, table: RetrievalComparison | None) -> None:
     """Writes the finished model, with the whitening learned from pairs of training photos, where it is not there."""
     pairs, kept = pairs_of(photos), table.kept if table else KeptArrays(run.folder.path)
-    marker, side = run.folder.path / "whitening.txt", FLAGS.whitening_side
-    origin = kept.place(model_digest(model), pairs.paths, pairs.queries, pairs.positives, side, FLAGS.dim).name
+    marker, side, orientation = run.folder.path / "whitening.txt", FLAGS.whitening_side, FLAGS.orientation
+    images = pairs.paths, pairs.queries, pairs.positives, side, orientation
+    origin = kept.place(model_digest(model), *images, FLAGS.dim).name
     if run.folder.model.is_file() and marker.is_file() and marker.read_text() == origin:
         logger.info("Whitening: %s is that of the trained model already", run.folder.model)
         return
     marker.unlink(missing_ok=True)
     kept.claim()
-    how = ComparisonSettings(longer_side=side, batch_size=FLAGS.extraction_batch)
+    how = ComparisonSettings(longer_side=side, batch_size=FLAGS.extraction_batch, orientation=orientation)
     descriptors = KeptDescriptors(kept, how).photos(model, pairs.paths, "photos to whiten by")
     wanted = min(FLAGS.dim, descriptors.shape[1])
     fitted = pairs.whitening(descriptors, wanted)

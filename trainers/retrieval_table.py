@@ -12,10 +12,12 @@ import logging
 from absl import app, flags
 
 from keras_sare.datasets import ImageFolder, read_landmarks
+from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.evaluation import ComparisonSettings
 from keras_sare.models import SCALES
 from keras_sare.retrieval import DiffusionSettings
 from keras_sare.training import RunFolder
+from keras_sare.training.run_folder import orientation_of
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.utils.progress import show_information
@@ -32,6 +34,7 @@ flags.DEFINE_string("pca_images", None, "Folder of images of other places, for P
 flags.DEFINE_string("output", None, "Where the tables go; by default a folder in the run's.")
 flags.DEFINE_integer("longer_side", DEFAULTS.longer_side, "Of the images, in pixels, at most.", lower_bound=32)
 flags.DEFINE_enum("scales", DEFAULTS.scales, sorted(SCALES), "Scales that each image is described at.")
+flags.DEFINE_enum("orientation", None, ORIENTATIONS, "Photos upright or as stored; by default as the run read them.")
 flags.DEFINE_enum("crop", DEFAULTS.crop, ["image", "activations", "none"], "What a query's box does.")
 flags.DEFINE_integer("rerank", DEFAULTS.rerank, "Images of a ranking to look at again; 0: none.", lower_bound=0)
 flags.DEFINE_integer("expand", DEFAULTS.expand, "Images that expand a query; 0: none.", lower_bound=0)
@@ -55,6 +58,7 @@ def main(_: list[str]) -> None:
         longer_side=FLAGS.longer_side,
         scales=FLAGS.scales,
         crop=FLAGS.crop,
+        orientation=FLAGS.orientation or orientation_of(run.settings),
         rerank=FLAGS.rerank,
         expand=FLAGS.expand,
         diffusion=DiffusionSettings(k=FLAGS.diffusion_k, query_k=FLAGS.diffusion_query_k)

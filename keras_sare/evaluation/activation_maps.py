@@ -63,6 +63,7 @@ def write_activation_maps(
     longer_side: int = 1024,
     quantise: Callable[[np.ndarray], np.ndarray] | None = None,
     batch_size: int = 4,
+    orientation: str = "upright",
 ) -> ActivationMaps:
     """Computes what the pooling layer of a model pools, for many images, and writes it to a folder.
 
@@ -76,6 +77,7 @@ def write_activation_maps(
         quantise: maps float32 [batch, height, width, channels] to what is stored, of the same shape, for example
             uint8; by default they are stored as they are.
         batch_size: images of one shape at a time.
+        orientation: "upright" or "stored": how images are read, see `keras_sare.datasets.decode_image`.
 
     Returns:
         The maps, in the order of `paths`.
@@ -93,9 +95,8 @@ def write_activation_maps(
         )
     trunk, _ = split_at_pooling(model)
     compute = tf.function(lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True)
-    batches = progress(
-        image_batches(paths, longer_side, batch_size), "feature maps", len(paths), "image", lambda batch: len(batch[0])
-    )
+    images = image_batches(paths, longer_side, batch_size, orientation=orientation)
+    batches = progress(images, "feature maps", len(paths), "image", lambda batch: len(batch[0]))
     starts, shapes, dtype = np.zeros(len(paths), np.int64), np.zeros((len(paths), 3), np.int64), np.dtype("float32")
     with atomic_path(folder) as temporary:
         temporary.mkdir()

@@ -26,7 +26,7 @@ class BoxedPicture:
 
     Attributes:
         image: uint8 `[H, W, 3]` RGB, or the path of an image file.
-        box: x1, y1, x2, y2 in pixels of the image as they are stored, not turned by EXIF; None for none.
+        box: x1, y1, x2, y2 in pixels of the image as it was read, upright or as stored; None for none.
         score: of the box; None for a query.
         correct: whether it shows the query's object; None where that is not known or does not count.
         caption: text under a picture without score.
@@ -48,7 +48,8 @@ def box_in_pixels(box: np.ndarray, map_size: tuple[int, int], image_size: tuple[
     Args:
         box: y1, x1, y2, x2 in positions of the map, the last two beyond the box, as `BoxSearch` finds it.
         map_size: height and width of the map.
-        image_size: height and width of the photo, in pixels: of the file itself, if the box is to be drawn on that.
+        image_size: height and width of the photo, in pixels: of the file as it is read, if the box is to be drawn on
+            that; see `keras_sare.datasets.image_sizes`.
 
     Returns:
         x1, y1, x2, y2 in pixels.
@@ -63,6 +64,7 @@ def box_gallery(
     rows: Sequence[Sequence[BoxedPicture]],
     titles: Sequence[str] | None = None,
     longest_side: int = 480,
+    orientation: str = "upright",
 ) -> None:
     """Draws queries with their boxes beside the boxes that were found; a green frame is right, a red one wrong.
 
@@ -71,6 +73,7 @@ def box_gallery(
         rows: one for each query: the query, then what was found, best first. Rows may be shorter than others.
         titles: headings of the columns; by default "query", "1", "2", ...
         longest_side: pixels to which larger pictures are reduced.
+        orientation: "upright" or "stored": how images were read, in whose pixels the boxes are.
 
     Raises:
         FileNotFoundError: a picture's file does not exist.
@@ -79,7 +82,7 @@ def box_gallery(
     if not rows or not all(rows):
         raise ValueError("`rows` must hold at least one row, and each a query. Received: none, or an empty row")
     columns = max(len(row) for row in rows)
-    cells = [[_load(cell, longest_side) for cell in row] for row in rows]
+    cells = [[_load(cell, longest_side, orientation) for cell in row] for row in rows]
     shapes = [min(1.35, max(image.height / image.width for image, _ in line)) for line in cells]
     heights = [_COLUMN_INCHES * shape + _CAPTION_INCHES for shape in shapes]
     figure = Figure(figsize=(columns * _COLUMN_INCHES + 0.6, sum(heights) + 0.4))
@@ -119,10 +122,9 @@ def _inside(box: np.ndarray, image: Image.Image) -> np.ndarray:
     return np.clip(box, margin, np.tile(image.size, 2) - margin)
 
 
-def _load(cell: BoxedPicture, longest_side: int) -> tuple[Image.Image, float]:
+def _load(cell: BoxedPicture, longest_side: int, orientation: str) -> tuple[Image.Image, float]:
     """The picture, reduced, and by how much."""
-    # As the pixels are stored: boxes mean those, whatever way up the file says that they are to be shown.
-    image = open_picture(cell.image, upright=False)
+    image = open_picture(cell.image, orientation)
     width = image.width
     image.thumbnail((longest_side, longest_side))
     return image, image.width / width

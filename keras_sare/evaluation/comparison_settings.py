@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.evaluation.landmark_descriptors import CROPS
 from keras_sare.models.multi_scale import SCALES
 from keras_sare.retrieval.diffusion import DiffusionSettings
@@ -24,6 +25,8 @@ class ComparisonSettings:
             1.5 MB of disk, at a longer side of 1024, until the table is written.
         expand: of these, images that expand the query; 0 for no expansion.
         diffusion: of the row with diffusion; None for no such row. Numbers of neighbours beyond the database are cut.
+        orientation: 'upright' or 'stored': how images are read, in whose pixels the boxes of queries are; see
+            `keras_sare.datasets.decode_image`.
         batch_size: images of one shape that are described at a time.
         memory_limit: bytes of an array that is kept in memory, and of re-ranking.
 
@@ -38,11 +41,12 @@ class ComparisonSettings:
     rerank: int = 1000
     expand: int = 5
     diffusion: DiffusionSettings | None = None
+    orientation: str = "upright"
     batch_size: int = 4
     memory_limit: float = 4e9
 
     def __post_init__(self) -> None:
-        for name, known in (("scales", tuple(SCALES)), ("crop", CROPS)):
+        for name, known in (("scales", tuple(SCALES)), ("crop", CROPS), ("orientation", ORIENTATIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be one of {known}. Received: {name}={getattr(self, name)!r}")
         for name, least in (("longer_side", 1), ("dimensions", 1), ("rerank", 0), ("expand", 0), ("batch_size", 1)):

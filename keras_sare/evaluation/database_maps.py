@@ -40,17 +40,18 @@ class DatabaseMaps(Sequence[np.ndarray]):
         return self.maps[self.rows[int(image)]]
 
 
-def map_bytes(model: keras.Model, paths: np.ndarray, longer_side: int) -> int:
+def map_bytes(model: keras.Model, paths: np.ndarray, longer_side: int, orientation: str = "upright") -> int:
     """Bytes on the disk of the feature maps of some images, a byte for each activation.
 
     Args:
         model: one of `keras_sare.models.build`.
         paths: [N] image files; only their headers are read.
         longer_side: most pixels of an image's longer side.
+        orientation: "upright" or "stored": how images are read.
     """
     trunk, _ = split_at_pooling(model)
     cell = stride(trunk)
-    sizes, counts = np.unique(image_sizes(paths), axis=0, return_counts=True)
+    sizes, counts = np.unique(image_sizes(paths, orientation), axis=0, return_counts=True)
     fitted = (fitted_size(height, width, longer_side) for height, width in sizes.tolist())
     cells = [math.ceil(height / cell) * math.ceil(width / cell) for height, width in fitted]
     return int(np.dot(cells, counts)) * int(trunk.output.shape[-1])
@@ -68,7 +69,7 @@ def check_room(kept: KeptArrays, model: keras.Model, paths: np.ndarray, settings
     Raises:
         OSError: there is too little room.
     """
-    needed, free = map_bytes(model, paths, settings.longer_side), free_bytes(kept.folder)
+    needed, free = map_bytes(model, paths, settings.longer_side, settings.orientation), free_bytes(kept.folder)
     if needed > free:
         raise OSError(
             f"Re-ranking needs {needed / 1e9:.1f} GB of disk at {str(kept.folder)!r} for the feature maps of "
@@ -99,11 +100,18 @@ def database_maps(
     Raises:
         OSError: the disk has too little room for them.
     """
-    paths, size = database[images], settings.longer_side
-    folder = kept.place("feature maps", model_digest(model), paths, size, limit, _LEVELS)
+    paths, size, orientation = database[images], settings.longer_side, settings.orientation
+    folder = kept.place("feature maps", model_digest(model), paths, size, limit, _LEVELS, orientation)
     if not folder.is_dir():
         check_room(kept, model, paths, settings)
         quantise = functools.partial(quantise_activations, limit=limit, levels=_LEVELS)
-        batch = settings.batch_size
-        write_activation_maps(model, paths, folder, longer_side=size, quantise=quantise, batch_size=batch)
+        write_activation_maps(
+            model,
+            paths,
+            folder,
+            longer_side=size,
+            quantise=quantise,
+            batch_size=settings.batch_size,
+            orientation=orientation,
+        )
     return DatabaseMaps(ActivationMaps(folder), images, len(database))

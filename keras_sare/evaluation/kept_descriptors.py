@@ -51,5 +51,6 @@ class KeptDescriptors:
             "batch_size": settings.batch_size,
             "folder": self.kept.folder,
             "memory_limit": settings.memory_limit,
+            "orientation": settings.orientation,
         }
-        return options, [model_digest(model), settings.longer_side, scales, power]
+        return options, [model_digest(model), settings.longer_side, settings.orientation, scales, power]

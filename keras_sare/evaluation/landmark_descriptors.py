@@ -33,6 +33,7 @@ def describe_landmarks(
     batch_size: int = 4,
     folder: str | os.PathLike[str],
     memory_limit: float = 4e9,
+    orientation: str = "upright",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Describes the queries and the database of a dataset.
 
@@ -49,6 +50,8 @@ def describe_landmarks(
         batch_size: images of one shape at a time.
         folder: for arrays that exceed `memory_limit`; nothing is left in it.
         memory_limit: bytes of an array that is kept in memory. A larger one is a memory map of a nameless file.
+        orientation: "upright" or "stored": how images are read, in whose pixels the boxes are; see
+            `keras_sare.datasets.decode_image`.
 
     Returns:
         Descriptors of the queries, float32 [Q, dim], and of the database, float32 [N, dim].
@@ -66,14 +69,17 @@ def describe_landmarks(
         paths = getattr(dataset, side)
         return _describe(extractor, batches, paths, f"{dataset.name}, {side}", folder, memory_limit)
 
+    def read(paths: np.ndarray, boxes: np.ndarray | None = None) -> Any:
+        return image_batches(paths, longer_side, batch_size, boxes, orientation)
+
     extractor = Extractor(_at_scales(model, scales, power))
     if crop == "activations" and dataset.boxes is not None:
         cropping = Extractor(_at_scales(CropActivations(model), scales, power))
-        queries = describe(cropping, _with_shares(dataset, longer_side, batch_size), "queries")
+        queries = describe(cropping, _with_shares(dataset, read(dataset.queries), orientation), "queries")
     else:
         boxes = dataset.boxes if crop == "image" else None
-        queries = describe(extractor, image_batches(dataset.queries, longer_side, batch_size, boxes), "queries")
-    return queries, describe(extractor, image_batches(dataset.database, longer_side, batch_size), "database")
+        queries = describe(extractor, read(dataset.queries, boxes), "queries")
+    return queries, describe(extractor, read(dataset.database), "database")
 
 
 def describe_images(
@@ -87,6 +93,7 @@ def describe_images(
     batch_size: int = 4,
     folder: str | os.PathLike[str],
     memory_limit: float = 4e9,
+    orientation: str = "upright",
 ) -> np.ndarray:
     """Describes images as `describe_landmarks` describes a database, for example those that whitening is fitted on.
 
@@ -100,6 +107,7 @@ def describe_images(
         batch_size: images of one shape at a time.
         folder: for an array that exceeds `memory_limit`.
         memory_limit: bytes.
+        orientation: "upright" or "stored".
 
     Returns:
         Descriptors, float32 [N, dim].
@@ -110,7 +118,8 @@ def describe_images(
         tf.errors.InvalidArgumentError: an image cannot be read.
     """
     extractor = Extractor(_at_scales(model, scales, power))
-    return _describe(extractor, image_batches(paths, longer_side, batch_size), paths, name, folder, memory_limit)
+    batches = image_batches(paths, longer_side, batch_size, orientation=orientation)
+    return _describe(extractor, batches, paths, name, folder, memory_limit)
 
 
 def _describe(
@@ -132,11 +141,10 @@ def _at_scales(model: Any, scales: Sequence[float], power: float) -> Any:
     return model if tuple(scales) == (1,) else MultiScale(model, scales, power)
 
 
-def _with_shares(dataset: LandmarkDataset, longer_side: int, batch_size: int) -> Any:
+def _with_shares(dataset: LandmarkDataset, batches: Any, orientation: str) -> Any:
     """Batches of whole queries, each with its box as shares of the image's width and height."""
-    sizes = image_sizes(dataset.queries)
+    sizes = image_sizes(dataset.queries, orientation)
     shares = dataset.boxes / sizes[:, [1, 0, 1, 0]]
-    batches = image_batches(dataset.queries, longer_side, batch_size)
     return ((indices, (images, shares[indices.numpy()])) for indices, images in batches)
 
 

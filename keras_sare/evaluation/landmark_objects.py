@@ -22,6 +22,7 @@ def query_objects(
     describe: BoxDescriptor,
     longer_side: int = 1024,
     crop: str = "image",
+    orientation: str = "upright",
 ) -> QueryObjects:
     """Describes what the queries ask for, as `Reranker` describes the boxes that it compares with it.
 
@@ -32,6 +33,7 @@ def query_objects(
         longer_side: most pixels of an image's longer side; a crop is scaled by the factor of its whole image.
         crop: what a query's box does: "image" crops the pixels, "activations" the feature map of the whole image,
             "none" nothing.
+        orientation: "upright" or "stored": how images are read, in whose pixels the boxes are.
 
     Raises:
         ValueError: the model has no pooling layer that takes a feature map.
@@ -42,7 +44,7 @@ def query_objects(
     cell = stride(trunk)
     compute = tf.function(lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True)
     objects: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
-    queries = _queries(dataset, longer_side, crop)
+    queries = _queries(dataset, longer_side, crop, orientation)
     for query, images, box in progress(queries, "query objects", len(dataset.queries), "query"):
         try:
             [activations] = compute(images).numpy()
@@ -58,13 +60,15 @@ def query_objects(
     return QueryObjects(np.stack(descriptors), np.stack(maxima), np.array(aspects))
 
 
-def _queries(dataset: LandmarkDataset, longer_side: int, crop: str) -> Iterator[tuple[int, Any, np.ndarray | None]]:
+def _queries(
+    dataset: LandmarkDataset, longer_side: int, crop: str, orientation: str
+) -> Iterator[tuple[int, Any, np.ndarray | None]]:
     """Number, pixels [1, height, width, 3], and the box that their feature map is cropped to, as shares of them."""
     boxes, shares = dataset.boxes if crop == "image" else None, None
     if crop == "activations" and dataset.boxes is not None:
-        shares = np.clip(dataset.boxes / image_sizes(dataset.queries)[:, [1, 0, 1, 0]], 0, 1)
+        shares = np.clip(dataset.boxes / image_sizes(dataset.queries, orientation)[:, [1, 0, 1, 0]], 0, 1)
     # One at a time: queries are few, and hardly two crops have the same shape.
-    for (query,), images in image_batches(dataset.queries, longer_side, 1, boxes):
+    for (query,), images in image_batches(dataset.queries, longer_side, 1, boxes, orientation):
         yield int(query), images, None if shares is None else shares[int(query)]
 
 

@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image
 
+from keras_sare.datasets.orientation import turn_picture
 from keras_sare.utils.files import atomic_path
 
 Picture = np.ndarray | str | os.PathLike[str]
@@ -29,12 +30,13 @@ MAX_PHOTO_BYTES = 2_000_000
 _DPI, _PHOTO_DPI, _LEAST_DPI = 150, 100.0, 10.0
 
 
-def open_picture(picture: Picture, upright: bool = True) -> Image.Image:
+def open_picture(picture: Picture, orientation: str = "upright") -> Image.Image:
     """Opens a picture as RGB.
 
     Args:
         picture: array or file.
-        upright: whether a file is turned as it says that it is to be shown (EXIF); otherwise as its pixels are stored.
+        orientation: "upright": a file is turned as viewers show it; "stored": as its pixels are stored. See
+            `keras_sare.datasets.decode_image`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -48,7 +50,7 @@ def open_picture(picture: Picture, upright: bool = True) -> Image.Image:
             )
         return Image.fromarray(picture)
     with Image.open(picture) as opened:
-        return (ImageOps.exif_transpose(opened) if upright else opened).convert("RGB")
+        return (turn_picture(opened) if orientation == "upright" else opened).convert("RGB")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

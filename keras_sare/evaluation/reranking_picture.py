@@ -19,6 +19,7 @@ def draw_reranking(
     maps: Sequence[np.ndarray],
     queries: int = 6,
     results: int = 5,
+    orientation: str = "upright",
 ) -> None:
     """Draws some queries with what re-ranking put first for each, and the boxes it found there.
 
@@ -29,6 +30,7 @@ def draw_reranking(
         maps: feature maps by number of the database image, of which the sizes count.
         queries: how many, evenly taken from all.
         results: photos for each.
+        orientation: "upright" or "stored": how images were read, in whose pixels the boxes are.
     """
     rights, ignored = dataset.relevant(dataset.protocols[0])
     shown = np.linspace(0, len(dataset.queries) - 1, min(queries, len(dataset.queries))).astype(int)
@@ -39,10 +41,10 @@ def draw_reranking(
         order = np.argsort(-found.scores[query], kind="stable")
         order = order[~np.isin(found.candidates[query, order], ignored[query])][:results]
         for place, image in zip(order.tolist(), found.candidates[query, order].tolist(), strict=True):
-            height, width = image_sizes(dataset.database[image : image + 1])[0].tolist()
+            height, width = image_sizes(dataset.database[image : image + 1], orientation)[0].tolist()
             pixels = box_in_pixels(found.boxes[query, place], maps[image].shape[:2], (height, width))
             row.append(
                 BoxedPicture(dataset.database[image], pixels, float(found.scores[query, place]), image in rights[query])
             )
         rows.append(row)
-    box_gallery(path, rows)
+    box_gallery(path, rows, orientation=orientation)

@@ -200,7 +200,8 @@ class RetrievalComparison:
             expand=settings.expand,
             memory_limit=settings.memory_limit,
         )
-        objects = query_objects(last.model, data, reranker.describe, settings.longer_side, settings.crop)
+        how = settings.longer_side, settings.crop, settings.orientation
+        objects = query_objects(last.model, data, reranker.describe, *how)
         images, limit = np.unique(rankings[:, : settings.rerank]), float(objects.maxima.max())
         maps = database_maps(self.kept, last.model, data.database, images, limit, settings)
         found = reranker(rankings, objects, maps)
@@ -208,4 +209,4 @@ class RetrievalComparison:
         self._add(name, last.name, evaluate_rankings(found.rankings, data))
         if settings.expand:
             self._add(f"{name} + QE", name, evaluate_rankings(found.expanded, data))
-        draw_reranking(self.folder / "boxes.png", data, found, maps)
+        draw_reranking(self.folder / "boxes.png", data, found, maps, orientation=settings.orientation)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_sare.datasets.orientation import turn_picture
 from keras_sare.datasets.sfm_colmap import ColmapModel
 from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.evaluation.pictures import save_figure
@@ -118,7 +119,8 @@ def _strip(dataset: SfMDataset, model: int, columns: int) -> Image.Image:
 def _thumbnail(path: str) -> Image.Image:
     with Image.open(path) as image:
         image.draft("RGB", (2 * _HEIGHT, 2 * _HEIGHT))
-        return image.convert("RGB").resize((max(1, round(image.width * _HEIGHT / image.height)), _HEIGHT))
+        upright = turn_picture(image).convert("RGB")
+    return upright.resize((max(1, round(upright.width * _HEIGHT / upright.height)), _HEIGHT))
 
 
 def _draw_model(axes: Axes, model: ColmapModel, caption: str) -> None:

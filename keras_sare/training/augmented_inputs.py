@@ -19,18 +19,27 @@ class AugmentedInputs:
         size: (height, width) that images are resized to, before they are changed.
         augmentation: what changes them.
         seed: of the run.
+        orientation: "upright" or "stored"; see `keras_sare.datasets.decode_image`.
 
     Raises:
         ValueError: `size` is no (height, width).
     """
 
-    def __init__(self, paths: np.ndarray, size: tuple[int, int], augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self,
+        paths: np.ndarray,
+        size: tuple[int, int],
+        augmentation: Augmentation,
+        seed: int,
+        orientation: str = "upright",
+    ) -> None:
         if isinstance(size, int):
             raise ValueError(
                 "`size` must be (height, width): images of a limited longer side, which are of unlike sizes, are not "
                 f"augmented. Received: size={size}"
             )
         self.paths, self.size, self.augmentation, self.seed = paths, size, augmentation, seed
+        self.orientation = orientation
 
     def for_epoch(self, epoch: int) -> Callable[[Any], Any]:
         """Makes the function that reads the tuples of an epoch.
@@ -65,4 +74,4 @@ class AugmentedInputs:
         return tf.ensure_shape(read, (*self.size, 3))
 
     def _load(self, image: np.int64) -> np.ndarray:
-        return load_image(str(self.paths[image]), self.size)
+        return load_image(str(self.paths[image]), self.size, orientation=self.orientation)

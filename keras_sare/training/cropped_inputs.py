@@ -23,13 +23,21 @@ class CroppedImageInputs(ImageInputs):
         scaled: int64 [N, 2], (height, width) that each is resized to, at least `size`.
         size: (height, width) that is left.
         longer_side: that `scaled` comes from; only for the `key`.
+        orientation: "upright" or "stored"; that `scaled` comes from.
     """
 
-    def __init__(self, paths: np.ndarray, scaled: np.ndarray, size: tuple[int, int], longer_side: int) -> None:
-        super().__init__(paths, size)
+    def __init__(
+        self,
+        paths: np.ndarray,
+        scaled: np.ndarray,
+        size: tuple[int, int],
+        longer_side: int,
+        orientation: str = "upright",
+    ) -> None:
+        super().__init__(paths, size, orientation)
         self.scaled = scaled
         # Of an image that is no larger, another limit may leave the same size with other pixels.
-        self.key = ("longer side", longer_side, *size)
+        self.key = ("longer side", longer_side, *self.key)
 
     def batches(self, ids: np.ndarray, batch_size: int) -> Any:
         """Dataset of (positions in `ids` int64 [batch], images float32 [batch, height, width, 3])."""
@@ -41,18 +49,21 @@ class CroppedImageInputs(ImageInputs):
 
     def _load(self, image: int) -> np.ndarray:
         scaled_height, scaled_width = self.scaled[image].tolist()
-        pixels = load_image(str(self.paths[image]), (scaled_height, scaled_width))
+        pixels = load_image(str(self.paths[image]), (scaled_height, scaled_width), orientation=self.orientation)
         height, width = self.size
         top, left = (scaled_height - height) // 2, (scaled_width - width) // 2
         return pixels[top : top + height, left : left + width]
 
 
-def crop_images(paths: np.ndarray, longer_side: int) -> list[tuple[np.ndarray, CroppedImageInputs]]:
+def crop_images(
+    paths: np.ndarray, longer_side: int, orientation: str = "upright"
+) -> list[tuple[np.ndarray, CroppedImageInputs]]:
     """Sorts images by the size that `cropped_size` gives them.
 
     Args:
         paths: [N] image files.
         longer_side: pixels, at least 16.
+        orientation: "upright" or "stored"; see `keras_sare.datasets.decode_image`.
 
     Returns:
         For each size that occurs, ascending: ids int64 [n], ascending, indices into `paths`; and the images, whose ids
@@ -61,14 +72,14 @@ def crop_images(paths: np.ndarray, longer_side: int) -> list[tuple[np.ndarray, C
     Raises:
         ValueError: `longer_side` is too small, or an image cannot be read; the message names it.
     """
-    originals, which = np.unique(image_sizes(paths), axis=0, return_inverse=True)
+    originals, which = np.unique(image_sizes(paths, orientation), axis=0, return_inverse=True)
     sizes = np.array([cropped_size(height, width, longer_side) for height, width in originals.tolist()])
     scaled, cropped = sizes[which.reshape(-1)].transpose(1, 0, 2)
     sizes, part = np.unique(cropped, axis=0, return_inverse=True)
     parts = []
     for number, (height, width) in enumerate(sizes.tolist()):
         ids = np.flatnonzero(part.reshape(-1) == number)
-        parts.append((ids, CroppedImageInputs(paths[ids], scaled[ids], (height, width), longer_side)))
+        parts.append((ids, CroppedImageInputs(paths[ids], scaled[ids], (height, width), longer_side, orientation)))
     logger.info("Sizes of images: %d different ones of %d images, longer side %d", len(parts), len(paths), longer_side)
     return parts
 

@@ -55,7 +55,7 @@ def open_inputs(
         trunk: the layers that are not trained. Nothing is stored where they have no weights, as preprocessing alone.
         size: (height, width) that images are resized to. Or one number, the limit of the longer side: images are then
             scaled down and cut as `cropped_size` says, none is distorted, and inputs are `BucketedInputs`.
-        settings: of the run.
+        settings: of the run; among them the orientation that images are read in.
         folder: where the output goes. Runs may share it: what others stored for other settings or other images is left
             alone. Where an image was replaced, what was computed with it is computed anew.
         store_limit: bytes of disk for the output of these images; 0 turns the store off. What other runs left in
@@ -72,7 +72,7 @@ def open_inputs(
         OSError: the disk got full, for example, or the workers do not share `folder`, or not the images.
     """
     order = sorted(paths, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    images = {name: _images(paths[name], size) for name in order}
+    images = {name: _images(paths[name], size, settings.orientation) for name in order}
     parts: dict[str, list[tuple[np.ndarray, Rows]]] = {name: list(one) for name, one in images.items()}
     stored = store_limit > 0 and _can_be_stored(trunk)
     if stored:
@@ -89,11 +89,13 @@ def open_inputs(
     return {name: _inputs(parts[name], isinstance(size, int)) for name in paths}, stored
 
 
-def _images(paths: np.ndarray, size: tuple[int, int] | int) -> Sequence[tuple[np.ndarray, ImageInputs]]:
+def _images(
+    paths: np.ndarray, size: tuple[int, int] | int, orientation: str
+) -> Sequence[tuple[np.ndarray, ImageInputs]]:
     """Ids and images, by size."""
     if isinstance(size, int):
-        return crop_images(paths, size)
-    return [(np.arange(len(paths)), ImageInputs(paths, size))]
+        return crop_images(paths, size, orientation)
+    return [(np.arange(len(paths)), ImageInputs(paths, size, orientation))]
 
 
 def _inputs(parts: Sequence[tuple[np.ndarray, Rows]], bucketed: bool) -> Inputs:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ CHANGEABLE = frozenset(
 """Settings that a resumed run may have otherwise than the run that it continues; `epochs` only where the learning rate
 does not depend on it. How a step is computed, in chunks or on several replicas, is not among them: where there is batch
 normalisation or dropout it changes more than the rounding."""
+
+
+_EARLIER = {"orientation": "stored"}
+"""Settings that runs of earlier versions do not name."""
+
+
+def orientation_of(settings: Mapping[str, Any]) -> str:
+    """The orientation that a run's images are read in: "upright", or "stored" as in all runs of earlier versions.
+
+    Args:
+        settings: of the run.
+    """
+    return str({**_EARLIER, **settings}["orientation"])
 
 
 class RunFolder:
@@ -126,6 +140,7 @@ class RunFolder:
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    before, now = {**_EARLIER, **before}, {**_EARLIER, **now}
     cosine = before.get("schedule") == "cosine"
     changeable = CHANGEABLE - {"epochs"} if cosine else CHANGEABLE
     differing = [k for k in {**before, **now} if k not in changeable and before.get(k) != now.get(k)]

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from keras_sare.datasets.orientation import ORIENTATIONS
+
 _COUNTS = (
     "tuples_per_step",
     "negatives",
@@ -47,6 +49,9 @@ class TrainingSettings:
         checkpoint_every: steps of an epoch between two checkpoints; there is one after each refresh and each epoch too.
         keep_checkpoints: number of checkpoints that are kept; the kept epoch's always is.
         seed: of the order of the queries and of the negatives.
+        orientation: 'upright' reads images as viewers show them, 'stored' as their pixels are stored, as the methods'
+            original programs do; see `keras_sare.datasets.decode_image`. What describes images for the finished model
+            must read them likewise: an export follows its run.
     """
 
     epochs: int = 30
@@ -68,12 +73,14 @@ class TrainingSettings:
     checkpoint_every: int = 200
     keep_checkpoints: int = 2
     seed: int = 0
+    orientation: str = "upright"
 
     def __post_init__(self) -> None:
         check_counts(self, _COUNTS)
         check_choice(self, "optimizer", ("sgd", "adam"))
         check_choice(self, "schedule", ("halving", "step", "cosine"))
         check_choice(self, "select", ("best", "last"))
+        check_choice(self, "orientation", ORIENTATIONS)
         if self.epochs < 0:
             raise ValueError(f"`epochs` must be at least 0. Received: epochs={self.epochs}")
         if self.gradient_chunk < 0:

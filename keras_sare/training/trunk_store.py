@@ -25,11 +25,12 @@ class TrunkStore:
     """Rows of a frozen trunk's output by image id: read from files where they are there, else computed when asked for.
 
     The files lie in a folder `trunk-<digest>`. The digest is of all but the images that the output depends on: the
-    layers, with the preprocessing among them and the layer where the model is cut, their weights, the size of the
-    images, the type of the numbers. So runs that differ in the loss or the seed share a store, and one that differs in
-    any of these gets another. The images of a file are part of its name, `maps-<paths>-<state>.npy`: digests of their
-    paths, and of their sizes and times of change. Where an image is replaced, its file alone is computed anew, and the
-    outdated one is deleted; so machines that share a store must see the images with the same times.
+    layers, with the preprocessing among them and the layer where the model is cut, their weights, the size and the
+    orientation of the images, the type of the numbers. So runs that differ in the loss or the seed share a store, and
+    one that differs in any of these gets another. The images of a file are part of its name,
+    `maps-<paths>-<state>.npy`: digests of their paths, and of their sizes and times of change. Where an image is
+    replaced, its file alone is computed anew, and the outdated one is deleted; so machines that share a store must see
+    the images with the same times.
 
     Args:
         folder: where stores are kept, those of other settings too.

@@ -112,7 +112,7 @@ def test_photos_are_read_from_files(tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "file.png"), pixels(tmp_path / "array.png"))
 
 
-def test_photo_to_be_shown_turned_is_drawn_as_its_pixels_are_stored(tmp_path):
+def test_photo_is_drawn_in_the_orientation_that_its_box_is_of(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.fromarray(picture()).save(tmp_path / "phone.jpg", exif=exif, quality=95)
@@ -120,10 +120,13 @@ def test_photo_to_be_shown_turned_is_drawn_as_its_pixels_are_stored(tmp_path):
         assert image.getexif()[0x0112] == 6
         stored = np.asarray(image)
 
-    for name, photo in (("file", tmp_path / "phone.jpg"), ("array", stored)):
-        box_gallery(tmp_path / f"{name}.png", [[BoxedPicture(photo, (10, 10, 70, 20))]])
-
-    np.testing.assert_array_equal(pixels(tmp_path / "file.png"), pixels(tmp_path / "array.png"))
+    for orientation, array, box in (
+        ("stored", stored, (10, 10, 70, 20)),
+        ("upright", np.rot90(stored, -1), (10, 10, 20, 70)),
+    ):
+        for name, photo in (("file", tmp_path / "phone.jpg"), ("array", array)):
+            box_gallery(tmp_path / f"{name}.png", [[BoxedPicture(photo, box)]], orientation=orientation)
+        np.testing.assert_array_equal(pixels(tmp_path / "file.png"), pixels(tmp_path / "array.png"))
 
 
 def test_no_partial_file_stays_when_drawing_fails(tmp_path):

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from keras_sare.training import RunFolder
+from keras_sare.training.run_folder import orientation_of
 
 SETTINGS = {"epochs": 3, "loss": "sare_independent"}
 
@@ -102,6 +103,13 @@ def test_run_may_be_resumed_for_more_epochs_but_not_with_another_loss(run):
     run.check({**SETTINGS, "epochs": 9, "checkpoint_every": 50}, resume=True)
     with pytest.raises(ValueError, match="Received: loss: 'sare_independent' before, 'contrastive' now"):
         run.check({**SETTINGS, "loss": "contrastive"}, resume=True)
+
+
+def test_run_of_an_earlier_version_goes_on_with_pixels_as_stored(run):
+    assert orientation_of(SETTINGS) == "stored"
+    run.check({**SETTINGS, "orientation": "stored"}, resume=True)
+    with pytest.raises(ValueError, match="Received: orientation: 'stored' before, 'upright' now"):
+        run.check({**SETTINGS, "orientation": "upright"}, resume=True)
 
 
 @pytest.mark.parametrize("name", ["gradient_chunk", "jit_compile", "logical_cpus"])

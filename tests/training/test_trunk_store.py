@@ -197,10 +197,12 @@ def test_key_changes_with_the_precision_of_the_computation(make_store):
     assert key(make_store(trunk=trunk_in("mixed_bfloat16"))) != key(make_store(trunk=trunk_in("float32")))
 
 
-def test_key_changes_with_size_dtype_and_layout(make_store, images):
+def test_key_changes_with_size_orientation_dtype_and_layout(make_store, images):
     stores = [
         make_store(),
         make_store(images=ImageInputs(images.paths, (16, 12))),
+        make_store(images=ImageInputs(images.paths, (12, 16), "stored")),
+        make_store(images=CroppedImageInputs(images.paths, np.full((10, 2), 20), (12, 16), 20, "stored")),
         make_store(images=CroppedImageInputs(images.paths, np.full((10, 2), 20), (12, 16), 20)),
         make_store(images=CroppedImageInputs(images.paths, np.full((10, 2), 20), (12, 16), 24)),
         make_store("bfloat16"),
