@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> None:
         check_options(formats, [name for name in FLAGS if FLAGS[name].present])
         requirements = Requirements(FLAGS.require_cosine, FLAGS.require_recall_drop)
         size = read_size(FLAGS.image_size) if FLAGS.image_size else None
-        source = open_source(FLAGS.run, FLAGS.model, FLAGS.weights, FLAGS.preset, size, FLAGS.dim)
+        origin = FLAGS.run, FLAGS.model, FLAGS.weights, FLAGS.preset
+        source = open_source(*origin, size, FLAGS.dim, FLAGS.orientation)
         dataset = FLAGS.root, FLAGS.prefix
         options = Options(
             version=FLAGS.version,
@@ -60,7 +61,9 @@ def main(arguments: list[str]) -> None:
             warmup=FLAGS.warmup,
             variants=tuple(FLAGS.variants or (["all"] if "all" in names else ["float16"])),
             fixed_size=FLAGS.fixed_size,
-            calibration=partial(choose_calibration, source.settings, source.size, FLAGS.calibration, *dataset),
+            calibration=partial(
+                choose_calibration, source.settings, source.size, FLAGS.calibration, *dataset, source.orientation
+            ),
         )
         named = FLAGS.images, *dataset, FLAGS.split, FLAGS.max_images
         photos = choose_photos(source.settings, *named, Path(folder), source.size)
@@ -86,6 +89,9 @@ if __name__ == "__main__":
         None,
         "height,width of the images, or one number that limits the longer side and keeps the aspect ratio. By default "
         "that of the run.",
+    )
+    flags.DEFINE_enum(
+        "orientation", None, ["upright", "stored"], "How images are read; by default as the run read them, or upright."
     )
     flags.DEFINE_integer("dim", None, "Keeps the first so many dimensions; the model must end in a whitening.")
     flags.DEFINE_string("output", "exports", "Folder of the artefacts.")

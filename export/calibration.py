@@ -33,25 +33,32 @@ class CalibrationPhotos:
     Args:
         paths: image files; `COUNT` of them are taken, spread evenly, less those that cannot be read.
         size: (height, width) that they are resized to, or the limit of their longer side.
+        orientation: "upright" or "stored": how they are read.
 
     Raises:
         ValueError: there are none, or more than half of those taken cannot be read.
     """
 
-    def __init__(self, paths: np.ndarray, size: Size) -> None:
+    def __init__(self, paths: np.ndarray, size: Size, orientation: str = "upright") -> None:
         if not len(paths):
             raise ValueError("`paths` must hold at least one photo to calibrate with. Received: none")
         chosen = paths[spread(len(paths), COUNT)]
         self.paths = chosen[readable(chosen, "Photos to calibrate with", MAX_CORRUPT_SHARE_OF_SAMPLE)]
-        self.size = size
+        self.size, self.orientation = size, orientation
 
     def batches(self) -> Iterator[np.ndarray]:
         """Yields the photos, float32 [batch, height, width, 3], RGB in 0..255."""
-        return (images.numpy() for _, images in image_batches(self.paths, self.size, _BATCH))
+        batches = image_batches(self.paths, self.size, _BATCH, orientation=self.orientation)
+        return (images.numpy() for _, images in batches)
 
 
 def choose_calibration(
-    settings: Mapping[str, Any], size: Size, folder: str | None, root: str | None, prefix: str
+    settings: Mapping[str, Any],
+    size: Size,
+    folder: str | None,
+    root: str | None,
+    prefix: str,
+    orientation: str = "upright",
 ) -> CalibrationPhotos | None:
     """Takes photos of the folder that was named; else of the dataset's training split; else those of the run.
 
@@ -61,6 +68,7 @@ def choose_calibration(
         folder: of photos.
         root: folder of a dataset of places; by default the run's.
         prefix: of its .mat files.
+        orientation: "upright" or "stored": how images are read.
 
     Returns:
         The photos; None where there are none at hand.
@@ -69,17 +77,18 @@ def choose_calibration(
         FileNotFoundError: there is no such folder.
         ValueError: the folder has no photos, or too many cannot be read.
     """
+    how = size, orientation
     if folder is not None:
-        return CalibrationPhotos(np.asarray(ImageFolder(folder).paths(), np.dtypes.StringDType()), size)
+        return CalibrationPhotos(np.asarray(ImageFolder(folder).paths(), np.dtypes.StringDType()), *how)
     if root is None and "root" in settings and Path(settings["root"]).is_dir():
         root, prefix = settings["root"], prefix or settings.get("prefix", "")
     if root is not None:
         training = open_splits(root, prefix).get("train")
         if training is not None:
-            return CalibrationPhotos(training.database.paths, size)
+            return CalibrationPhotos(training.database.paths, *how)
         logger.info("%s has no training split to calibrate with: photos can be named with --calibration", root)
     paths = photos_of_models(settings, "train")
-    return None if paths is None else CalibrationPhotos(paths, size)
+    return None if paths is None else CalibrationPhotos(paths, *how)
 
 
 def photos_of_models(settings: Mapping[str, Any], split: str) -> np.ndarray | None:

@@ -50,7 +50,7 @@ class EmbeddingModule(tf.Module):
             variables = [variable for variable in variables if variable is not matrix]
         # TensorFlow stores what the attributes hold, and they must not hold the matrix in both precisions.
         self.weights = [variable.value for variable in variables]
-        describe, decode = as_stored(source.model), _decoder(source.size)
+        describe, decode = as_stored(source.model), _decoder(source.size, source.orientation)
         tolerant = _tolerant(describe, decode, source)
         self.functions = {
             "serving_default": _strict(tolerant),
@@ -113,12 +113,12 @@ def _images(describe: Describe) -> Any:
     return images
 
 
-def _decoder(size: Size) -> Any:
+def _decoder(size: Size, orientation: str) -> Any:
     """Traced once for all signatures. A file to its image and error, or all files where images have one size."""
     if isinstance(size, int):
-        decode, shape = partial(decode_single, size=size), []
+        decode, shape = partial(decode_single, size=size, orientation=orientation), []
     else:
-        decode, shape = partial(decode_batch, size=size), [None]
+        decode, shape = partial(decode_batch, size=size, orientation=orientation), [None]
     return tf.function(decode, input_signature=[tf.TensorSpec(shape, tf.string)])
 
 

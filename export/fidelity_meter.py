@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from export.fidelity import NS, Fidelity
 from export.fidelity_photos import FidelityPhotos
+from export.localise import read_photo
 from export.runtime import Runtime
 from export.source import Source
 from keras_sare.datasets import image_batches
@@ -25,8 +26,16 @@ _NORM_TOLERANCE = 0.01
 _LEAST_LENGTH = 1e-12
 
 
+Described = tuple[np.ndarray, np.ndarray]
+"""Indices of photos, int64 [n], and their descriptors [n, dim]."""
+
+
 class FidelityMeter:
     """Describes photos once by the Keras model, then by each artefact, and compares.
+
+    The Keras model sees photos as training and evaluation read them, and an artefact sees them as its users' photos
+    come to it: a SavedModel gets the files in requests to `serving_default`, and TFLite and ONNX files get the pixels
+    that `export/localise.py` reads. So what differs in decoding, turning or resizing shows in the cosines too.
 
     Of the photos no more than a few batches are in memory, and the descriptors of the model and of one artefact.
 
@@ -52,7 +61,7 @@ class FidelityMeter:
 
     def __init__(self, source: Source, photos: FidelityPhotos, threads: int = 2, batch_size: int = 8) -> None:
         self._source, self._photos, self._threads, self._batch_size = source, photos, threads, batch_size
-        [self._image] = [images.numpy() for _, images in image_batches(photos.paths[:1], source.size, 1)]
+        [self._image] = [images.numpy() for _, images in self._batches(photos.paths[:1])]
         self._expected = Extractor(source.model)(self._batches(), len(photos.paths), description=KERAS_MODEL)
         self._recalls = photos.recalls(self._expected, NS)
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +82,7 @@ class FidelityMeter:
             ImportError: what runs it is not installed; the message has the line to install it with.
             RuntimeError: it cannot be loaded or run, or its process died.
         """
-        row = self._measure(artefact, kind, path, lambda runtime: self._describe(artefact, runtime))
+        row = self._measure(artefact, kind, path, lambda runtime: self._describe(artefact, kind, runtime))
         self.rows.append(row)
         return row
 
@@ -108,15 +117,32 @@ class FidelityMeter:
         logger.info("%s: %.1f MB, smallest cosine %.6f", artefact, row.bytes / 1e6, row.cosine_min)
         return row
 
-    def _describe(self, artefact: str, runtime: Runtime) -> np.ndarray:
+    def _describe(self, artefact: str, kind: str, runtime: Runtime) -> np.ndarray:
+        described = {"keras": self._by_keras, "saved_model": self._by_server}.get(kind, self._by_device)(runtime)
         count = len(self._photos.paths)
         out = np.empty((count, runtime.describe(self._image).shape[1]), np.float32)
-        for indices, images in progress(self._batches(), artefact, count, "image", size=lambda batch: len(batch[0])):
-            out[indices.numpy()] = runtime.describe(images.numpy())
+        for indices, descriptors in progress(described, artefact, count, "image", size=lambda batch: len(batch[0])):
+            out[indices] = descriptors
         return out
 
-    def _batches(self) -> Iterable[tuple[Any, Any]]:
-        return image_batches(self._photos.paths, self._source.size, self._batch_size)
+    def _by_keras(self, runtime: Runtime) -> Iterator[Described]:
+        return ((indices.numpy(), runtime.describe(images.numpy())) for indices, images in self._batches())
+
+    def _by_server(self, runtime: Runtime) -> Iterator[Described]:
+        """By the files' bytes, as requests of a server's clients go."""
+        for start in range(0, len(self._photos.paths), self._batch_size):
+            files = self._photos.paths[start : start + self._batch_size].tolist()
+            yield np.arange(start, start + len(files)), runtime.describe_files(files)
+
+    def _by_device(self, runtime: Runtime) -> Iterator[Described]:
+        """By the pixels that a device reads, one photo at a time."""
+        size, orientation = np.atleast_1d(self._source.size).tolist(), self._source.orientation
+        for index, path in enumerate(self._photos.paths.tolist()):
+            yield np.array([index]), runtime.describe(read_photo(path, size, orientation))
+
+    def _batches(self, paths: np.ndarray | None = None) -> Iterable[tuple[Any, Any]]:
+        source, paths = self._source, self._photos.paths if paths is None else paths
+        return image_batches(paths, source.size, self._batch_size, orientation=source.orientation)
 
 
 def _check(artefact: str, descriptors: np.ndarray, most: int) -> None:

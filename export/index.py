@@ -10,6 +10,7 @@ descriptors. It is a `.npz` file of plain arrays:
     positions     float64 [n, 2 or 3]; [n, 0] of a dataset that knows places only
     axes          text [2 or 3, or 0]: what the columns of `positions` are
     size          int64 [2]: height and width that images are resized to; or [1]: pixels of their longer side at most
+    orientation   text: "upright" or "stored", how images are read
     model         text: SHA-256 of the TFLite file
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from export.localise import describe, open_model, read_photo
 from export.manifest import manifest_path
 from export.source import Size, read_size
 from keras_sare.datasets import ImageSet, PlaceDataset, open_splits
@@ -37,7 +39,13 @@ FLAGS = flags.FLAGS
 
 
 def write_index(
-    model: Path, size: Size, dataset: PlaceDataset, root: Path, output: Path, max_corrupt_share: float = 0.01
+    model: Path,
+    size: Size,
+    dataset: PlaceDataset,
+    root: Path,
+    output: Path,
+    max_corrupt_share: float = 0.01,
+    orientation: str = "upright",
 ) -> int:
     """Describes the database images of a dataset one by one, and writes the index.
 
@@ -50,6 +58,7 @@ def write_index(
         root: folder that the names of images without a place start from.
         output: the index, a `.npz` file. It appears whole, or not at all.
         max_corrupt_share: share of the images, in [0, 1], that may be left out.
+        orientation: "upright" or "stored": how images are read, here and on the device.
 
     Returns:
         Number of images in the index.
@@ -69,11 +78,12 @@ def write_index(
     with atomic_path(output) as path:
         np.savez(
             path,
-            descriptors=_describe_all(describer, model, size, images),
+            descriptors=_describe_all(describer, model, images, size, orientation),
             names=_names(images, root),
             positions=positions,
             axes=np.array(axes, np.str_),
             size=np.atleast_1d(np.asarray(size, np.int64)),
+            orientation=np.str_(orientation),
             model=path_digest(model),
         )
     return len(images)
@@ -96,6 +106,14 @@ def size_beside(model: Path) -> Size:
         ) from error
 
 
+def orientation_beside(model: Path) -> str:
+    """The orientation that the manifest of an artefact says images are read in; upright where there is none."""
+    try:
+        return str(json.loads(manifest_path(model).read_text())["preprocessing"]["orientation"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "upright"
+
+
 def open_split(root: Path, prefix: str, split: str) -> PlaceDataset:
     """Opens one dataset of a folder, see `keras_sare.datasets.open_splits`.
 
@@ -109,12 +127,10 @@ def open_split(root: Path, prefix: str, split: str) -> PlaceDataset:
     return datasets[split]
 
 
-def _describe_all(model: Any, path: Path, size: Size, images: ImageSet) -> np.ndarray:
-    from export.localise import describe, read_photo  # Here, because it needs ai-edge-litert.
-
+def _describe_all(model: Any, path: Path, images: ImageSet, size: Size, orientation: str) -> np.ndarray:
     descriptors = np.empty((len(images), model.get_output_details()[0]["shape"][-1]), np.float16)
     for row, image in enumerate(progress(images.paths, "Describing images", unit="image")):
-        descriptor = describe(model, read_photo(image, np.atleast_1d(size).tolist()))
+        descriptor = describe(model, read_photo(image, np.atleast_1d(size).tolist(), orientation))
         norm = np.linalg.norm(descriptor)
         if descriptor.ndim != 1 or not np.isclose(norm, 1, atol=1e-2):
             raise ValueError(
@@ -129,11 +145,9 @@ def _open(path: Path, size: Size) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"`model` must name an existing TFLite file. Received: model={str(path)!r}")
     try:
-        from export.localise import open_model
+        model = open_model(path)
     except ImportError as error:
         raise ImportError(f'{error.name} must be installed: pip install "keras-sare[export]"') from error
-    try:
-        model = open_model(path)
     except ValueError as error:
         raise ValueError(f"`model` must be a TFLite file: {error}. Received: model={str(path)!r}") from error
     taken = tuple(model.get_input_details()[0]["shape_signature"][1:3].tolist())
@@ -168,7 +182,8 @@ def main(_: list[str]) -> None:
     model, root, output = Path(FLAGS.model), Path(FLAGS.root), Path(FLAGS.output)
     size = read_size(FLAGS.image_size) if FLAGS.image_size else size_beside(model)
     dataset = open_split(root, FLAGS.prefix, FLAGS.split)
-    count = write_index(model, size, dataset, root, output, FLAGS.max_corrupt_share)
+    orientation = FLAGS.orientation or orientation_beside(model)
+    count = write_index(model, size, dataset, root, output, FLAGS.max_corrupt_share, orientation)
     left_out = len(dataset.database) - count
     logger.info("Wrote %s: %d images, %d left out, %d bytes", output, count, left_out, output.stat().st_size)
 
@@ -180,5 +195,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("prefix", "", "How the names of the .mat files begin, where a folder holds several datasets.")
     flags.DEFINE_string("split", "test", "Whose database images are described.")
     flags.DEFINE_list("image_size", None, "height,width, or the limit of the longer side; by default the manifest's.")
+    flags.DEFINE_enum(
+        "orientation", None, ["upright", "stored"], "How images are read; by default as the manifest says, or upright."
+    )
     flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at which nothing is written.")
     app.run(expected_errors("export.index")(main))

@@ -10,23 +10,37 @@ It needs numpy, Pillow and ai-edge-litert. The other two are made where keras_sa
 
 import hashlib
 import os
+import struct
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from PIL import Image, ImageOps
+from PIL import Image
+
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def open_model(path: str | os.PathLike[str]) -> Interpreter:
+def open_model(path: str | os.PathLike[str]) -> Any:
     """Loads a TFLite file."""
+    from ai_edge_litert.interpreter import Interpreter  # Here, as it is not needed to read photos.
+
     return Interpreter(model_path=os.fspath(path), num_threads=os.cpu_count())
 
 
-def read_photo(path: str | os.PathLike[str], size: Sequence[int]) -> np.ndarray:
-    """Reads a photo and turns it upright: float32 [1, height, width, 3], RGB in 0..255."""
+def read_photo(path: str | os.PathLike[str], size: Sequence[int], orientation: str = "upright") -> np.ndarray:
+    """Reads a photo, upright or with its pixels as stored: float32 [1, height, width, 3], RGB in 0..255."""
     with Image.open(path) as file:
-        photo = ImageOps.exif_transpose(file)
+        turn = TRANSPOSITIONS.get(noted_orientation(file)) if orientation == "upright" else None
+        photo = file.convert(file.mode) if turn is None else file.transpose(turn)
     if photo.mode == "I;16":  # Grey of 16 bits, which Pillow would clip.
         photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
     # In float32, because whitened descriptors feel it where pixels are rounded between rows and columns.
@@ -41,7 +55,24 @@ def read_photo(path: str | os.PathLike[str], size: Sequence[int]) -> np.ndarray:
     return pixels.round().clip(0, 255) if limited else pixels
 
 
-def describe(model: Interpreter, photo: np.ndarray) -> np.ndarray:
+def noted_orientation(file: Image.Image) -> int:
+    """The orientation in a photo's EXIF, 1 to 8; 1 where none is noted, or the note is damaged.
+
+    Unlike `ImageOps.exif_transpose` it looks at no other notes (XMP, text in PNG), as viewers and the server do not.
+    """
+    tiff = file.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return 1
+    directory = struct.unpack_from(f"{order}I", tiff, 4)[0]
+    count = struct.unpack_from(f"{order}H", tiff[directory : directory + 2].ljust(2, b"\0"))[0]
+    entries = tiff[directory + 2 :][: 12 * count]
+    entries = entries[: len(entries) // 12 * 12]
+    found = [value for tag, kind, _, value in struct.iter_unpack(f"{order}HHIHxx", entries) if (tag, kind) == (274, 3)]
+    return max((value for value in found if 1 <= value <= 8), default=1)
+
+
+def describe(model: Any, photo: np.ndarray) -> np.ndarray:
     """Computes the descriptor of a photo: float32 [dim], norm 1."""
     images, embedding = model.get_input_details()[0], model.get_output_details()[0]
     if images["shape"].tolist() != list(photo.shape):
@@ -60,7 +91,7 @@ def main(model: str, index: str, photo: str) -> None:
         if hashlib.file_digest(file, "sha256").hexdigest() != known["model"]:
             sys.exit(f"{index} was made with another model than {model}: make it anew with python -m export.index")
     try:
-        pixels = read_photo(photo, known["size"].tolist())
+        pixels = read_photo(photo, known["size"].tolist(), str(known.get("orientation", "upright")))
     except OSError as error:
         sys.exit(f"Cannot read {photo}: {error}")
     cosines = known["descriptors"] @ describe(open_model(model), pixels)

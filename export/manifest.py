@@ -88,7 +88,8 @@ def _preprocessing(source: Source) -> dict[str, Any]:
     inside = None
     if layer is not None:
         inside = {"channels": "BGR" if layer.bgr else "RGB", "mean": list(layer.mean), "std": list(layer.std)}
-    return {"input": "RGB, 0 to 255, float32", "resize": _resize(source.size), "inside": inside}
+    outside = {"orientation": source.orientation, "resize": _resize(source.size)}
+    return {"input": "RGB, 0 to 255, float32", **outside, "inside": inside}
 
 
 def _resize(size: Size) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,11 +86,23 @@ class Runtime:
             ValueError: the artefact does not take this shape.
             RuntimeError: describing failed, or the process died.
         """
-        descriptors = self._ask({"command": "describe"}, images)[1]
-        shape = () if descriptors is None else descriptors.shape
-        if descriptors is None or len(shape) != 2 or len(descriptors) != len(images):
-            raise RuntimeError(f"{self._name} must give [{len(images)}, dim] for its images. Received: shape={shape}")
-        return descriptors
+        return self._checked(self._ask({"command": "describe"}, images)[1], len(images))
+
+    def describe_files(self, paths: Sequence[str]) -> np.ndarray:
+        """Describes image files as a server does: their bytes are one request to a SavedModel's `serving_default`.
+
+        Args:
+            paths: [b] files.
+
+        Returns:
+            float32 [b, dim].
+
+        Raises:
+            ValueError: the artefact is no SavedModel, which alone reads files.
+            RuntimeError: describing failed, for example because a file cannot be read, or the process died.
+        """
+        request = {"command": "describe_files", "paths": [os.path.abspath(path) for path in paths]}
+        return self._checked(self._ask(request)[1], len(paths))
 
     def latency(self, images: np.ndarray, repeats: int = 5) -> float:
         """Measures how long it takes to describe images, without the way to the process and back.
@@ -139,6 +152,12 @@ class Runtime:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _checked(self, descriptors: np.ndarray | None, count: int) -> np.ndarray:
+        shape = () if descriptors is None else descriptors.shape
+        if descriptors is None or len(shape) != 2 or len(descriptors) != count:
+            raise RuntimeError(f"{self._name} must give [{count}, dim] for its images. Received: shape={shape}")
+        return descriptors
 
     def _ask(self, request: Message, images: np.ndarray | None = None) -> tuple[Message, np.ndarray | None]:
         if images is not None and (images.ndim != 4 or images.shape[-1] != 3 or not math.prod(images.shape)):

@@ -21,8 +21,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 Shape = tuple[int | None, ...]
-Loaded = tuple[Callable[[np.ndarray], np.ndarray], Shape]
-"""What describes a batch [b, height, width, 3], and the shape that it takes: None for any number."""
+DescribeFiles = Callable[[list[bytes]], np.ndarray]
+Loaded = tuple[Callable[[np.ndarray], np.ndarray], Shape, DescribeFiles | None]
+"""What describes a batch [b, height, width, 3], the shape that it takes, None for any number, and what describes image
+files by their bytes, where the artefact reads files."""
 
 Message = dict[str, Any]
 
@@ -44,7 +46,7 @@ def load_tflite(path: str, threads: int) -> Loaded:
         interpreter.invoke()
         return interpreter.get_tensor(sink)
 
-    return describe, tuple(None if side < 0 else int(side) for side in source["shape_signature"])
+    return describe, tuple(None if side < 0 else int(side) for side in source["shape_signature"]), None
 
 
 def load_onnx(path: str, threads: int) -> Loaded:
@@ -55,11 +57,11 @@ def load_onnx(path: str, threads: int) -> Loaded:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     [source] = session.get_inputs()
     shape = tuple(side if isinstance(side, int) else None for side in source.shape)
-    return lambda images: session.run(None, {source.name: images})[0], shape
+    return lambda images: session.run(None, {source.name: images})[0], shape, None
 
 
 def load_saved_model(path: str, threads: int) -> Loaded:
-    """Loads a SavedModel and takes its signature `images`."""
+    """Loads a SavedModel and takes its signature `images`, and `serving_default` for files."""
     tensorflow = _tensorflow(threads)
     model = tensorflow.saved_model.load(path)
     if "images" not in model.signatures:
@@ -70,7 +72,11 @@ def load_saved_model(path: str, threads: int) -> Loaded:
     def describe(images: np.ndarray) -> np.ndarray:  # Holds the model: its signatures do not hold its variables.
         return model.signatures["images"](images=tensorflow.constant(images))["embedding"].numpy()
 
-    return describe, tuple(source.shape)
+    def describe_files(files: list[bytes]) -> np.ndarray:
+        signature = model.signatures["serving_default"]
+        return signature(image_bytes=tensorflow.constant(files, tensorflow.string))["embedding"].numpy()
+
+    return describe, tuple(source.shape), describe_files
 
 
 def load_keras(path: str, threads: int) -> Loaded:
@@ -79,7 +85,7 @@ def load_keras(path: str, threads: int) -> Loaded:
     _import("keras_sare.models", "cpu")  # Its layers make themselves known to Keras.
     model = _import("keras", "cpu").saving.load_model(path, compile=False)
     describe = tensorflow.function(lambda images: model(images, training=False), reduce_retracing=True)
-    return lambda images: describe(tensorflow.constant(images)).numpy(), tuple(model.input.shape)
+    return lambda images: describe(tensorflow.constant(images)).numpy(), tuple(model.input.shape), None
 
 
 LOADERS = {"keras": load_keras, "saved_model": load_saved_model, "tflite": load_tflite, "onnx": load_onnx}
@@ -91,10 +97,16 @@ class Session:
     Args:
         describe: of a loader.
         shape: of a loader.
+        describe_files: of a loader, where the artefact reads files.
     """
 
-    def __init__(self, describe: Callable[[np.ndarray], np.ndarray], shape: Shape) -> None:
-        self._describe, self._shape = describe, shape
+    def __init__(
+        self,
+        describe: Callable[[np.ndarray], np.ndarray],
+        shape: Shape,
+        describe_files: DescribeFiles | None = None,
+    ) -> None:
+        self._describe, self._shape, self._describe_files = describe, shape, describe_files
         self.takes_batches = shape[0] is None
 
     def describe(self, images: np.ndarray) -> np.ndarray:
@@ -105,6 +117,12 @@ class Session:
                 takes = ", ".join("any" if side is None else str(side) for side in self._shape)
                 raise ValueError(f"`images` must have the shape [{takes}]. Received: shape={list(batch.shape)}")
         return np.concatenate([self._describe(batch) for batch in batches])
+
+    def describe_files(self, paths: list[str]) -> np.ndarray:
+        """Describes image files by their bytes, all at once."""
+        if self._describe_files is None:
+            raise ValueError("files are read by a SavedModel alone. Received: an artefact that takes pixels")
+        return self._describe_files([Path(path).read_bytes() for path in paths])
 
     def latency(self, images: np.ndarray, repeats: int) -> float:
         """Seconds to describe images: median of `repeats` calls after one to warm up."""
@@ -120,6 +138,8 @@ class Session:
         match request["command"], images:
             case "describe", np.ndarray():
                 return {}, self.describe(images)
+            case "describe_files", None:
+                return {}, self.describe_files(request["paths"])
             case "latency", np.ndarray():
                 return {"latency": self.latency(images, request["repeats"])}, None
             case "peak_memory", None:

@@ -4,9 +4,9 @@ The version folder holds preprocessing, network and whitening, with these signat
 itself: batches may be put together and taken apart, as servers that batch do.
 
     serving_default   `image_bytes` string [n], files in JPEG, PNG, WebP or GIF, each of its own size, turned upright
-                      and resized as in the run's evaluation -> `embedding` float32 [n, dim], rows of norm 1. A file
-                      that cannot be decoded fails the request with INVALID_ARGUMENT; the text names all such files by
-                      their index, with the reason.
+                      (not so where the run took pixels as they are stored) and resized as in the run's evaluation ->
+                      `embedding` float32 [n, dim], rows of norm 1. A file that cannot be decoded fails the request
+                      with INVALID_ARGUMENT; the text names all such files by their index, with the reason.
     tolerant          the same, and `error` string [n], empty where all is well: a file that cannot be decoded gets its
                       text there and zeros as its embedding, and the others get theirs.
     images            `images` float32 [n, height, width, 3], RGB in 0..255, used as they are -> `embedding`

@@ -15,6 +15,7 @@ import numpy as np
 from keras_sare.models import load_weights_from, truncated, warn_if_uninitialised
 from keras_sare.models.model_file import check_descriptors, open_model_file
 from keras_sare.training import RunFolder
+from keras_sare.training.run_folder import orientation_of
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -38,6 +39,7 @@ class Source:
         settings: of the training run (its `run.json`); empty for other origins.
         evaluation: what the run measured of this very model at this size: its `recall.json`, or each `retrieval.json`
             by the name of the test set; empty where there is none.
+        orientation: "upright" or "stored": how its images are read, see `keras_sare.datasets.decode_image`.
     """
 
     model: keras.Model
@@ -46,6 +48,7 @@ class Source:
     origin: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    orientation: str = "upright"
 
     @property
     def dim(self) -> int:
@@ -70,6 +73,7 @@ def open_source(
     preset: str | None = None,
     size: Size | None = None,
     dim: int | None = None,
+    orientation: str | None = None,
 ) -> Source:
     """Opens the model that is to be exported. Exactly one of `run`, `model` and `weights` says which.
 
@@ -80,6 +84,8 @@ def open_source(
         preset: for `weights` that do not name their pooling, for example "vgg16_mac".
         size: of the images. A run has its own: with another one, what the run measured is left out.
         dim: keeps so many dimensions, see `keras_sare.models.truncated`; what the run measured is left out then.
+        orientation: "upright" or "stored": how images are read. By default as the run read them (with the other one,
+            what it measured is left out), and upright where there is no run.
 
     Raises:
         FileNotFoundError: there is no such run or file, or the run has not finished.
@@ -92,7 +98,7 @@ def open_source(
     if preset is not None and weights is None:
         raise ValueError(f"`preset` must only be given with `weights`. Received: preset={preset!r}, {given}")
     if run is not None:
-        source = _of_run(RunFolder(run), size)
+        source = _of_run(RunFolder(run), size, orientation)
     elif size is None:
         raise ValueError(
             "`size` must say what images the model is for, which its file does not: height,width, or one number that "
@@ -101,7 +107,7 @@ def open_source(
         )
     else:
         loaded = load_weights_from(str(weights), preset=preset) if model is None else open_model_file(Path(model))
-        source = Source(loaded, size, loaded.name, str(model or weights))
+        source = Source(loaded, size, loaded.name, str(model or weights), orientation=orientation or "upright")
     check_descriptors(source.model, sample_image(source.size), f"{source.origin!r}, size={source.size}")
     warn_if_uninitialised(source.model, "exported")
     return source if dim is None else _shortened(source, dim)
@@ -137,16 +143,17 @@ def sample_image(size: Size) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype("float32")
 
 
-def _of_run(folder: RunFolder, size: Size | None) -> Source:
+def _of_run(folder: RunFolder, size: Size | None, orientation: str | None) -> Source:
     settings = folder.settings
-    own = size_of(settings)
-    if size in (None, own):
-        evaluation = _evaluation(folder.path, own)
+    own = size_of(settings), orientation_of(settings)
+    chosen = size or own[0], orientation or own[1]
+    if chosen == own:
+        evaluation = _evaluation(folder.path, own[0])
     else:
-        logger.info("What %s measured was measured at %s, not at %s: it is left out", folder.path, own, size)
+        logger.info("What %s measured was measured of images %s, not %s: it is left out", folder.path, own, chosen)
         evaluation = {}
     model = folder.load_model()
-    return Source(model, size or own, model.name, str(folder.path), settings, evaluation)
+    return Source(model, chosen[0], model.name, str(folder.path), settings, evaluation, chosen[1])
 
 
 def _evaluation(folder: Path, size: Size) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def test_index_holds_the_models_descriptors_and_says_what_is_what(whitened_model
     np.testing.assert_array_equal(index["positions"], np.arange(8.0).reshape(4, 2))
     assert index["axes"].tolist() == ["easting (m)", "northing (m)"]
     assert (index["size"].dtype, index["size"].tolist()) == (np.int64, [24, 32])
+    assert str(index["orientation"]) == "upright"
     assert index["model"] == path_digest(tflite)
 
 
@@ -157,7 +158,7 @@ def test_model_must_be_an_existing_tflite_file(root):
 
 
 def test_model_without_normalised_descriptors_is_refused(tflite, root, monkeypatch):
-    monkeypatch.setattr("export.localise.describe", lambda *_: np.ones(8, np.float32))
+    monkeypatch.setattr("export.index.describe", lambda *_: np.ones(8, np.float32))
     with pytest.raises(ValueError, match=r"one descriptor of norm 1 .* which gives \(8,\) of norm 2.828"):
         write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
     assert not (root / "index.npz").exists()

@@ -59,6 +59,19 @@ def test_recall_of_a_run_is_left_out_at_another_size_only(finished_run):
     assert open_source(run=str(finished_run), size=(24, 32)).evaluation != {}
 
 
+def test_export_follows_the_orientation_of_its_run(finished_run, model_file, tmp_path):
+    assert open_source(run=str(finished_run)).orientation == "stored"  # It names none, as in earlier versions.
+    other = open_source(run=str(finished_run), orientation="upright")
+    assert (other.orientation, other.evaluation) == ("upright", {})
+    settings = json.loads((finished_run / "run.json").read_text())
+    shutil.copytree(finished_run, tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**settings, "orientation": "upright"}))
+    source = open_source(run=str(tmp_path / "run"))
+    assert source.orientation == "upright"
+    assert source.evaluation != {}
+    assert open_source(model=model_file, size=512).orientation == "upright"
+
+
 def test_tables_of_a_retrieval_run_are_kept_where_they_are_of_its_size(whitened_model, tmp_path):
     run = RunFolder(tmp_path)
     run.write_settings({"longer_side": 362, "whitening_side": 64})
