@@ -23,7 +23,6 @@ from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss
 from keras_sare.training import (
     AugmentedInputs,
-    Describer,
     Places,
     PlaceSettings,
     RecallValidation,
@@ -34,11 +33,14 @@ from keras_sare.training import (
     open_places,
     report_places,
 )
+from keras_sare.training.final_report import SavedModel
+from keras_sare.training.model_choice import ModelChoice
 from keras_sare.utils.error_text import expected_errors
-from keras_sare.whitening import fit_pca_whitening, largest_dimension, warn_of_overlap
+from keras_sare.whitening import largest_dimension, warn_of_overlap
 from trainers.recipes import RECIPES
 from trainers.stages import Run, apply_recipe, chosen_flags, start
 from trainers.starting_model import check_start, is_model_file, open_start
+from trainers.whitening_stage import WHITENING, WhiteningStage
 
 logger = logging.getLogger("keras_sare.pitts")
 
@@ -91,6 +93,7 @@ flags.DEFINE_enum("optimizer", DEFAULTS.optimizer, ["sgd", "adam"], "SGD with mo
 flags.DEFINE_float("learning_rate", DEFAULTS.learning_rate, "At the start.")
 flags.DEFINE_float("weight_decay", DEFAULTS.weight_decay, "Of SGD or of AdamW.", lower_bound=0)
 flags.DEFINE_enum("schedule", DEFAULTS.schedule, ["halving", "cosine"], "Halves every 5 epochs, or falls to nearly 0.")
+flags.DEFINE_enum("whitening", "auto", WHITENING, "PCA whitening: always, never, or as validation recall says.")
 flags.DEFINE_integer("dim", 4096, "Dimension after PCA whitening.", lower_bound=1)
 flags.DEFINE_string("store", None, "Folder for the frozen layers' output, shared by runs; by default inside --output.")
 flags.DEFINE_float("store_gb", 100.0, "Disk for this run's frozen layers' output, others' not counted; 0: none.")
@@ -119,9 +122,9 @@ def train() -> None:
     model = run.load(run.folder.off_the_shelf)
     _begin(run, model)
     places = _open_places(run, model)
-    _fit(run, model, places)
-    _whiten(run, model, places["train"])
-    _report(run, model, places["test"])
+    kept_epoch = _fit(run, model, places)
+    choice = _choose_whitening(run, model, places, kept_epoch)
+    _report(run, choice, places["test"])
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def _open_run() -> _Run:
     farther = f", farther than {settings.min_positive:g} m" if settings.min_positive else ""
     logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
     datasets = _check_datasets(listed)
-    _warn_of_overlap(datasets["train"], datasets["test"])
+    if FLAGS.whitening != "none":
+        _warn_of_overlap(datasets["train"], datasets["test"])
     return _Run(chosen, settings, strategy, Workers(strategy), folder, size, augmentation, datasets)
 
 
@@ -174,7 +178,7 @@ def _make_off_the_shelf(run: _Run) -> None:
 
 def _begin(run: _Run, model: keras.Model) -> None:
     """Freezes what is not trained, and makes the run's folder where the model fits the flags."""
-    if FLAGS.dim > (width := model.output.shape[-1]):
+    if FLAGS.whitening != "none" and FLAGS.dim > (width := model.output.shape[-1]):
         raise ValueError(f"`dim` must be at most {width}, what {model.name} gives. Received: dim={FLAGS.dim}")
     models.freeze_before(model, FLAGS.train_from)
     run.write_once(lambda: run.folder.write_settings(run.chosen))
@@ -188,7 +192,8 @@ def _open_places(run: _Run, model: keras.Model) -> dict[str, Places]:
     return open_places(run.datasets, trunk, run.size, run.settings, store, limit, **options)
 
 
-def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> None:
+def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> int:
+    """Trains, and returns the kept epoch."""
     trunk, head = models.split(model, FLAGS.train_from)
     train = places["train"]
     if run.augmentation:
@@ -198,31 +203,29 @@ def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> None:
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
     models.set_precision(head if train.stored else model, FLAGS.precision)
     loss, validation = LOSSES[FLAGS.loss](), RecallValidation(places["val"])
-    Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk).fit()
+    state = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk).fit()
     models.set_precision(model, "float32")
+    return state.best_epoch
 
 
-def _whiten(run: _Run, model: keras.Model, places: Places) -> None:
+def _choose_whitening(run: _Run, model: keras.Model, places: dict[str, Places], kept_epoch: int) -> ModelChoice:
     """Writes the finished model."""
-    sample = _sample_ids(len(places.dataset.database), WHITENING_IMAGES)
-    descriptors = places.describe(Describer(_fed(model, places), run.strategy), sample, "whitening")
+    sample = _sample_ids(len(places["train"].dataset.database), WHITENING_IMAGES)
 
-    def write() -> None:
-        pca = fit_pca_whitening(descriptors, FLAGS.dim)
-        whitened = models.with_whitening(model, pca.projection, pca.bias, FLAGS.dim, pca.mean)
-        run.folder.save_model(whitened, run.folder.model)
+    def fed(one: keras.Model) -> keras.Model:
+        return _fed(one, places["train"])
 
-    run.write_once(write)
+    return WhiteningStage(run, places, fed, FLAGS.whitening, FLAGS.dim, sample).finish(model, kept_epoch)
 
 
-def _report(run: _Run, model: keras.Model, places: Places) -> None:
-    # What is reported is what is in the file, on every worker.
-    before, whitened = run.load(run.folder.off_the_shelf), run.load(run.folder.model)
-    compared = {"off the shelf": before, f"trained, whitened to {FLAGS.dim}-D": whitened, "trained": model}
-    compared = {name: _fed(one, places) for name, one in compared.items()}
-    if tables := report_places(compared, places, run.folder.path, run.settings.negative_radius, run.strategy):
-        print(tables)
-        logger.info("Model, table, curves and matches: %s", run.folder.path)
+def _report(run: _Run, choice: ModelChoice, places: Places) -> None:
+    # What is reported is what is in the files, on every worker.
+    files = {"off the shelf": run.folder.off_the_shelf.name, **choice.files}
+    compared = {name: _fed(run.load(run.folder.path / file), places) for name, file in files.items()}
+    saved = SavedModel(choice.saved, choice.reason)
+    if text := report_places(compared, places, run.folder.path, run.settings.negative_radius, run.strategy, saved):
+        print(text)
+        logger.info("Model, tables, verdict, curves and matches: %s", run.folder.path)
 
 
 def _fed(model: keras.Model, places: Places) -> keras.Model:
@@ -268,7 +271,7 @@ def _list_datasets() -> dict[str, PlaceDataset]:
 def _check_datasets(datasets: dict[str, PlaceDataset]) -> dict[str, PlaceDataset]:
     datasets = {name: data.check_images(FLAGS.max_corrupt_share) for name, data in datasets.items()}
     largest = largest_dimension(len(datasets["train"].database), features=FLAGS.dim)
-    if FLAGS.dim > largest:
+    if FLAGS.whitening != "none" and FLAGS.dim > largest:
         raise ValueError(
             f"`dim` must be at most {largest} for {len(datasets['train'].database)} training database images: "
             f"whitening needs more images than dimensions. Received: dim={FLAGS.dim}"

@@ -3,10 +3,11 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
+from keras_sare.evaluation.model_names import common_name
 from keras_sare.evaluation.report import RecallReport, check_comparable
 
 NS = (1, 5, 10)
@@ -56,6 +57,18 @@ def check_runs(runs: Sequence[FinishedRun]) -> None:
         check_comparable({f"{r.kind}, seed {r.seed}, {m}": one for r in runs for m, one in r.protocols()[i].items()})
 
 
+def with_common_names(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Names models alike over all runs, where some have kept a trained epoch and others the model before training."""
+    names = {tuple(run.recall) for run in runs}
+    if len(names) < 2:
+        return list(runs)
+
+    def renamed(reports: Reports) -> Reports:
+        return {common_name(name): report for name, report in reports.items()}
+
+    return [replace(run, recall=renamed(run.recall), other_passes=renamed(run.other_passes)) for run in runs]
+
+
 def by_kind(runs: Iterable[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Runs by kind, in the order in which the kinds come."""
     kinds: dict[str, list[FinishedRun]] = {}
@@ -81,8 +94,9 @@ def format_comparison(runs: Sequence[FinishedRun]) -> str:
     Raises:
         ValueError: there is no run, or they were not evaluated in the same way.
     """
-    check_runs(runs)
-    summaries = [_summary(runs, protocol) for protocol in range(len(runs[0].protocols()))]
+    alike = with_common_names(runs)
+    check_runs(alike)
+    summaries = [_summary(alike, protocol) for protocol in range(len(runs[0].protocols()))]
     headings, formats, rows = _each_run(runs)
     baseline = next(iter(runs[0].recall))
     trained = [row for row in rows if row[headings.index("model")] != baseline]
@@ -96,7 +110,7 @@ def comparison_csv(runs: Sequence[FinishedRun]) -> str:
     Raises:
         ValueError: there is no run, or they were not evaluated in the same way.
     """
-    check_runs(runs)
+    check_runs(with_common_names(runs))
     headings, _, rows = _each_run(runs)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([headings, *rows])

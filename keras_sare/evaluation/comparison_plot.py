@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from keras_sare.evaluation.comparison import FinishedRun, by_kind, check_runs, one_per_seed
+from keras_sare.evaluation.comparison import FinishedRun, by_kind, check_runs, one_per_seed, with_common_names
 from keras_sare.evaluation.pictures import MARKERS, NEUTRAL, save_figure
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
@@ -26,6 +26,7 @@ def draw_comparison(path: str | os.PathLike[str], runs: Sequence[FinishedRun]) -
     Raises:
         ValueError: there is no run, or they were not evaluated in the same way.
     """
+    runs = with_common_names(runs)
     check_runs(runs)
     panels = len(runs[0].protocols())
     figure = Figure(figsize=(2.4 + 1.5 * panels * max(3, len(by_kind(runs))), 4.6), layout="constrained")

@@ -31,10 +31,13 @@ class RecallValidation(Validation[RecallReport]):
 
     def measure(self, describer: Describer, workers: Workers) -> RecallReport:
         """Recall of a describer's model; see `Validation`."""
-        queries, database = self.images.describe_all(describer)
-        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
-        report = evaluate(queries, database, self.positives, protocol=protocol, dataset=self.images.name)[0]
+        report = self.report(*self.images.describe_all(describer))
         return replace(report, recalls=tuple(workers.of_chief(np.array(report.recalls)).tolist()))
+
+    def report(self, queries: np.ndarray, database: np.ndarray) -> RecallReport:
+        """Recall of descriptors `[Q, D]` and `[N, D]` of the images, as this worker finds it."""
+        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
+        return evaluate(queries, database, self.positives, protocol=protocol, dataset=self.images.name)[0]
 
     def is_better(self, report: RecallReport, best: str) -> bool:
         """Compares as NetVLAD's training does; see `keras_sare.evaluation.better`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_sare.training.model_choice import ModelChoice
 from keras_sare.utils.files import atomic_path, lock, partials, remove_partials
 
 CHANGEABLE = frozenset(
@@ -21,6 +22,7 @@ CHANGEABLE = frozenset(
         "max_corrupt_share",
         "patience",
         "store_gb",
+        "whitening",
     }
 )
 """Settings that a resumed run may have otherwise than the run that it continues; `epochs` only where the learning rate
@@ -51,9 +53,11 @@ class RunFolder:
     | `run.lock` | locked by the process that runs here |
     | `checkpoints/` | the last few states of the run and the kept epoch's |
     | `log.csv`, `tensorboard/`, `training.png` | figures of each epoch |
-    | `unwhitened.keras` | the kept epoch's model, where a program keeps it; `select` says which epoch is kept |
-    | `model.keras` | that model with whitening, the result |
+    | `model.keras` | the result: the kept epoch's model, with whitening or without; `select` says which epoch is kept |
+    | `unwhitened.keras`, `whitened.keras` | the same model without or with it, where that is not the result |
+    | `choice.json` | which of the two the result is, and why: a `ModelChoice` |
     | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation of places on the test split |
+    | `recall_verdict.json` | which model is best there, and whether beyond chance |
 
     Args:
         path: the folder.
@@ -62,8 +66,10 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.off_the_shelf = self.path / "off_the_shelf.keras"
-        self.model, self.unwhitened = self.path / "model.keras", self.path / "unwhitened.keras"
+        self.model = self.path / "model.keras"
+        self.unwhitened, self.whitened = self.path / "unwhitened.keras", self.path / "whitened.keras"
         self._settings, self._lock = self.path / "run.json", self.path / "run.lock"
+        self._choice = self.path / "choice.json"
 
     def check(self, settings: dict[str, Any], resume: bool) -> None:
         """Checks that a run may start here, or be resumed here. Writes nothing.
@@ -120,6 +126,21 @@ class RunFolder:
         """Writes a model to one of this folder's `.keras` files, whole or not at all."""
         with atomic_path(target) as path:
             model.save(path)
+
+    @property
+    def choice(self) -> ModelChoice | None:
+        """What the run has saved, and why; None where it has not come so far, or saves its models otherwise."""
+        return ModelChoice.from_json(self._choice.read_text()) if self._choice.is_file() else None
+
+    def save_choice(self, choice: ModelChoice) -> None:
+        """Writes what the run has saved, when the models are written."""
+        with atomic_path(self._choice) as path:
+            path.write_text(choice.to_json() + "\n")
+
+    def forget_choice(self) -> None:
+        """Deletes what an earlier choice left beside `model.keras`, before the models are written anew."""
+        for path in (self._choice, self.unwhitened, self.whitened):
+            path.unlink(missing_ok=True)
 
     def load_model(self) -> keras.Model:
         """Loads the finished model.

@@ -114,8 +114,23 @@ class Trainer:
                 self._finish_epoch(self.state.epoch + 1)
             self.checkpoints.load_best(self.state)
         which = "the last" if self.settings.select == "last" else "best by validation"
-        logger.info("Kept epoch: %d of %d (%s)", self.state.best_epoch, self.state.epoch, which)
+        kept = "0, the model before training," if self.state.best_epoch == 0 else f"{self.state.best_epoch}"
+        logger.info("Kept epoch: %s of %d (%s)", kept, self.state.epoch, which)
+        self._warn_of_harm()
         return self.state
+
+    def _warn_of_harm(self) -> None:
+        """Warns where the last epoch is kept, whatever validation says, and the model before training was better."""
+        before, kept = self.state.history[0], self.state.history[self.state.best_epoch]
+        measure = next(name for name in kept if name.startswith(("recall@", "mAP")))
+        if self.settings.select == "last" and kept[measure] < before[measure]:
+            logger.warning(
+                "By validation the kept epoch is worse than the model before training: %s %.4g, before %.4g. "
+                '`select="best"` keeps the best one',
+                measure,
+                kept[measure],
+                before[measure],
+            )
 
     def validate(self) -> Report:
         """Measures the present weights on the validation images."""

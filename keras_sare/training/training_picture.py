@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from keras_sare.evaluation.model_names import kept_name
 from keras_sare.training.time_split import PARTS
 from keras_sare.utils.files import atomic_path
 
@@ -61,7 +62,8 @@ def _draw_measures(axes: Axes, history: Sequence[dict[str, Any]], best_epoch: in
             label += f",\nkept {values[epochs.index(best_epoch)]:.1f} %"
         axes.plot(epochs, values, label=label, color=colour, marker=marker, markersize=4, linewidth=2)
     if best_epoch is not None:
-        axes.axvline(best_epoch, color=_GREY, linestyle="--", linewidth=1.2, label=f"kept: epoch {best_epoch}")
+        kept = kept_name(best_epoch, f"epoch {best_epoch}")
+        axes.axvline(best_epoch, color=_GREY, linestyle="--", linewidth=1.2, label=f"kept: {kept}")
     axes.set_title("validation", fontsize=11, loc="left")
     axes.set_ylabel("queries found" if "mAP" not in names else "precision")
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))

@@ -1,10 +1,12 @@
 import csv
+import io
 from dataclasses import replace
 
 import pytest
 
 from keras_sare.evaluation import RecallReport
 from keras_sare.evaluation.comparison import FinishedRun, comparison_csv, format_comparison
+from keras_sare.evaluation.model_names import UNTRAINED
 
 NS = (1, 5, 10, 20)
 
@@ -116,3 +118,15 @@ def test_runs_with_other_models_are_refused(runs):
 def test_runs_of_which_some_have_no_other_passes_are_refused(runs):
     with pytest.raises(ValueError, match="in the same way"):
         format_comparison([runs[0], run("sare", 1, 0.4, 0.5, passes=False)])
+
+
+def test_runs_that_kept_the_model_before_training_are_compared_with_others_and_named_by_what_they_kept(runs):
+    untrained = [{"off the shelf": each["off the shelf"], UNTRAINED: each["trained"]} for each in runs[1].protocols()]
+    mixed = [runs[0], replace(runs[1], recall=untrained[0], other_passes=untrained[1], best_epoch=0)]
+    lines = format_comparison(mixed).splitlines()
+    assert lines[5] == "| sare | kept epoch | 2 | 0.550 ± 0.071 | 0.650 ± 0.071 | 0.750 ± 0.071 | +12.5 ± 3.5 |"
+    assert [line[:40] for line in lines[-2:]] == [
+        "| sare | 0 | trained | 0.500 | 0.600 | 0",
+        "| sare | 1 | untrained (epoch 0) | 0.600",
+    ]
+    assert [row["model"] for row in csv.DictReader(io.StringIO(comparison_csv(mixed)))][1::2] == ["trained", UNTRAINED]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,6 +45,19 @@ def test_other_passes_are_a_second_panel(tmp_path):
 def test_a_model_that_was_only_evaluated_before_training_is_a_line(tmp_path):
     pixels = drawn(tmp_path / "a.png", [run("sare", 0, models=0, passes=False)])
     assert not count(pixels, BLUE)
+
+
+def test_a_run_that_kept_the_model_before_training_is_drawn_with_the_others(tmp_path):
+    runs = [replace(run("sare", seed, models=1), best_epoch=seed) for seed in range(2)]
+    runs = [named(runs[0], "untrained (epoch 0)"), named(runs[1], "trained")]
+    pixels = drawn(tmp_path / "a.png", runs)
+    assert count(pixels, BLUE)
+    assert not count(pixels, VERMILION)
+
+
+def named(one, kept):
+    reports = dict(zip(["off the shelf", kept], one.recall.values(), strict=True))
+    return replace(one, recall=reports, other_passes=reports)
 
 
 def test_no_runs_are_refused_and_leave_no_file(tmp_path):

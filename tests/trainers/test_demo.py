@@ -36,7 +36,9 @@ def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights,
     again = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert again.returncode == 0, again.stdout + again.stderr[-3000:]
     assert "Resuming after epoch 1" in again.stderr
-    assert (tmp_path / "demo" / "export/saved_model/2/saved_model.pb").exists()
+    assert "Saved already" in again.stderr
+    # Nothing changed, so that nothing is exported anew.
+    assert [path.name for path in (tmp_path / "demo" / "export/saved_model").glob("*/")] == ["1"]
 
 
 def test_server_that_does_not_stop_is_killed(tmp_path):

@@ -22,7 +22,12 @@ from trainers import pitts
 from trainers.stages import apply_recipe, chosen_flags
 
 EPOCHS = 3
-MODELS = ["off the shelf", "trained, whitened to 8-D", "trained"]
+
+
+def models_of(run):
+    """Names in the tables: what the kept epoch's model is called depends on which that is."""
+    trained = "trained" if run.choice.kept_epoch else "untrained (epoch 0)"
+    return ["off the shelf", trained, f"{trained}, whitened to 8-D"]
 
 
 @pytest.fixture
@@ -69,22 +74,34 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(start, tmp_
     assert histories[0] == histories[1]
 
     report = json.loads((runs[0].path / "recall.json").read_text())
-    assert list(report) == MODELS
+    assert list(report) == models_of(runs[0])
     for name in ("recall.md", "recall.png", "matches.png", "off_the_shelf.keras"):
         assert (runs[0].path / name).stat().st_size > 100
+    assert runs[0].choice == runs[1].choice
+    table = (runs[0].path / "recall.md").read_text()
+    assert f"Saved as model.keras: **{runs[0].choice.saved}** (recall@5 on " in table
+    assert table.strip() in (tmp_path / "unbroken.log").read_text()
 
 
 def test_two_logical_processors_train_under_mirrored_strategy(start, tmp_path):
     finished(start("mirrored", "--logical_cpus=2", "--epochs=1"), tmp_path / "mirrored.log")
     history = list(csv.DictReader((tmp_path / "mirrored" / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in history] == ["0", "1"]
-    assert RunFolder(tmp_path / "mirrored").load_model().output.shape == (None, 8)
+    run = RunFolder(tmp_path / "mirrored")
+    assert {
+        name: keras.saving.load_model(run.path / file).output.shape[1] for name, file in run.choice.files.items()
+    } == {
+        run.choice.saved.removesuffix(", whitened to 8-D"): 4 * 512,
+        f"{run.choice.saved.removesuffix(', whitened to 8-D')}, whitened to 8-D": 8,
+    }
 
 
 def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(start, tmp_path):
     chosen = ["--precision=mixed_bfloat16", "--mining=full", "--database_queries", "--epochs=1", "--store_gb=0"]
-    finished(start("mixed", *chosen, "--extraction_batch=5"), tmp_path / "mixed.log")
+    chosen += ["--extraction_batch=5", "--whitening=none", "--dim=5000"]
+    finished(start("mixed", *chosen), tmp_path / "mixed.log")
     model = RunFolder(tmp_path / "mixed").load_model()
+    assert model.output.shape == (None, 4 * 512)
     assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
     assert {weight.dtype for weight in model.weights} == {"float32"}
     trained = RunFolder(tmp_path / "mixed").settings
@@ -110,8 +127,8 @@ def test_two_workers_train_whiten_and_report_one_run(start, tmp_path):
             process.kill()
             process.wait()
     run = RunFolder(tmp_path / "shared")
-    assert list(json.loads((run.path / "recall.json").read_text())) == MODELS
-    assert run.load_model().output.shape == (None, 8)
+    assert list(json.loads((run.path / "recall.json").read_text())) == models_of(run)
+    assert run.load_model().output.shape[1] in (8, 4 * 512)
     tables = ["| off the shelf |" in (tmp_path / f"{log}.log").read_text() for log in logs]
     assert tables == [True, False]
 

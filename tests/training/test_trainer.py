@@ -398,3 +398,18 @@ def test_adam_trains_and_resumes_to_the_same_weights(make_small_trainer, caplog)
     assert "Kept epoch: 3 of 3 (the last)" in caplog.text
     losses = [row["loss"] for row in unbroken.state.history[1:]]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(("select", "warned"), [("last", True), ("best", False)])
+def test_last_epoch_that_is_kept_though_the_model_before_training_was_better_is_warned_of(
+    make_small_trainer, caplog, select, warned
+):
+    caplog.set_level("INFO", "keras_sare")
+    # Steps so large that nothing is left of what the first weights tell apart.
+    trainer = make_small_trainer(learning_rate=20.0, epochs=1, select=select)
+    trainer.fit()
+    before, after = (row["recall@1"] for row in trainer.state.history)
+    assert after < before
+    worse = f"worse than the model before training: recall@1 {after:.4g}, before {before:.4g}"
+    assert (worse in caplog.text) == warned
+    assert ("Kept epoch: 0, the model before training, of 1" in caplog.text) == (not warned)

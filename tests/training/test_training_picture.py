@@ -52,6 +52,10 @@ def test_picture_of_a_retrieval_run_shows_average_precision(draw):
     assert axes.get_ylabel() == "precision"
 
 
+def test_model_before_training_that_is_kept_is_called_untrained(draw):
+    assert draw(HISTORY, best_epoch=0)[0].lines[-1].get_label() == "kept: untrained (epoch 0)"
+
+
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_picture_is_written_after_any_epoch(tmp_path, epochs):
     draw_training(tmp_path / "training.png", HISTORY[:epochs], best_epoch=0)

@@ -1,0 +1,145 @@
+import dataclasses
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sare.datasets import ImageSet, PlaceDataset
+from keras_sare.training import Describer, Places, PlaceSettings, RecallValidation, RunFolder, StoredInputs, Workers
+from trainers.stages import Run
+from trainers.whitening_stage import WhiteningStage
+
+DIM = 8
+NOISE_IS_SMALL, NOISE_IS_LARGE = (1.0, 0.3, 0.3), (0.3, 1.0, 0.03)
+"""Scales of what tells places, in six directions, and of noise in two others and in four more."""
+
+TRAINED = ["trained", f"trained, whitened to {DIM}-D"]
+
+
+@pytest.fixture
+def model():
+    inputs = keras.Input((12,))
+    return keras.Model(inputs, keras.layers.UnitNormalization()(inputs), name="unit")
+
+
+@pytest.fixture
+def run(tmp_path):
+    strategy = tf.distribute.get_strategy()
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    return Run({}, PlaceSettings(select_by=1), strategy, Workers(strategy), folder)
+
+
+def vectors(name, run, scales, seed, count=80):
+    """Places 40 m apart, seen twice: one part of each vector tells the place, the rest is noise, both scaled."""
+    rng = np.random.default_rng(seed)
+    told, noise = rng.normal(size=(count, 6)), rng.normal(size=(2, count, 6))
+    blurred = told + 0.3 * rng.normal(size=(2, count, 6))
+    seen = np.concatenate([scales[0] * blurred, np.repeat(scales[1:], [2, 4]) * noise], axis=2)
+    positions = np.stack([40.0 * np.arange(count), np.zeros(count)], axis=1)
+    sides = [ImageSet([f"{name}_{role}_{i}" for i in range(count)], positions) for role in ("database", "query")]
+    dataset = PlaceDataset(name, sides[0], dataclasses.replace(sides[1], positions=positions + 3.0))
+    inputs = StoredInputs(seen.reshape(2 * count, 12).astype("float32"))
+    return Places(dataset, inputs, run.settings, run.folder.path / "spill", stored=True)
+
+
+@pytest.fixture
+def make_stage(run):
+    """Where what tells places is large, whitening blows up the noise; where it is small, whitening brings it out."""
+
+    def make(mode="auto", scales=NOISE_IS_SMALL, select_by=1):
+        chosen = dataclasses.replace(run, settings=dataclasses.replace(run.settings, select_by=select_by))
+        places = {name: vectors(name, chosen, scales, seed) for seed, name in enumerate(("train", "val"))}
+        return WhiteningStage(chosen, places, lambda model: model, mode, DIM, np.arange(80))
+
+    return make
+
+
+def recall_of(path, places):
+    describer = Describer(keras.saving.load_model(path), tf.distribute.get_strategy())
+    return RecallValidation(places).report(*places.describe_all(describer)).at(1)
+
+
+@pytest.mark.parametrize(("scales", "saved"), [(NOISE_IS_SMALL, TRAINED[0]), (NOISE_IS_LARGE, TRAINED[1])])
+def test_saved_model_is_the_better_one_by_validation_and_the_other_lies_beside_it(
+    make_stage, run, model, scales, saved
+):
+    stage = make_stage(scales=scales)
+    choice = stage.finish(model, 3)
+    assert (choice.saved, choice.kept_epoch, list(choice.files)) == (saved, 3, TRAINED)
+    recalls = {name: recall_of(run.folder.path / file, stage.places["val"]) for name, file in choice.files.items()}
+    assert max(recalls, key=recalls.get) == saved
+    assert abs(recalls[TRAINED[0]] - recalls[TRAINED[1]]) > 0.1
+    assert {name: report["recalls"][0] for name, report in choice.validation.items()} == recalls
+    assert choice.files[saved] == "model.keras"
+    assert choice.reason == "recall@1 on val is {1:.3f} with whitening and {0:.3f} without".format(*recalls.values())
+    assert json.loads((run.folder.path / "choice.json").read_text())["saved"] == saved
+
+
+def test_descriptors_keep_their_width_without_whitening_and_no_image_is_described(make_stage, run, model):
+    stage = make_stage("none")
+    stage = dataclasses.replace(stage, dim=10_000, sample=None, fed=None, places=None)
+    choice = stage.finish(model, 2)
+    assert (choice.saved, choice.reason, choice.files) == ("trained", "--whitening=none", {"trained": "model.keras"})
+    assert run.folder.load_model().output.shape == (None, 12)
+
+
+def test_whitening_that_is_asked_for_is_saved_however_bad_it_is(make_stage, run, model):
+    choice = make_stage("pca").finish(model, 2)
+    assert (choice.saved, choice.reason, choice.validation) == (TRAINED[1], "--whitening=pca", {})
+    assert run.folder.load_model().output.shape == (None, DIM)
+    assert keras.saving.load_model(run.folder.unwhitened).output.shape == (None, 12)
+
+
+@pytest.mark.parametrize("mode", ["auto", "none", "pca"])
+def test_model_before_training_is_not_called_trained(make_stage, model, mode):
+    choice = make_stage(mode).finish(model, 0)
+    assert all(name.startswith("untrained (epoch 0)") for name in [choice.saved, *choice.files])
+
+
+def test_resumed_run_computes_nothing_anew_where_nothing_changed(make_stage, run, model, monkeypatch, caplog):
+    first = make_stage().finish(model, 1)
+    before = {path.name: path.stat().st_mtime_ns for path in run.folder.path.glob("*.*")}
+    monkeypatch.setattr(Places, "describe", None)
+    caplog.set_level(logging.INFO, "keras_sare")
+    assert make_stage().finish(model, 1) == first
+    assert {path.name: path.stat().st_mtime_ns for path in run.folder.path.glob("*.*")} == before
+    assert "Saved already" in caplog.text
+
+
+def changed_weights(run, model):
+    inputs = keras.Input((12,))
+    scaled = keras.layers.Rescaling(2.0)(inputs)
+    return keras.Model(inputs, keras.layers.UnitNormalization()(scaled))
+
+
+@pytest.mark.parametrize(
+    ("mode", "changed", "epoch", "prepare"),
+    [
+        ("pca", {}, 1, None),
+        ("auto", {"dim": 5}, 1, None),
+        ("auto", {"sample": np.arange(40)}, 1, None),
+        ("auto", {}, 2, None),
+        ("auto", {}, 1, changed_weights),
+        ("auto", {}, 1, lambda run, model: run.folder.whitened.unlink()),
+        ("auto", {}, 1, lambda run, model: run.folder.forget_choice()),
+    ],
+)
+def test_resumed_run_saves_anew_what_changed_or_is_gone(make_stage, run, model, mode, changed, epoch, prepare):
+    make_stage().finish(model, 1)
+    before = run.folder.model.stat().st_mtime_ns
+    other = prepare(run, model) if prepare else None
+    choice = dataclasses.replace(make_stage(mode), **changed).finish(other or model, epoch)
+    assert run.folder.model.stat().st_mtime_ns > before
+    assert choice == run.folder.choice
+    assert all((run.folder.path / file).is_file() for file in choice.files.values())
+
+
+def test_nothing_of_an_earlier_choice_is_left_beside_the_model(make_stage, run, model):
+    make_stage("auto").finish(model, 1)
+    assert run.folder.whitened.is_file()
+    make_stage("none").finish(model, 1)
+    assert sorted(path.name for path in run.folder.path.glob("*.keras")) == ["model.keras"]

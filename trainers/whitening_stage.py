@@ -1,0 +1,118 @@
+"""The stage of `trainers.pitts` after training: whitening is fitted, and what is saved is chosen by validation."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import keras
+import numpy as np
+
+from keras_sare.evaluation.kept_arrays import model_digest
+from keras_sare.evaluation.model_names import kept_name
+from keras_sare.models import with_whitening
+from keras_sare.training import Describer, Places, PlaceSettings, RecallValidation
+from keras_sare.training.model_choice import ModelChoice, choose
+from keras_sare.whitening import fit_pca_whitening
+from trainers.stages import Run
+
+logger = logging.getLogger("keras_sare.pitts")
+
+WHITENING = ("auto", "none", "pca")
+"""Whether a model is saved with whitening: as validation says, never, or always."""
+
+
+@dataclass(frozen=True)
+class WhiteningStage:
+    """Fits whitening to a kept epoch's model and saves what validation finds better. All workers must run it.
+
+    Attributes:
+        run: whose folder gets the models.
+        places: the splits "train" and "val".
+        fed: the part of a model that takes what the places give.
+        mode: one of `WHITENING`.
+        dim: of the whitened descriptors.
+        sample: int64 [n], training database images that whitening is fitted to.
+    """
+
+    run: Run[PlaceSettings]
+    places: Mapping[str, Places]
+    fed: Callable[[keras.Model], keras.Model]
+    mode: str
+    dim: int
+    sample: np.ndarray
+
+    def finish(self, model: keras.Model, kept_epoch: int) -> ModelChoice:
+        """Saves the model, with whitening or without, and beside it the one that was not chosen.
+
+        Where the folder holds what would be made, nothing is computed.
+
+        Args:
+            model: of the kept epoch.
+            kept_epoch: which that is; 0 before training.
+        """
+        origin = self._origin(model, kept_epoch)
+        # One worker looks: what the others see of a shared folder may be older.
+        if self.run.workers.of_chief(np.array([self._is_made(origin)], np.int64))[0]:
+            logger.info("Saved already: %s", self.run.folder.model)
+        elif self.mode == "none":
+            self.run.write_once(lambda: self._save_plain(model, kept_epoch, origin))
+        else:
+            self._whiten(model, kept_epoch, origin)
+        choice = self.run.folder.choice
+        if choice is None:
+            raise FileNotFoundError(f"There is no choice.json in {str(self.run.folder.path)!r}, which a worker wrote.")
+        return choice
+
+    def _origin(self, model: keras.Model, kept_epoch: int) -> str:
+        parts = [model_digest(model), f"epoch {kept_epoch}", self.mode]
+        if self.mode != "none":
+            parts += [f"{self.dim}-D from {len(self.sample)} of {self.places['train'].fingerprint}"]
+        if self.mode == "auto":
+            parts += [f"recall@{self.run.settings.select_by} of {self.places['val'].fingerprint}"]
+        return "; ".join(parts)
+
+    def _is_made(self, origin: str) -> bool:
+        folder = self.run.folder
+        choice = folder.choice
+        if choice is None or choice.origin != origin:
+            return False
+        return all((folder.path / name).is_file() for name in choice.files.values())
+
+    def _save_plain(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
+        name = kept_name(kept_epoch)
+        self._save({name: model}, ModelChoice(name, "--whitening=none", kept_epoch, {}, {}, origin))
+
+    def _whiten(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
+        describer = Describer(self.fed(model), self.run.strategy)
+        descriptors = self.places["train"].describe(describer, self.sample, "whitening")
+        validated = self.places["val"].describe_all(describer) if self.mode == "auto" else None
+        plain = kept_name(kept_epoch)
+        whitened = f"{plain}, whitened to {self.dim}-D"
+
+        def write() -> None:
+            pca = fit_pca_whitening(descriptors, self.dim)
+            candidates = {plain: model, whitened: with_whitening(model, pca.projection, pca.bias, self.dim, pca.mean)}
+            saved, reason, reports = whitened, f"--whitening={self.mode}", {}
+            if validated:
+                validation = RecallValidation(self.places["val"])
+                reports = {
+                    plain: validation.report(*validated),
+                    whitened: validation.report(*map(pca.apply, validated)),
+                }
+                wins, reason = choose(reports[plain], reports[whitened], self.run.settings.select_by)
+                saved = whitened if wins else plain
+            validations = {name: asdict(report) for name, report in reports.items()}
+            self._save(candidates, ModelChoice(saved, reason, kept_epoch, {}, validations, origin))
+
+        self.run.write_once(write)
+
+    def _save(self, candidates: Mapping[str, keras.Model], choice: ModelChoice) -> None:
+        """Writes the models, that without whitening first, and last of all the choice."""
+        folder = self.run.folder
+        folder.forget_choice()
+        others = zip(candidates, (folder.unwhitened, folder.whitened), strict=False)
+        files = {name: folder.model if name == choice.saved else other for name, other in others}
+        for name, model in candidates.items():
+            folder.save_model(model, files[name])
+        folder.save_choice(replace(choice, files={name: path.name for name, path in files.items()}))
+        logger.info("Saved as %s: %s (%s)", folder.model, choice.saved, choice.reason)
