@@ -68,7 +68,7 @@ def epochs(run):
 
 
 def test_whitened_model_is_taken_as_it_is_but_for_its_whitening_and_without_epochs_only_measured(train, folder):
-    run = train("run", f"--weights={folder / 'whitened.keras'}", "--epochs=0")
+    run = train("run", f"--weights={folder / 'whitened.keras'}", "--epochs=0", "--whitening=pca")
     own, before = keras.saving.load_model(folder / "own.keras"), keras.saving.load_model(run.off_the_shelf)
     for a, b in zip(own.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)  # The clusters among them.
@@ -78,7 +78,8 @@ def test_whitened_model_is_taken_as_it_is_but_for_its_whitening_and_without_epoc
     assert (whitened.output.shape, whitened.name) == ((None, 6), "own")
     assert epochs(run) == ["0"]
     shown = recalls(run)
-    assert shown["off the shelf"] == list(shown.values())[-1]
+    assert list(shown) == ["off the shelf", "untrained (epoch 0)", "untrained (epoch 0), whitened to 6-D"]
+    assert shown["off the shelf"] == shown["untrained (epoch 0)"]
     assert [run.settings[name] for name in ("model", "clusters", "preprocessing")] == [None, None, None]
 
     more = train("run", f"--weights={folder / 'whitened.keras'}", "--epochs=1", "--resume")
