@@ -52,13 +52,19 @@ class ConvAP(FeatureMapPooling):
         super().build(input_shape)
         self.projection.build((None, self.s1, self.s2, input_shape[-1]))
 
+    def descriptor_length(self, channels: int) -> int:
+        return self.channels * self.s1 * self.s2
+
+    def descriptor_dtype(self, dtype: str) -> str:
+        return self.precision
+
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         x = ops.cast(inputs, self.precision)
         _, height, width, _ = ops.shape(x)
         x = ops.einsum("ph,bhwc->bpwc", _bin_means(height, self.s1, x.dtype), x)
         x = ops.einsum("qw,bpwc->bpqc", _bin_means(width, self.s2, x.dtype), x)
         x = ops.transpose(self.projection(x), (0, 3, 1, 2))
-        return l2_normalize(ops.reshape(x, (-1, self.channels * self.s1 * self.s2)))
+        return l2_normalize(ops.reshape(x, (-1, self.descriptor_length(self.channels))))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels, "s1": self.s1, "s2": self.s2}

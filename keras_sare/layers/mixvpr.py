@@ -86,6 +86,12 @@ class MixVPR(FeatureMapPooling):
         self.channel_projection.build((None, count, channels))
         self.row_projection.build((None, self.channels, count))
 
+    def descriptor_length(self, channels: int) -> int:
+        return self.channels * self.rows
+
+    def descriptor_dtype(self, dtype: str) -> str:
+        return self.precision
+
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         x = ops.cast(inputs, self.precision)
         if tuple(x.shape[1:3]) != self.tokens:
@@ -127,6 +133,9 @@ class _FeatureMixer(keras.layers.Layer):
         self.norm.build(input_shape)
         self.expand.build(input_shape)
         self.contract.build((*input_shape[:-1], self.expand.units))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         return inputs + self.contract(self.expand(self.norm(inputs)))

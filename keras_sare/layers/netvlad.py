@@ -108,6 +108,9 @@ class NetVLAD(FeatureMapPooling):
                 name="bias", shape=(self.clusters,), initializer="zeros", dtype=self.precision, autocast=False
             )
 
+    def descriptor_length(self, channels: int) -> int:
+        return self.clusters * channels
+
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         channels = inputs.shape[-1]
         x = at_least(ops.reshape(inputs, (ops.shape(inputs)[0], -1, channels)), self.precision)

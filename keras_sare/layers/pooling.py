@@ -31,6 +31,22 @@ class FeatureMapPooling(keras.layers.Layer):
                 f"channels. Received: input_shape={tuple(input_shape)}"
             )
 
+    def descriptor_length(self, channels: int) -> int:
+        """Length of the descriptor of a feature map with so many channels."""
+        return channels
+
+    def descriptor_dtype(self, dtype: str) -> str:
+        """Dtype of the descriptor of a feature map of that dtype: the more precise one of both."""
+        return keras.backend.result_type(dtype, self.precision)
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.descriptor_length(input_shape[-1]))
+
+    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        # Keras would take the compute dtype for the output's, which under mixed precision it is not. Nor is it left to
+        # tracing: JAX must know a map's size to trace R-MAC.
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), self.descriptor_dtype(inputs.dtype))
+
 
 class GlobalPooling(FeatureMapPooling):
     """Base of the poolings that give each channel one number. A subclass writes `pool`.

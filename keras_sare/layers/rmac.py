@@ -103,10 +103,8 @@ class RMAC(GlobalPooling):
             vectors = ops.reshape(vectors, (batch, regions, self.whitening_dim))
         return ops.sum(vectors, axis=1)
 
-    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        # Not left to tracing: the number of regions hangs on the map's size, which JAX must know to trace the layer.
-        dtype = keras.backend.result_type(inputs.dtype, self.precision)
-        return keras.KerasTensor((inputs.shape[0], self.whitening_dim or inputs.shape[-1]), dtype)
+    def descriptor_length(self, channels: int) -> int:
+        return self.whitening_dim or channels
 
     def region_vectors(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Computes the L2-normalised vector of every region, before whitening.

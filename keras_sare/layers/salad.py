@@ -99,6 +99,20 @@ class SALAD(FeatureMapPooling):
         for layer in (self.token_output, self.descriptor_output, self.score_output):
             layer.build((None, self.hidden))
 
+    def descriptor_length(self, channels: int) -> int:
+        return self.token_dim + self.cluster_dim * self.clusters
+
+    def descriptor_dtype(self, dtype: str) -> str:
+        return self.precision
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        maps, _ = _maps_and_token(input_shape, isinstance(input_shape[0], list | tuple))
+        return super().compute_output_shape(maps)
+
+    def compute_output_spec(self, inputs: keras.KerasTensor | Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+        maps, _ = _maps_and_token(inputs, isinstance(inputs, list | tuple))
+        return super().compute_output_spec(maps)
+
     def call(self, inputs: keras.KerasTensor | Sequence[keras.KerasTensor]) -> keras.KerasTensor:
         maps, token = _maps_and_token(inputs, isinstance(inputs, list | tuple))
         _, height, width, channels = ops.shape(maps)

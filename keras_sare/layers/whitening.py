@@ -66,6 +66,14 @@ class Whitening(keras.layers.Layer):
         if not self.end_to_end:
             self.mean = self.add_weight(name="mean", shape=(channels,), trainable=False, **zeros)
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.dim)
+
+    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        # Keras would take the compute dtype for the output's, which under mixed precision it is not.
+        dtype = keras.backend.result_type(inputs.dtype, self.precision)
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype)
+
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         x = at_least(inputs, self.precision)
         projection, bias = (ops.cast(w, x.dtype) for w in (self.projection, self.bias))
