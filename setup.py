@@ -61,6 +61,6 @@ setup(
         "backends": ["jax>=0.10,<0.11", "torch>=2.13,<2.14"],
         # What benchmarks/against_pytorch.py runs against; it may live in an environment of its own.
         "benchmarks": ["torch>=2.13,<2.14", "torchvision>=0.28,<0.29"],
-        "dev": ["mypy>=2.4,<3", "pytest>=9,<10", "ruff>=0.17,<0.18"],
+        "dev": ["mypy>=2.4,<3", "pytest>=9,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18"],
     },
 )
