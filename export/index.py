@@ -27,6 +27,7 @@ from export.manifest import manifest_path
 from export.source import Size, read_size
 from keras_sare.datasets import ImageSet, PlaceDataset, open_splits
 from keras_sare.datasets.readable_images import readable_images
+from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
@@ -49,7 +50,7 @@ def write_index(
 ) -> int:
     """Describes the database images of a dataset one by one, and writes the index.
 
-    Images that cannot be read are logged and left out.
+    Images that cannot be read are logged and left out; photos that are listed twice are logged.
 
     Args:
         model: a TFLite file that `python -m export` wrote.
@@ -74,6 +75,7 @@ def write_index(
     describer = _open(model, size)  # Before the images are checked, which takes longer.
     kept = readable_images(dataset.database.paths, dataset.name, "database", max_corrupt_share)
     images = dataset.database.subset(kept)
+    warn_of_same_photos(dataset.name, images.paths, images.paths[:0], photo_numbers(images.paths))
     positions, axes = _positions(images)
     with atomic_path(output) as path:
         np.savez(

@@ -88,6 +88,16 @@ def test_places_without_positions_have_no_axes(tflite, root):
     assert index["axes"].dtype.kind == "U"
 
 
+def test_photo_that_is_listed_twice_is_named(tflite, root, caplog):
+    shutil.copy(root / "images/0.jpg", root / "images/3.jpg")
+    with caplog.at_level(logging.WARNING):
+        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+    assert [record.getMessage() for record in caplog.records] == [
+        "town_test, database: 1 of 4 images repeat one that is listed before (the same file or the same bytes): "
+        f"{root}/images/3.jpg"
+    ]
+
+
 def test_earth_centred_positions_have_three_axes(tflite, root):
     write_index(tflite, SIZE, dataset(root, np.ones((4, 3))), root, root / "index.npz")
     assert read(root / "index.npz")["axes"].tolist() == ["x (m)", "y (m)", "z (m)"]

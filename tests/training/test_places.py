@@ -78,6 +78,9 @@ def test_another_timestamp_is_asked_of_validation_and_report(places, make_model,
     database = dataclasses.replace(dataset.database, timestamps=np.array([1, 1, 1, 1, 2, 1]))
     dataset = dataclasses.replace(dataset, queries=queries, database=database, other_timestamps=True)
     places = dataclasses.replace(places, dataset=dataset)
+    source = places.tuple_source()
+    assert source.miner.trainable_queries.tolist() == [1, 3, 4, 5]
+    assert [row.tolist() for row in source.miner.non_negatives] == [[i] for i in range(6)]
     assert RecallValidation(places).positives.counts.tolist() == [0, 1, 0, 1, 1, 1]
     report = RecallValidation(places).measure(describer, Workers(tf.distribute.get_strategy()))
     assert (report.protocol, report.queries_without_positive) == ("recall@N within 25 m, of another timestamp", 2)
