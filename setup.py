@@ -40,6 +40,7 @@ setup(
         "matplotlib>=3.9,<4",
         "tensorboard>=2.20,<3",
         "tqdm>=4.66,<5",
+        "wrapt>=1.15,<3",
     ],
     extras_require={
         # faiss-cpu and faiss-gpu install the same folder: choose exactly one of these two.

@@ -12,17 +12,31 @@ The packages stand in the order in which a photo meets them:
     retrieval   exact nearest-neighbour search in bounded memory
     evaluation  recall@N, its table and its curves
 
+`keras.saving.load_model` knows our layers and losses after `import keras_sare`, whichever is imported first.
+
 Programs are outside of the library: `trainers`, `export` and `serving`.
 """
 
 import importlib
 from types import ModuleType
 
+import wrapt
+
 __version__ = "0.1.0"
 
 _PACKAGES = frozenset(
     {"datasets", "evaluation", "layers", "losses", "mining", "models", "retrieval", "training", "whitening"}
 )
+
+_SAVED_CLASSES = ("keras_sare.layers", "keras_sare.layers.dinov2", "keras_sare.losses")
+"""Modules of the classes that a model's file may name. They import no other package of ours."""
+
+
+@wrapt.when_imported("keras")
+def _register_classes(_: ModuleType) -> None:
+    """Registers our classes once Keras is there, so that `import keras_sare` alone need not import it."""
+    for name in _SAVED_CLASSES:
+        importlib.import_module(name)
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -5,9 +5,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_sare.layers.dinov2 import DINOv2, resize_positions
 from keras_sare.models import BACKBONES, POOLINGS, build
 from keras_sare.models.backbones import Backbone
-from keras_sare.models.dinov2 import DINOv2, resize_positions
 
 ORACLE = Path(__file__).parents[1] / "data" / "torchvision_oracle.npz"
 
