@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.datasets.reconstruct import Reconstruction, ReconstructionSettings, reconstruct
 from keras_sare.datasets.sfm_colmap import read_model
 from keras_sare.datasets.sfm_dataset import SfMDataset
@@ -63,7 +64,7 @@ def reconstruct_photos(
     dataset = read_colmap(made.folder, images, made.database)
     dataset.save(output / "sfm.npz")
     names = _names(dataset, images)
-    rows, summary = _table_rows(made, dataset), _summary(made, dataset)
+    rows, summary = _table_rows(made, dataset), _summary(made, dataset) | {"orientation": settings.orientation}
     if shown is not None:
         summary |= asdict(label_agreement(dataset, names, shown))
     table = _format(rows, summary)
@@ -168,5 +169,6 @@ if __name__ == "__main__":
         "mapping_threads", DEFAULTS.mapping_threads, "1: repeatable; -1: all, for thousands of photos."
     )
     flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable photos at which the run stops.")
+    flags.DEFINE_enum("orientation", DEFAULTS.orientation, ORIENTATIONS, "Photos as viewers show them, or as stored.")
     flags.DEFINE_integer("seed", DEFAULTS.seed, "Of everything random.")
     app.run(expected_errors("trainers.sfm")(main))

@@ -13,8 +13,10 @@ from typing import Any
 
 from keras_sare.datasets.images import find_corrupt
 from keras_sare.datasets.landmark_images import ImageFolder
+from keras_sare.datasets.orientation import check_orientation
 from keras_sare.datasets.reconstruct_background import run_pycolmap
 from keras_sare.datasets.reconstruct_database import ColmapDatabase
+from keras_sare.datasets.upright_copies import stored_turned, upright_copies
 from keras_sare.utils.files import atomic_path, lock, remove_partials
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class ReconstructionSettings:
         mapping_threads: of the mapping. With 1 the same photos give the same models; -1, all processor cores, is faster
             for models of thousands of photos, and each run differs in the last digits.
         seed: of everything random.
+        orientation: "upright": features are those of the photos as viewers show them, so that a model's photos stand
+            as their photographers did, and mirrored ones match; "stored": of the pixels as they are stored, as COLMAP
+            itself takes them.
     """
 
     max_image_size: int = 1600
@@ -47,8 +52,10 @@ class ReconstructionSettings:
     min_model_size: int = 3
     mapping_threads: int = 1
     seed: int = 0
+    orientation: str = "upright"
 
     def __post_init__(self) -> None:
+        check_orientation(self.orientation)
         least = {"max_image_size": 1, "max_features": 1, "exhaustive_images": 0, "neighbours": 1, "min_model_size": 2}
         for name, value in least.items():
             if getattr(self, name) < value:
@@ -128,7 +135,7 @@ class _State:
     ) -> None:
         self._path = path
         self.values: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        fixed = {key: asdict(settings)[key] for key in ("max_image_size", "max_features", "seed")}
+        fixed = {key: asdict(settings)[key] for key in ("max_image_size", "max_features", "seed", "orientation")}
         sizes = {name: (images / name).stat().st_size for name in names}
         self._check(fixed, sizes, described)
         # Before there are features, so that a file changed after a kill amid them is noticed.
@@ -139,9 +146,10 @@ class _State:
         with atomic_path(self._path) as temporary:
             temporary.write_text(json.dumps(self.values), "utf-8")
 
-    def _check(self, fixed: Mapping[str, int], sizes: Mapping[str, int], described: Set[str]) -> None:
+    def _check(self, fixed: Mapping[str, Any], sizes: Mapping[str, int], described: Set[str]) -> None:
         folder = self._path.parent
-        if (before := self.values.get("settings", fixed)) != fixed:
+        # An earlier version noted no orientation, and took pixels as they are stored.
+        if (before := {"orientation": "stored", **self.values.get("settings", fixed)}) != fixed:
             changed = {key: before[key] for key in fixed if before[key] != fixed[key]}
             raise ValueError(
                 f"`folder` holds features computed with other settings, {changed}: give those, or a new folder. "
@@ -184,13 +192,24 @@ def _describe(
     corrupt = {missing[index]: reason for index, reason in reasons.items()}
     _check_share(corrupt, len(names), max_share)
     if readable := [name for name in missing if name not in corrupt]:
-        database.extract(readable, settings.max_image_size, settings.max_features)
+        _extract(database, images, readable, settings)
         known = database.described()
         corrupt |= {name: "COLMAP cannot read it" for name in readable if name not in known}
         _check_share(corrupt, len(names), max_share)
     for name, reason in corrupt.items():
         logger.warning("%s: %s", images / name, reason)
     return corrupt
+
+
+def _extract(database: ColmapDatabase, images: Path, names: Sequence[str], settings: ReconstructionSettings) -> None:
+    limits = settings.max_image_size, settings.max_features
+    turned = stored_turned(images, names) if settings.orientation == "upright" else []
+    others = [name for name in names if name not in {*turned}]
+    if others:
+        database.extract(others, *limits)
+    if turned:
+        with upright_copies(images, turned, database.path.parent) as copies:
+            database.extract(turned, *limits, copies)
 
 
 def _check_share(corrupt: Mapping[str, str], count: int, max_share: float) -> None:

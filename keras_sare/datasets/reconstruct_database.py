@@ -42,26 +42,34 @@ class ColmapDatabase:
         rows = self._rows("SELECT name FROM images JOIN descriptors USING (image_id)")
         return {name for (name,) in rows}
 
-    def extract(self, names: Sequence[str], max_image_size: int, max_features: int) -> None:
+    def extract(
+        self,
+        names: Sequence[str],
+        max_image_size: int,
+        max_features: int,
+        images: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Computes SIFT features.
 
         Args:
             names: of the images, none of which is described yet. One that COLMAP cannot read stays undescribed.
             max_image_size: larger images are scaled down until no side exceeds so many pixels.
             max_features: kept of an image.
+            images: another folder that these names start from, of copies.
         """
+        folder = self._images if images is None else os.fspath(images)
         before = self._count("descriptors")
 
         def call(pycolmap: Any, token: Any) -> None:
             # Threads finish in any order, and images are numbered as they finish, unless they have a number before.
             if new := sorted(set(names) - {name for (name,) in self._rows("SELECT name FROM images")}):
                 mode = pycolmap.CameraMode.PER_IMAGE
-                pycolmap.import_images(self.path, self._images, camera_mode=mode, image_names=new)
+                pycolmap.import_images(self.path, folder, camera_mode=mode, image_names=new)
             options = pycolmap.FeatureExtractionOptions(max_image_size=max_image_size)
             options.sift.max_num_features = max_features
             pycolmap.extract_features(
                 self.path,
-                self._images,
+                folder,
                 image_names=sorted(names),
                 camera_mode=pycolmap.CameraMode.PER_IMAGE,
                 extraction_options=options,

@@ -1,11 +1,13 @@
 """Two drawn scenes and a grey photo are really reconstructed, once; what is repeated is counted."""
 
+import json
 import runpy
 import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -315,3 +317,36 @@ def test_the_whole_castle_is_one_model(real_data, tmp_path):
     dataset = read_colmap(result.folder, tmp_path / "images", result.database)
     # Photos taken one after the other, walking around the castle, see more in common than the first and the last.
     assert shared_points(dataset, 0, 1) > shared_points(dataset, 0, 5)
+
+
+def keypoints(folder):
+    with closing(sqlite3.connect(folder / "database.db")) as connection:
+        tables = "images JOIN cameras USING (camera_id) JOIN keypoints USING (image_id)"
+        rows = connection.execute(f"SELECT name, width, height, data FROM {tables}")  # noqa: S608 - no input
+        return {name: others for name, *others in rows}
+
+
+@pytest.mark.parametrize("orientation", ["upright", "stored"])
+def test_features_are_those_of_the_photo_in_its_orientation(tmp_path, orientation):
+    SCENES.draw_scene(tmp_path, 1, np.array([0.0]))
+    [drawn] = tmp_path.glob("*")
+    photo, exif, images = Image.open(drawn), Image.Exif(), tmp_path / "images"
+    exif[274] = 6
+    (images / "phone").mkdir(parents=True)
+    photo.save(images / "a.png")
+    photo.transpose(Image.Transpose.ROTATE_90).save(images / "phone" / "b.png", exif=exif)
+    with pytest.raises(ValueError, match="no model was found"):
+        reconstruct(images, tmp_path / "run", replace(SETTINGS, orientation=orientation))
+    found = keypoints(tmp_path / "run")
+    assert (found["phone/b.png"] == found["a.png"]) == (orientation == "upright")
+    assert not list((tmp_path / "run").glob(".*partial*"))
+
+
+def test_features_of_pixels_as_stored_are_not_mixed_with_upright_ones(made, tmp_path):
+    folder, _ = made
+    shutil.copytree(folder / "run", tmp_path / "run")
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    del state["settings"]["orientation"]  # As an earlier version wrote it.
+    (tmp_path / "run" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(ValueError, match=r"computed with other settings, \{'orientation': 'stored'\}"):
+        reconstruct(folder / "images", tmp_path / "run", SETTINGS)

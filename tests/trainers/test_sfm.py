@@ -81,7 +81,9 @@ def test_an_interruption_tells_what_is_kept(tmp_path, monkeypatch):
     for name, value in (("images", str(tmp_path)), ("output", str(tmp_path)), ("labels", None)):
         flags.DEFINE_string(name, value, "", flag_values=chosen)
     for field in fields(sfm.DEFAULTS):
-        flags.DEFINE_integer(field.name, getattr(sfm.DEFAULTS, field.name), "", flag_values=chosen)
+        value = getattr(sfm.DEFAULTS, field.name)
+        define = flags.DEFINE_string if isinstance(value, str) else flags.DEFINE_integer
+        define(field.name, value, "", flag_values=chosen)
     flags.DEFINE_float("max_corrupt_share", 0.01, "", flag_values=chosen)
     chosen(["sfm"])
     monkeypatch.setattr(sfm.flags, "FLAGS", chosen)
