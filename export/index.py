@@ -1,6 +1,8 @@
-"""Describes the database images of a dataset with a TFLite file, for `export/localise.py` to search on a device.
+"""Describes all database images of a dataset with a TFLite file, for `export/localise.py` to search on a device.
 
     python -m export.index --model=exports/tflite/balanced.tflite --root=pitts30k --output=exports/index.npz
+
+The database images of all splits are taken, each once, or those of --split alone. The dataset needs no queries.
 
 The model runs here as it does there, and images are read by the same code: the index holds the device's very
 descriptors. It is a `.npz` file of plain arrays:
@@ -15,7 +17,9 @@ descriptors. It is a `.npz` file of plain arrays:
 """
 
 import json
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +29,15 @@ from absl import app, flags
 from export.localise import describe, open_model, read_photo
 from export.manifest import manifest_path
 from export.source import Size, read_size
-from keras_sare.datasets import ImageSet, PlaceDataset, open_splits
+from keras_sare.datasets import ImageSet, open_databases
 from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import progress, show_information
+
+logger = logging.getLogger("keras_sare.export")
 
 _METRES = {2: ("easting (m)", "northing (m)"), 3: ("x (m)", "y (m)", "z (m)")}
 _DEGREES = ("latitude", "longitude")
@@ -42,20 +48,20 @@ FLAGS = flags.FLAGS
 def write_index(
     model: Path,
     size: Size,
-    dataset: PlaceDataset,
+    images: ImageSet,
     root: Path,
     output: Path,
     max_corrupt_share: float = 0.01,
     orientation: str = "upright",
 ) -> int:
-    """Describes the database images of a dataset one by one, and writes the index.
+    """Describes images one by one, and writes the index.
 
     Images that cannot be read are logged and left out; photos that are listed twice are logged.
 
     Args:
         model: a TFLite file that `python -m export` wrote.
         size: (height, width) that images are resized to, or the limit of their longer side.
-        dataset: its queries are not looked at.
+        images: the map, for example of `open_map`.
         root: folder that the names of images without a place start from.
         output: the index, a `.npz` file. It appears whole, or not at all.
         max_corrupt_share: share of the images, in [0, 1], that may be left out.
@@ -73,9 +79,9 @@ def write_index(
     if output.suffix != ".npz":
         raise ValueError(f"`output` must be a .npz file. Received: output={str(output)!r}")
     describer = _open(model, size)  # Before the images are checked, which takes longer.
-    kept = readable_images(dataset.database.paths, dataset.name, "database", max_corrupt_share)
-    images = dataset.database.subset(kept)
-    warn_of_same_photos(dataset.name, images.paths, images.paths[:0], photo_numbers(images.paths))
+    name = root.resolve().name
+    images = images.subset(readable_images(images.paths, name, "database", max_corrupt_share))
+    warn_of_same_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths))
     positions, axes = _positions(images)
     with atomic_path(output) as path:
         np.savez(
@@ -116,17 +122,34 @@ def orientation_beside(model: Path) -> str:
         return "upright"
 
 
-def open_split(root: Path, prefix: str, split: str) -> PlaceDataset:
-    """Opens one dataset of a folder, see `keras_sare.datasets.open_splits`.
+def open_map(root: Path, prefix: str = "", splits: Sequence[str] | None = None) -> ImageSet:
+    """Opens the database images of a folder, each once, and logs how many of which split they are.
+
+    Args:
+        root: see `keras_sare.datasets.open_databases`.
+        prefix: the same.
+        splits: to take the images of; all by default.
 
     Raises:
         FileNotFoundError: the folder holds no dataset.
-        ValueError: it has no such split.
+        ValueError: it has no such split, or no database image.
     """
-    datasets = open_splits(root, prefix)
-    if split not in datasets:
-        raise ValueError(f"`split` must be one of {', '.join(datasets)}. Received: split={split!r}, root={str(root)!r}")
-    return datasets[split]
+    databases = open_databases(root, prefix)
+    chosen = list(databases) if splits is None else list(splits)
+    if unknown := [split for split in chosen if split not in databases]:
+        raise ValueError(
+            f"`split` must be among those with database images, {', '.join(databases) or 'none'}. "
+            f"Received: split={unknown[0]!r}, root={str(root)!r}"
+        )
+    if not chosen:
+        raise ValueError(f"`root` must list at least one database image. Received: root={str(root)!r}")
+    images = databases[chosen[0]]
+    for split in chosen[1:]:
+        images = images.followed_by(databases[split])
+    first = np.unique([os.path.normpath(path) for path in images.paths.tolist()], return_index=True)[1]
+    counts = ", ".join(f"{split} {len(databases[split])}" for split in chosen)
+    logger.info("Database images: %d (%s; %d listed more than once)", len(first), counts, len(images) - len(first))
+    return images.subset(np.sort(first))
 
 
 def _describe_all(model: Any, path: Path, images: ImageSet, size: Size, orientation: str) -> np.ndarray:
@@ -180,13 +203,13 @@ def _names(images: ImageSet, root: Path) -> np.ndarray:
 
 def main(_: list[str]) -> None:
     """Writes the index of a dataset."""
-    logger = show_information()
+    show_information()
     model, root, output = Path(FLAGS.model), Path(FLAGS.root), Path(FLAGS.output)
     size = read_size(FLAGS.image_size) if FLAGS.image_size else size_beside(model)
-    dataset = open_split(root, FLAGS.prefix, FLAGS.split)
+    images = open_map(root, FLAGS.prefix, FLAGS.split)
     orientation = FLAGS.orientation or orientation_beside(model)
-    count = write_index(model, size, dataset, root, output, FLAGS.max_corrupt_share, orientation)
-    left_out = len(dataset.database) - count
+    count = write_index(model, size, images, root, output, FLAGS.max_corrupt_share, orientation)
+    left_out = len(images) - count
     logger.info("Wrote %s: %d images, %d left out, %d bytes", output, count, left_out, output.stat().st_size)
 
 
@@ -195,7 +218,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("root", None, "Folder of the dataset: places.csv, or datasets/*.mat.", required=True)
     flags.DEFINE_string("output", None, "The index, a .npz file.", required=True)
     flags.DEFINE_string("prefix", "", "How the names of the .mat files begin, where a folder holds several datasets.")
-    flags.DEFINE_string("split", "test", "Whose database images are described.")
+    flags.DEFINE_list("split", None, "Whose database images are described: train,test for example; by default all.")
     flags.DEFINE_list("image_size", None, "height,width, or the limit of the longer side; by default the manifest's.")
     flags.DEFINE_enum(
         "orientation", None, ["upright", "stored"], "How images are read; by default as the manifest says, or upright."

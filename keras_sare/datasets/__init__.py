@@ -1,6 +1,7 @@
 """Photos with positions: reading their lists, finding who is near whom, and decoding the files.
 
 * `open_splits(root)`: the train, val and test datasets of a folder, whichever way they are listed there.
+* `open_databases(root)`: their database images alone, for a map that needs no queries.
 * `read_csv(path, root)`: places listed in a CSV file, one's own photos.
 * `read_dbstruct(path, root)`: NetVLAD's dbStruct files (Pittsburgh, Tokyo 24/7, TokyoTM).
 * `PlaceDataset`, `ImageSet`: what the readers return; `training_positives(dataset, ids, radius)`.
@@ -24,7 +25,7 @@ from keras_sare.datasets.images import decode_image, find_corrupt, image_batches
 from keras_sare.datasets.landmark_dataset import PROTOCOLS, LandmarkDataset
 from keras_sare.datasets.landmark_files import read_landmarks
 from keras_sare.datasets.landmark_images import ImageFolder
-from keras_sare.datasets.open_splits import open_splits
+from keras_sare.datasets.open_splits import open_databases, open_splits
 from keras_sare.datasets.place_dataset import PlaceDataset
 from keras_sare.datasets.reconstruct import ReconstructionSettings, reconstruct
 from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
@@ -56,6 +57,7 @@ __all__ = [
     "load_image",
     "name_errors",
     "neighbours_within",
+    "open_databases",
     "open_splits",
     "read_colmap",
     "read_csv",

@@ -70,16 +70,42 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
         ValueError: the file is empty, misses a column, mixes degrees with metres, has a row that cannot be understood
             (named by its number, the header being row 1), or a split has no database or no queries.
     """
+    name = Path(root).resolve().name
+    return {
+        split: PlaceDataset(f"{name}_{split}", sides["database"], sides["query"])
+        for split, sides in _read_sides(path, root).items()
+    }
+
+
+def read_csv_databases(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict[str, ImageSet]:
+    """Reads the database images of a CSV file alone, for a map that nothing is asked of: no query need be listed.
+
+    Args:
+        path: as of `read_csv`.
+        root: as of `read_csv`.
+
+    Returns:
+        The images by split, those splits that have any.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as `read_csv`.
+    """
+    sides = {split: each["database"] for split, each in _read_sides(path, root).items()}
+    return {split: images for split, images in sides.items() if len(images)}
+
+
+def _read_sides(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict[str, dict[str, ImageSet]]:
+    """The images by split and role."""
     table = _read_table(Path(path))
     for code, folders in enumerate(_ROLES.values()):
         rows = table["role"] == code
-        table["image"][rows] = join_image_folder(root, folders, table["image"][rows])
-    datasets = {}
-    for split, rows in _split_rows(path, table).items():
-        sides = {role: _image_set(table, rows & (table["role"] == code)) for code, role in enumerate(_ROLES)}
-        name = f"{Path(root).resolve().name}_{split}"
-        datasets[split] = PlaceDataset(name, sides["database"], sides["query"])
-    return datasets
+        if rows.any():
+            table["image"][rows] = join_image_folder(root, folders, table["image"][rows])
+    return {
+        split: {role: _image_set(table, rows & (table["role"] == code)) for code, role in enumerate(_ROLES)}
+        for split, rows in _split_rows(path, table).items()
+    }
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:

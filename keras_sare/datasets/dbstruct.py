@@ -47,20 +47,34 @@ def read_dbstruct(path: str | os.PathLike[str], root: str | os.PathLike[str]) ->
         ValueError: the file is no MATLAB file of these versions, holds no dbStruct, or does not agree with itself.
     """
     path = Path(path)
-    struct = _load_struct(path)
+    struct = _load_struct(path, (_DATABASE, _QUERIES))
     database = _image_set(struct, _DATABASE, root, DATABASE_FOLDERS)
     queries = _image_set(struct, _QUERIES, root, QUERY_FOLDERS)
     other_timestamps = database.timestamps is not None or queries.timestamps is not None
     return PlaceDataset(path.stem, database, queries, SAME_PANORAMA, other_timestamps)
 
 
-def _load_struct(path: Path) -> MatlabFields:
+def read_dbstruct_database(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> ImageSet:
+    """Reads the database images of a dbStruct file alone: it need not list queries.
+
+    Args:
+        path: as of `read_dbstruct`.
+        root: as of `read_dbstruct`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as `read_dbstruct`.
+    """
+    return _image_set(_load_struct(Path(path), (_DATABASE,)), _DATABASE, root, DATABASE_FOLDERS)
+
+
+def _load_struct(path: Path, sides: tuple[_Fields, ...]) -> MatlabFields:
     contents = read_matlab(path)
     struct = contents.get("dbStruct")
     if not isinstance(struct, dict):
         found = [f"{name}: {describe(value)}" for name, value in contents.items()]
         raise ValueError(f"`path` must hold one struct named dbStruct. Received: path={path} that holds {found}")
-    missing = [name for name in (*_DATABASE[:2], *_QUERIES[:2]) if name not in struct]
+    missing = [name for side in sides for name in side[:2] if name not in struct]
     if missing:
         raise ValueError(
             f"The dbStruct in `path` must have the fields {missing}, it has {list(struct)}. Received: path={path}"

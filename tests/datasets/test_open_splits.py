@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from keras_sare.datasets import open_splits
+from keras_sare.datasets import open_databases, open_splits
 
 
 def write_mat(path):
@@ -52,3 +52,18 @@ def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path):
 def test_a_folder_that_does_not_exist_is_called_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere, which is not a folder"):
         open_splits(tmp_path / "nowhere")
+
+
+def test_databases_are_opened_without_queries(tmp_path):
+    names = np.array([["a.jpg"], ["b.jpg"]], object)
+    savemat(tmp_path / "map_train.mat", {"dbStruct": {"dbImageFns": names, "utmDb": np.arange(4.0).reshape(2, 2)}})
+    databases = open_databases(tmp_path)
+    assert databases["train"].positions.tolist() == [[0, 2], [1, 3]]
+    with pytest.raises(ValueError, match=r"must have the fields \['qImageFns', 'utmQ'\]"):
+        open_splits(tmp_path)
+    rows = ["image,role,split,lat,lon", "a,database,train,48,11", "b,query,val,48,11"]
+    (tmp_path / "places.csv").write_text("\n".join(rows))
+    databases = open_databases(tmp_path)
+    assert {split: images.coordinates.tolist() for split, images in databases.items()} == {"train": [[48.0, 11.0]]}
+    with pytest.raises(ValueError, match="has none"):
+        open_splits(tmp_path)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.index import open_split, size_beside, write_index
+from export.index import open_map, size_beside, write_index
 from export.source import Source
 from export.tflite import write_tflite
-from keras_sare.datasets import ImageSet, PlaceDataset, load_image
+from keras_sare.datasets import ImageSet, load_image
+from keras_sare.datasets.dbstruct import read_dbstruct_database
 from keras_sare.utils.digests import path_digest
 
 SIZE = (24, 32)
@@ -43,11 +44,10 @@ def root(tmp_path):
     return tmp_path
 
 
-def dataset(root, positions=None, **arrays):
+def known(root, positions=None, **arrays):
     paths = [root / "images" / f"{number}.jpg" for number in range(4)]
     metres = np.arange(8.0).reshape(4, 2) if positions is None else positions
-    images = ImageSet([str(path) for path in paths], metres, **arrays)
-    return PlaceDataset("town_test", images, images.subset(np.array([0])))
+    return ImageSet([str(path) for path in paths], metres, **arrays)
 
 
 def read(path):
@@ -57,7 +57,7 @@ def read(path):
 
 def test_index_holds_the_models_descriptors_and_says_what_is_what(whitened_model, tflite, root):
     places = ["a", "b", "", "a"]
-    assert write_index(tflite, SIZE, dataset(root, places=np.array(places)), root, root / "index.npz") == 4
+    assert write_index(tflite, SIZE, known(root, places=np.array(places)), root, root / "index.npz") == 4
     index = read(root / "index.npz")
     photos = np.stack([load_image(root / "images" / f"{number}.jpg", SIZE) for number in range(4)])
     assert index["descriptors"].dtype == np.float16
@@ -72,16 +72,15 @@ def test_index_holds_the_models_descriptors_and_says_what_is_what(whitened_model
 
 def test_degrees_are_kept_where_the_dataset_has_them(tflite, root):
     degrees = np.array([[48.1, 11.5], [48.2, 11.6], [48.3, 11.7], [48.4, 11.8]])
-    write_index(tflite, SIZE, dataset(root, np.ones((4, 3)), coordinates=degrees), root, root / "index.npz")
+    write_index(tflite, SIZE, known(root, np.ones((4, 3)), coordinates=degrees), root, root / "index.npz")
     index = read(root / "index.npz")
     np.testing.assert_array_equal(index["positions"], degrees)
     assert index["axes"].tolist() == ["latitude", "longitude"]
 
 
 def test_places_without_positions_have_no_axes(tflite, root):
-    data = dataset(root)
-    rooms = ImageSet(data.database.paths, places=np.array(["hall", "hall", "roof", "yard"]))
-    write_index(tflite, SIZE, PlaceDataset("rooms", rooms, rooms), root, root / "index.npz")
+    rooms = ImageSet(known(root).paths, places=np.array(["hall", "hall", "roof", "yard"]))
+    write_index(tflite, SIZE, rooms, root, root / "index.npz")
     index = read(root / "index.npz")
     assert index["names"].tolist() == ["hall", "hall", "roof", "yard"]
     assert (index["positions"].shape, index["axes"].tolist()) == ((4, 0), [])
@@ -91,21 +90,21 @@ def test_places_without_positions_have_no_axes(tflite, root):
 def test_photo_that_is_listed_twice_is_named(tflite, root, caplog):
     shutil.copy(root / "images/0.jpg", root / "images/3.jpg")
     with caplog.at_level(logging.WARNING):
-        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+        write_index(tflite, SIZE, known(root), root, root / "index.npz")
     assert [record.getMessage() for record in caplog.records] == [
-        "town_test, database: 1 of 4 images repeat one that is listed before (the same file or the same bytes): "
+        f"{root.name}, database: 1 of 4 images repeat one that is listed before (the same file or the same bytes): "
         f"{root}/images/3.jpg"
     ]
 
 
 def test_earth_centred_positions_have_three_axes(tflite, root):
-    write_index(tflite, SIZE, dataset(root, np.ones((4, 3))), root, root / "index.npz")
+    write_index(tflite, SIZE, known(root, np.ones((4, 3))), root, root / "index.npz")
     assert read(root / "index.npz")["axes"].tolist() == ["x (m)", "y (m)", "z (m)"]
 
 
 def test_limit_of_the_longer_side_keeps_each_images_aspect_ratio(whitened_model, tflite, root):
     Image.open(root / "images" / "2.jpg").transpose(Image.Transpose.ROTATE_90).save(root / "images" / "2.jpg")
-    write_index(tflite, 40, dataset(root), root, root / "index.npz")
+    write_index(tflite, 40, known(root), root, root / "index.npz")
     index = read(root / "index.npz")
     photos = [load_image(root / "images" / f"{number}.jpg", 40)[None] for number in range(4)]
     assert [photo.shape[1:3] for photo in photos] == [(30, 40), (30, 40), (40, 30), (30, 40)]
@@ -116,7 +115,7 @@ def test_limit_of_the_longer_side_keeps_each_images_aspect_ratio(whitened_model,
 
 def test_corrupt_images_are_named_and_left_out_with_their_places(tflite, root, caplog):
     (root / "images" / "1.jpg").write_bytes(b"no image")
-    data = dataset(root, places=np.array(["a", "b", "c", "d"]))
+    data = known(root, places=np.array(["a", "b", "c", "d"]))
     with caplog.at_level(logging.WARNING):
         assert write_index(tflite, SIZE, data, root, root / "index.npz", max_corrupt_share=0.5) == 3
     assert "1.jpg" in caplog.text
@@ -129,17 +128,17 @@ def test_corrupt_images_are_named_and_left_out_with_their_places(tflite, root, c
 
 def test_too_many_corrupt_images_stop_it(tflite, root):
     (root / "images" / "1.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="1 of the 4 `database` images of 'town_test' cannot be read"):
-        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+    with pytest.raises(ValueError, match="1 of the 4 `database` images of '.*' cannot be read"):
+        write_index(tflite, SIZE, known(root), root, root / "index.npz")
     assert not (root / "index.npz").exists()
 
 
 def test_model_of_one_size_takes_that_size_only(fixed, root):
-    write_index(fixed, SIZE, dataset(root), root, root / "index.npz")
+    write_index(fixed, SIZE, known(root), root, root / "index.npz")
     with pytest.raises(ValueError, match="`image_size` must be 24,32, the only size that the model takes"):
-        write_index(fixed, (32, 24), dataset(root), root, root / "other.npz")
+        write_index(fixed, (32, 24), known(root), root, root / "other.npz")
     with pytest.raises(ValueError, match="Received: image_size=40"):
-        write_index(fixed, 40, dataset(root), root, root / "other.npz")
+        write_index(fixed, 40, known(root), root, root / "other.npz")
 
 
 def test_size_is_the_manifests(tmp_path):
@@ -161,44 +160,85 @@ def test_file_beside_the_model_that_is_no_manifest_is_none(tmp_path):
 
 def test_model_must_be_an_existing_tflite_file(root):
     with pytest.raises(FileNotFoundError, match="`model` must name an existing TFLite file. Received: model=.*none"):
-        write_index(root / "none", SIZE, dataset(root), root, root / "index.npz")
+        write_index(root / "none", SIZE, known(root), root, root / "index.npz")
     (root / "model.tflite").write_bytes(b"no model")
     with pytest.raises(ValueError, match="`model` must be a TFLite file: .*Received: model="):
-        write_index(root / "model.tflite", SIZE, dataset(root), root, root / "index.npz")
+        write_index(root / "model.tflite", SIZE, known(root), root, root / "index.npz")
 
 
 def test_model_without_normalised_descriptors_is_refused(tflite, root, monkeypatch):
     monkeypatch.setattr("export.index.describe", lambda *_: np.ones(8, np.float32))
     with pytest.raises(ValueError, match=r"one descriptor of norm 1 .* which gives \(8,\) of norm 2.828"):
-        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+        write_index(tflite, SIZE, known(root), root, root / "index.npz")
     assert not (root / "index.npz").exists()
 
 
 def test_output_must_be_called_npz(tflite, root):
     with pytest.raises(ValueError, match="`output` must be a .npz file. Received: output='index'"):
-        write_index(tflite, SIZE, dataset(root), root, Path("index"))
+        write_index(tflite, SIZE, known(root), root, Path("index"))
 
 
 def test_missing_runtime_is_named_with_the_line_that_installs_it(tflite, root, monkeypatch):
     monkeypatch.delitem(sys.modules, "export.localise", raising=False)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(ImportError, match=r'ai_edge_litert.interpreter must .*pip install "keras-sare\[export\]"'):
-        write_index(tflite, SIZE, dataset(root), root, root / "index.npz")
+        write_index(tflite, SIZE, known(root), root, root / "index.npz")
 
 
 def test_program_reads_a_datasets_folder_and_the_manifest(tflite, root):
-    rows = [f"{number}.jpg,database,48.{number},11.5,place {number}" for number in range(4)]
-    (root / "places.csv").write_text("\n".join(["image,role,lat,lon,place", *rows, "0.jpg,query,48.0,11.5,"]))
-    shutil.copytree(root / "images", root / "queries")
+    splits = ["train", "val", "test", "test"]
+    rows = [f"{i}.jpg,database,48.{i},11.5,place {i},{split}" for i, split in enumerate(splits)]
+    # A photo that two splits list, and no query anywhere.
+    rows.append("0.jpg,database,48.0,11.5,place 0,test")
+    (root / "places.csv").write_text("\n".join(["image,role,lat,lon,place,split", *rows]))
     shutil.copy(tflite, root / "model.tflite")
     resize = {"height": 24, "width": 32}
     (root / "model.json").write_text(json.dumps({"preprocessing": {"resize": resize}}))
     command = [sys.executable, "-m", "export.index", "--model=model.tflite", "--root=.", "--output=index.npz"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with pytest.raises(ValueError, match="`split` must be one of all. Received: split='test'"):
-        open_split(root, "", "test")
-    wrote = subprocess.run([*command, "--split=all"], cwd=root, env=environment, capture_output=True, text=True)
+    wrote = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert "Database images: 4 (train 1, val 1, test 3; 1 listed more than once)" in wrote.stderr, wrote.stderr
     assert "Wrote index.npz: 4 images, 0 left out" in wrote.stderr, wrote.stderr
     index = read(root / "index.npz")
     assert index["names"].tolist() == [f"place {number}" for number in range(4)]
     np.testing.assert_allclose(index["positions"], [[48 + number / 10, 11.5] for number in range(4)])
+
+
+def town(root, rows):
+    (root / "places.csv").write_text("\n".join(["image,role,easting,northing,split", *rows]))
+    return root
+
+
+def files(images):
+    return [Path(path).name for path in images.paths.tolist()]
+
+
+def test_map_is_the_database_of_all_splits_each_photo_once_and_needs_no_query(root):
+    rows = ["0.jpg,database,0,0,train", "1.jpg,database,1,0,train", "./0.jpg,database,0,0,test", "2.jpg,query,2,0,val"]
+    images = open_map(town(root, rows))
+    assert files(images) == ["0.jpg", "1.jpg"]
+    assert images.positions.tolist() == [[0, 0], [1, 0]]
+
+
+def test_splits_may_be_chosen(root):
+    rows = [f"{number}.jpg,database,0,0,{split}" for number, split in enumerate(["train", "val", "test", "all"])]
+    town(root, rows)
+    assert files(open_map(root, splits=["test", "train"])) == ["2.jpg", "3.jpg", "0.jpg"]
+    with pytest.raises(
+        ValueError, match="`split` must be among those with .*, train, val, test. Received: split='tst'"
+    ):
+        open_map(root, splits=["tst"])
+
+
+def test_map_without_database_images_is_refused(root):
+    with pytest.raises(ValueError, match="`root` must list at least one database image"):
+        open_map(town(root, ["0.jpg,query,0,0,test"]))
+
+
+def test_map_of_real_splits_is_all_their_databases(real_data):
+    images = open_map(real_data / "ie_tower")
+    assert len(images) == 324 + 136 + 308
+    mats = [
+        read_dbstruct_database(file, real_data / "ie_tower") for file in (real_data / "ie_tower/datasets").iterdir()
+    ]
+    assert set(images.paths.tolist()) == {path for mat in mats for path in mat.paths.tolist()}

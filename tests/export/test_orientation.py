@@ -108,7 +108,7 @@ def test_manifest_and_index_say_the_orientation_and_the_device_follows(model, pl
     fidelity = type("Nothing", (), {"to_json": lambda self: "{}"})()
     manifest_path(path).write_text(json.dumps(manifest(source, "tflite", path, path.name, fidelity, {})))
     assert orientation_beside(path) == "stored"
-    write_index(path, SIZE, turned, tmp_path, tmp_path / "index.npz", orientation="stored")
+    write_index(path, SIZE, turned.database, tmp_path, tmp_path / "index.npz", orientation="stored")
     for photo in turned.database.paths[1:3].tolist():
         localise.main(str(path), str(tmp_path / "index.npz"), photo)
         best = capsys.readouterr().out.splitlines()[0]
