@@ -37,7 +37,7 @@ def test_the_process_serves_until_sigterm_and_then_exits_with_0(
         with EmbeddingClient(ready[3], "places") as client:
             np.testing.assert_allclose(client.embed_files(files), embeddings, atol=1e-6)
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=120)
     assert process.returncode == 0
     assert output == ""
     assert errors.rstrip().endswith("stopped")
@@ -62,25 +62,18 @@ def test_a_worker_that_is_stuck_does_not_keep_the_process(waiting_folder: Path, 
             started(process, "stopping: new requests are refused")
             if signals == 2:
                 process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=60)
             assert call.exception(timeout=30).code().name in ("CANCELLED", "UNAVAILABLE")
     assert process.returncode == 3
 
 
-@pytest.mark.parametrize(
-    ("model", "text"),
-    [
-        ("nowhere", "`folder` must be an existing folder"),
-        ("cut", "`folder` must hold a SavedModel that TensorFlow can load"),
-    ],
-)
-def test_a_model_that_cannot_be_served_ends_the_process_with_1_and_one_line(
-    model_folder: Path, tmp_path: Path, model: str, text: str
-) -> None:
+def test_a_model_that_cannot_be_served_ends_the_process_with_1_and_one_line(model_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(model_folder, tmp_path / "cut")
     (tmp_path / "cut" / "7" / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
-    with running("--model", str(tmp_path / model), "--port", "0") as process:
-        _, errors = process.communicate(timeout=60)
+    with running("--model", str(tmp_path / "cut"), "--port", "0") as process:
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors.rstrip().splitlines()[-1].startswith(f"serving: {text}")
+    assert (
+        errors.rstrip().splitlines()[-1].startswith("serving: `folder` must hold a SavedModel that TensorFlow can load")
+    )
     assert "Traceback" not in errors
