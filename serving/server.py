@@ -8,6 +8,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from serving.limits import Limits
 from serving.manager import ModelManager
+from serving.parsing import Parsing
 from serving.services import ModelService, PredictionService
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class ModelServer:
         self._manager = manager
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers, thread_name_prefix="serving"),
+            interceptors=[Parsing()],
             options=[*_OPTIONS, ("grpc.max_receive_message_length", limits.message_bytes)],
             # The only bound there is: without it gRPC queues without end.
             maximum_concurrent_rpcs=max_workers + max_queue,

@@ -136,6 +136,8 @@ def _answering(method: str, context: grpc.ServicerContext) -> Iterator[None]:
 
 
 def _check_spec(request: Any) -> None:
+    if isinstance(request, RequestError):  # In place of a request that was not parsed.
+        raise request
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
 

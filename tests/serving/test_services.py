@@ -194,6 +194,22 @@ def test_a_few_bytes_that_stand_for_a_huge_tensor_are_refused(
     assert predictions.Predict(predict_request(image_bytes=[files[0].read_bytes()]), timeout=30).outputs
 
 
+@pytest.mark.parametrize(
+    ("method", "data", "text"),
+    [
+        ("PredictionService/Predict", b"\xff\xff", "The request is no PredictRequest"),
+        ("PredictionService/Predict", b"\x12\x04\x12\x02\x72\x00", "tensor parsing error: resources and variants"),
+        ("PredictionService/GetModelMetadata", b"\xff\xff", "The request is no GetModelMetadataRequest"),
+        ("ModelService/GetModelStatus", b"\xff\xff", "The request is no GetModelStatusRequest"),
+        ("ModelService/GetModelStatus", b"\0" * (2**16 + 1), "The request must have at most 65536 bytes"),
+    ],
+)
+def test_bytes_that_are_no_request_are_an_invalid_argument(channel: Any, method: str, data: bytes, text: str) -> None:
+    code, received = answer(channel.unary_unary(f"/tensorflow.serving.{method}"), data)
+    assert code == "INVALID_ARGUMENT"
+    assert received.startswith(text)
+
+
 @pytest.mark.parametrize("method", ["Classify", "Regress", "MultiInference"])
 def test_other_methods_are_not_offered(predictions: Any, method: str) -> None:
     request = {
@@ -201,7 +217,7 @@ def test_other_methods_are_not_offered(predictions: Any, method: str) -> None:
         "Regress": regression_pb2.RegressionRequest,
         "MultiInference": inference_pb2.MultiInferenceRequest,
     }[method]
-    assert answer(getattr(predictions, method), request()) == ("UNIMPLEMENTED", "Method not implemented!")
+    assert answer(getattr(predictions, method), request()) == ("UNIMPLEMENTED", "Method not found!")
 
 
 def test_a_broken_image_is_an_invalid_argument_with_tensorflows_text(predictions: Any, files: list[Path]) -> None:

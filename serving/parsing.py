@@ -1,0 +1,120 @@
+"""Requests on the wire: parsed only where that takes no more than a few times the memory of their bytes.
+
+A field of two bytes may become an object of a hundred: 64 MiB of empty ones would take gigabytes before any other check
+could refuse them. So the fields are counted first. Methods that are not offered are not parsed at all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+
+from serving.errors import RequestError, invalid_argument
+
+MAX_FIELDS = 2**16
+"""Fields in a request, with those of its tensors and shapes; numbers are one field a tensor, as clients pack them."""
+MAX_SMALL_BYTES = 2**16
+"""Bytes of a request that holds no tensors."""
+
+# By their numbers in TensorFlow's definitions, what is inside a field: those of its fields that are counted.
+_Fields = Mapping[int, Any]
+_SHAPE: _Fields = {}
+_HANDLES = None  # Resources and variants, which mean something in their own process alone.
+_TENSOR: _Fields = {2: _SHAPE, 14: _HANDLES, 15: _HANDLES}
+_INPUT: _Fields = {2: _TENSOR}
+_PREDICT: _Fields = {1: {}, 2: _INPUT, 5: {}, 7: {}}
+
+
+def parse_predict(data: bytes) -> predict_pb2.PredictRequest | RequestError:
+    """Parses a PredictRequest, or returns why it is not parsed: gRPC would make an internal error of an exception."""
+    try:
+        _check_fields(memoryview(data), _PREDICT, MAX_FIELDS)
+        return predict_pb2.PredictRequest.FromString(data)
+    except RequestError as error:
+        return error
+    except (DecodeError, IndexError):
+        return invalid_argument("The request is no PredictRequest")
+
+
+class Parsing(grpc.ServerInterceptor):
+    """Parses the requests of the methods that are offered; others are unknown."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Puts the parser of this module into the handler of a method."""
+        parse = _PARSERS.get(handler_call_details.method)
+        handler = continuation(handler_call_details) if parse is not None else None
+        if handler is None:
+            return None
+        return grpc.unary_unary_rpc_method_handler(handler.unary_unary, parse, handler.response_serializer)
+
+
+def _small(message: Any) -> Callable[[bytes], Any]:
+    def parse(data: bytes) -> Any:
+        if len(data) > MAX_SMALL_BYTES:
+            return invalid_argument(f"The request must have at most {MAX_SMALL_BYTES} bytes")
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            return invalid_argument(f"The request is no {message.DESCRIPTOR.name}")
+
+    return parse
+
+
+_PARSERS: dict[str, Callable[[bytes], Any]] = {
+    "/tensorflow.serving.PredictionService/Predict": parse_predict,
+    "/tensorflow.serving.PredictionService/GetModelMetadata": _small(get_model_metadata_pb2.GetModelMetadataRequest),
+    "/tensorflow.serving.ModelService/GetModelStatus": _small(get_model_status_pb2.GetModelStatusRequest),
+}
+
+
+def _check_fields(data: memoryview, inside: _Fields, left: int) -> int:
+    """Counts fields, those inside them too.
+
+    Returns:
+        How many more there may be.
+    """
+    for number, contents in _fields(data):
+        left -= 1
+        if left < 0:
+            raise invalid_argument(f"The request must have at most {MAX_FIELDS} fields; send numbers packed")
+        if number in inside:
+            if inside[number] is None:
+                raise invalid_argument("tensor parsing error: resources and variants cannot be sent")
+            left = _check_fields(contents, inside[number], left)
+    return left
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and contents of each field; of numbers no contents."""
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        kind, size = tag & 7, 0
+        if kind == 0:
+            _, position = _varint(data, position)
+        elif kind in (1, 5):
+            position += 8 if kind == 1 else 4
+        elif kind == 2:
+            size, position = _varint(data, position)
+        else:
+            raise invalid_argument("The request must have no groups")
+        yield tag >> 3, data[position : position + size]
+        position += size
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    """A number of variable length, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+    raise invalid_argument("The request has a number of more than 64 bits")

@@ -1,0 +1,100 @@
+"""Requests are parsed only where that takes no more than a few times the memory of their bytes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import predict_pb2
+
+from serving.errors import RequestError
+from serving.parsing import parse_predict
+from serving.tensors import to_proto
+
+
+def field(number: int, contents: bytes) -> bytes:
+    """A field with contents on the wire."""
+    size, length = bytearray(), len(contents)
+    while length > 127:
+        size.append(length & 127 | 128)
+        length >>= 7
+    return bytes([number << 3 | 2, *size, length]) + contents
+
+
+def request_with(tensor: bytes) -> bytes:
+    return field(2, field(1, b"x") + field(2, tensor))
+
+
+def refusal(data: bytes) -> str:
+    error = parse_predict(data)
+    assert isinstance(error, RequestError)
+    assert error.code.name == "INVALID_ARGUMENT"
+    return error.text
+
+
+@pytest.fixture
+def request_of_a_client() -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest(output_filter=["embedding"])
+    request.model_spec.name, request.model_spec.version.value = "keras_sare", 3
+    request.inputs["files"].CopyFrom(tf.make_tensor_proto(np.array([b"\xff\xd8" * 5000] * 16, object)))
+    request.inputs["content"].CopyFrom(tf.make_tensor_proto(np.ones((2, 64, 64, 3), np.float32)))
+    for dtype in ("float32", "float64", "int32", "int64", "uint32", "uint64", "bool", "float16", "complex64"):
+        request.inputs[dtype].CopyFrom(to_proto(np.ones((300, 300), dtype)))
+    return request
+
+
+def test_a_request_of_a_client_is_parsed_as_it_was_sent(request_of_a_client: predict_pb2.PredictRequest) -> None:
+    assert parse_predict(request_of_a_client.SerializeToString()) == request_of_a_client
+    assert parse_predict(b"") == predict_pb2.PredictRequest()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request_with(field(2, field(2, b"") * 70000)),  # sizes of a shape
+        request_with(field(8, b"") * 70000),  # strings
+        request_with(b"\x28\x00" * 70000),  # numbers, one field each
+        request_with(field(2, b"")) * 70000,  # inputs
+        field(3, b"") * 70000,  # names of outputs
+        field(5, field(2, b"") * 70000),  # dimensions to be split
+        request_with(field(2, field(2, b"") * 300)) * 300,
+    ],
+)
+def test_fields_without_number_are_refused(data: bytes) -> None:
+    assert refusal(data) == "The request must have at most 65536 fields; send numbers packed"
+
+
+@pytest.mark.parametrize("number", [14, 15])
+def test_handles_of_a_process_are_refused(number: int) -> None:
+    assert refusal(request_with(field(number, b""))) == "tensor parsing error: resources and variants cannot be sent"
+
+
+@pytest.mark.parametrize("data", [b"\x0b\x0c", b"\xff" * 11, b"\x12\xff", b"\x12\x05a", b"\x07"])
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+    assert refusal(data).startswith("The request ")
+
+
+def test_damaged_requests_are_refused_or_read_as_protobuf_reads_them() -> None:
+    request = predict_pb2.PredictRequest(model_spec={"name": "keras_sare"})
+    request.inputs["images"].CopyFrom(to_proto(np.ones((2, 3), np.float32)))
+    request.inputs["files"].CopyFrom(tf.make_tensor_proto([b"one", b"two"]))
+    whole, rng = request.SerializeToString(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(2000):
+        data = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        data[rng.integers(len(data))] = rng.integers(256)
+        received = parse_predict(bytes(data))
+        if isinstance(received, RequestError):
+            refused += 1
+        else:
+            assert received == predict_pb2.PredictRequest.FromString(bytes(data))
+        if parses(bytes(data)) and isinstance(received, RequestError):
+            assert "resources and variants" in received.text or "groups" in received.text
+    assert 200 < refused < 1990
+
+
+def parses(data: bytes) -> bool:
+    try:
+        predict_pb2.PredictRequest.FromString(data)
+    except DecodeError:
+        return False
+    return True
