@@ -19,7 +19,8 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import model_pb2
 
-from export.saved_model import export_saved_model
+from export.saved_model import SavedModelOptions, write_saved_model
+from export.source import Source
 from keras_sare.layers import MAC
 from serving.client import EmbeddingClient
 from serving.manager import ModelManager
@@ -49,7 +50,9 @@ def main() -> None:
     model = keras.Model(inputs, MAC()(keras.layers.Conv2D(4, 1)(inputs)))
     photo = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        export_saved_model(model, (8, 8), Path(folder, "export"))
+        write_saved_model(
+            Source(model, (8, 8), "tiny", "a benchmark"), Path(folder, "export", "1"), SavedModelOptions(warmup=False)
+        )
         file, buffer = Path(folder, "photo.jpg"), io.BytesIO()
         Image.fromarray(photo).resize((640, 480)).save(buffer, "JPEG", quality=95)
         file.write_bytes(buffer.getvalue())

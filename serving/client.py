@@ -108,7 +108,7 @@ class EmbeddingClient:
 
         Args:
             paths: JPEG, PNG, WebP or GIF files.
-            batch_size: files per request.
+            batch_size: files per request; servers of this package take up to 16 unless told otherwise.
 
         Returns:
             Embeddings, float32 [len(paths), dimension], in the order of `paths`.
@@ -130,7 +130,8 @@ class EmbeddingClient:
 
         Args:
             images: RGB images, [number, height, width, 3], values 0 to 255; sent as float32.
-            batch_size: images per request.
+            batch_size: images per request; servers of this package take up to 16 and 8 million values unless told
+                otherwise.
 
         Returns:
             Embeddings, float32 [number, dimension].
@@ -199,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("photos", nargs="+", help="JPEG, PNG, WebP or GIF files")
     parser.add_argument("--address", default="localhost:8500", help="host:port of the server")
     parser.add_argument("--model", default="keras_sare", help="name the model is served under")
-    parser.add_argument("--batch_size", type=int, default=8, help="photos per request")
+    parser.add_argument("--batch_size", type=int, default=8, help="photos per request; see the server's --max_images")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds a request may take")
     parser.add_argument("--output", help="file for the embeddings, float32 [photos, dimension], .npy")
     flags = parser.parse_args(arguments)
