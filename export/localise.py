@@ -9,14 +9,33 @@ It needs numpy, Pillow and ai-edge-litert. The other two are made where keras_sa
 """
 
 import hashlib
+import math
 import os
 import struct
 import sys
-from collections.abc import Sequence
-from typing import Any
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 from PIL import Image
+
+ARRAYS = {
+    "descriptors": "f2",
+    "names": "U1",
+    "positions": "f2",
+    "axes": "U1",
+    "size": "i1",
+    "orientation": "U0",
+    "model": "U0",
+}
+"""Of an index: the kind of their elements, as numpy names it, and their dimensions."""
+
+LONGEST_SIDE = 8192
+"""Of the images that a model takes, in pixels."""
+
+LONGEST_TEXT = 500
+"""Of a name that is shown, or of an error."""
 
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,26 +102,116 @@ def describe(model: Any, photo: np.ndarray) -> np.ndarray:
     return model.get_tensor(embedding["index"])[0]
 
 
-def main(model: str, index: str, photo: str) -> None:
-    """Prints the three most similar places, with the cosine and the position of the most similar image of each."""
-    with np.load(index) as file:
-        known = dict(file)
-    with open(model, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != known["model"]:
-            sys.exit(f"{index} was made with another model than {model}: make it anew with python -m export.index")
+def read_index(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads an index, which may come from anybody: nothing in it is run, and it takes no more memory than its file.
+
+    Returns:
+        descriptors [n, dim], names [n], positions [n, axes], axes, size, model, and orientation where it is told.
+
+    Raises:
+        ValueError: the file is no index.
+    """
     try:
-        pixels = read_photo(photo, known["size"].tolist(), str(known.get("orientation", "upright")))
-    except OSError as error:
-        sys.exit(f"Cannot read {photo}: {error}")
-    cosines = known["descriptors"] @ describe(open_model(model), pixels)
+        with zipfile.ZipFile(path) as file:
+            members = {name: file.getinfo(f"{name}.npy") for name in ARRAYS if f"{name}.npy" in file.namelist()}
+            if sum(member.file_size for member in members.values()) > os.path.getsize(path):
+                raise ValueError("it unpacks to more bytes than it has, and an index is not compressed")
+            known = {name: _read_array(file, member) for name, member in members.items()}
+        _check_index(known)
+    except Exception as error:  # Of zipfile and of numpy, which raise what they like on such files.
+        raise ValueError(f"it is no index that python -m export.index wrote: {_reason(error)}") from error
+    return known
+
+
+def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with file.open(member) as data:
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = readers[np.lib.format.read_magic(data)](data)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - data.tell():
+            raise ValueError(f"{member.filename} does not hold what it says: {dtype}, {shape}")
+    with file.open(member) as data:
+        return np.lib.format.read_array(data, allow_pickle=False)
+
+
+def _check_index(known: dict[str, np.ndarray]) -> None:
+    kinds = {name: f"{array.dtype.kind}{array.ndim}" for name, array in known.items()}
+    if missing := [name for name in ARRAYS if name not in known and name != "orientation"]:
+        raise ValueError(f"{', '.join(missing)} missing")
+    if wrong := [name for name, kind in kinds.items() if kind != ARRAYS[name]]:
+        raise ValueError(f"{wrong[0]} must not be of the type {known[wrong[0]].dtype}, shape {known[wrong[0]].shape}")
+    shapes = {name: known[name].shape for name in ("descriptors", "names", "positions", "axes")}
+    count, dim = shapes["descriptors"]
+    expected = {"names": (count,), "positions": (count, len(known["axes"]))}
+    if not count or not dim or any(shapes[name] != shape for name, shape in expected.items()):
+        raise ValueError(f"shapes that do not go together: {shapes}")
+    size = known["size"].tolist()
+    if len(size) not in (1, 2) or not all(1 <= side <= LONGEST_SIDE for side in size):
+        raise ValueError(f"size must be one or two numbers from 1 to {LONGEST_SIDE}, not {size[:9]}")
+    if not np.isfinite(known["descriptors"]).all():
+        raise ValueError("descriptors that are not finite")
+
+
+def printable(text: object) -> str:
+    """Escapes what a terminal would obey, such as control characters, and what it cannot write; cuts long text."""
+    shown = str(text)[:LONGEST_TEXT]
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    encoding = sys.stdout.encoding or "utf-8"
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def find(model: str, index: str, photo: str) -> list[str]:
+    """Finds the three most similar places: a line for each, with the cosine and the position of its best image.
+
+    Raises:
+        SystemExit: a file is not what it must be; the text of one line says which and why.
+    """
+    known = _or_exit(f"Cannot read {index}", read_index, index)
+    if _or_exit(f"Cannot read {model}", _digest, model) != known["model"]:
+        _exit(f"{index} was made with another model than {model}: make it anew with python -m export.index")
+    size, orientation = known["size"].tolist(), str(known.get("orientation", "upright"))
+    pixels = _or_exit(f"Cannot read {photo}", read_photo, photo, size, orientation)
+    interpreter = _or_exit(f"Cannot use {model}", open_model, model)
+    descriptor = _or_exit(f"Cannot use {model}", describe, interpreter, pixels)
+    if descriptor.shape != known["descriptors"].shape[1:]:
+        _exit(f"{model} gives descriptors {descriptor.shape}, not those of {index}")
+    cosines = known["descriptors"] @ descriptor
     best: dict[str, int] = {}
     for i in np.argsort(-cosines):
         best.setdefault(known["names"][i], i)
         if len(best) == 3:
             break
-    for place, i in best.items():
-        position = ", ".join(map("{} {:.8g}".format, known["axes"], known["positions"][i]))
-        sys.stdout.write(f"{cosines[i]:.3f}  {place}  {position}\n")
+    positions = [zip(known["axes"], known["positions"][i], strict=True) for i in best.values()]
+    told = [", ".join(f"{axis} {value:.8g}" for axis, value in position) for position in positions]
+    rows = zip(best.items(), told, strict=True)
+    return [f"{cosines[i]:.3f}  {printable(place)}  {printable(position)}" for (place, i), position in rows]
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _or_exit(what: str, call: Callable[..., Any], *arguments: object) -> Any:
+    try:
+        return call(*arguments)
+    except Exception as error:  # Whatever the file made it raise: one line is more use than a traceback.
+        _exit(f"{what}: {_reason(error)}")
+
+
+def _exit(text: str) -> NoReturn:
+    sys.exit(printable(text))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed: pip install numpy Pillow ai-edge-litert"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def main(model: str, index: str, photo: str) -> None:
+    """Prints the three most similar places."""
+    for line in find(model, index, photo):
+        sys.stdout.write(f"{line}\n")
 
 
 if __name__ == "__main__":
