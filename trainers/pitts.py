@@ -20,7 +20,6 @@ from absl import app, flags
 from keras_sare import models
 from keras_sare.datasets import Augmentation, PlaceDataset, open_splits
 from keras_sare.datasets.orientation import ORIENTATIONS
-from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss
 from keras_sare.training import (
     AugmentedInputs,
     Places,
@@ -37,6 +36,7 @@ from keras_sare.training.final_report import SavedModel
 from keras_sare.training.model_choice import ModelChoice
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.whitening import largest_dimension, warn_of_overlap
+from trainers.losses import LOSS_SCALES, PLACE_SCALES, place_losses, scale_of
 from trainers.recipes import RECIPES
 from trainers.stages import Run, apply_recipe, chosen_flags, start
 from trainers.starting_model import check_start, is_model_file, open_start
@@ -48,14 +48,6 @@ WHITENING_IMAGES = 10_000
 """Of the training database, as in NetVLAD."""
 
 FLAGS, DEFAULTS = flags.FLAGS, PlaceSettings()
-LOSSES = {
-    "sare_independent": lambda: SARELoss(FLAGS.kernel, "independent"),
-    "sare_joint": lambda: SARELoss(FLAGS.kernel, "joint"),
-    "triplet": TripletLoss,
-    "contrastive": ContrastiveLoss,
-    "multi_similarity": MultiSimilarityLoss,
-    "info_nce": InfoNCELoss,
-}
 flags.DEFINE_enum("recipe", "pitts30k", sorted(RECIPES), "Values of the flags that are not given.")
 flags.DEFINE_string("root", None, "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
 flags.DEFINE_string("prefix", "", "Start of the .mat files' names, where --root holds several datasets.")
@@ -67,7 +59,8 @@ flags.DEFINE_integer("clusters", 64, "NetVLAD clusters.", lower_bound=2)
 flags.DEFINE_string("train_from", "conv5_1", "First layer that is trained; ResNet: conv5_block1_1_conv.")
 flags.DEFINE_list("image_size", ["480", "640"], "height,width that images are resized to.")
 flags.DEFINE_enum("orientation", DEFAULTS.orientation, ORIENTATIONS, "Photos as viewers show them, or as stored.")
-flags.DEFINE_enum("loss", "sare_independent", sorted(LOSSES), "Loss over tuples.")
+flags.DEFINE_enum("loss", "sare_independent", sorted(place_losses()), "Loss over tuples.")
+flags.DEFINE_enum("loss_scale", "published", LOSS_SCALES, "Of the gradient: as its authors' code, or mean over tuples.")
 flags.DEFINE_enum("kernel", "gaussian", ["gaussian", "cauchy", "exponential"], "Kernel of SARE.")
 flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
 flags.DEFINE_enum("mining", DEFAULTS.mining, ["random", "full"], "Negatives from a random pool or the whole database.")
@@ -202,7 +195,8 @@ def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> int:
         train = replace(train, augmented=inputs)
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
     models.set_precision(head if train.stored else model, FLAGS.precision)
-    loss, validation = LOSSES[FLAGS.loss](), RecallValidation(places["val"])
+    scale = scale_of(FLAGS.loss, FLAGS.loss_scale, PLACE_SCALES)
+    loss, validation = place_losses(FLAGS.kernel)[FLAGS.loss](scale), RecallValidation(places["val"])
     state = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk).fit()
     models.set_precision(model, "float32")
     return state.best_epoch

@@ -22,7 +22,6 @@ from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
 from keras_sare.evaluation.kept_arrays import KeptArrays, model_digest
 from keras_sare.evaluation.kept_descriptors import KeptDescriptors
-from keras_sare.losses import ContrastiveLoss, SARELoss, TripletLoss
 from keras_sare.training import (
     MeanAveragePrecisionValidation,
     RunFolder,
@@ -36,6 +35,7 @@ from keras_sare.training import (
 from keras_sare.training.inputs import ImageInputs
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
+from trainers.losses import LOSS_SCALES, RETRIEVAL_SCALES, retrieval_losses, scale_of
 from trainers.recipes import RETRIEVAL_RECIPES
 from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, pairs_of, readable_photos
 from trainers.stages import Run, apply_recipe, chosen_flags, start
@@ -46,12 +46,6 @@ logger = logging.getLogger("keras_sare.retrieval_sfm")
 FLAGS, DEFAULTS = flags.FLAGS, SfMSettings()
 POOLINGS = ("mac", "gem", "rmac", "spoc", "crow")
 PRESETS = sorted(name for name, preset in models.PRESETS.items() if preset.pooling in POOLINGS)
-LOSSES = {
-    "contrastive": lambda: ContrastiveLoss(FLAGS.tau),
-    "triplet": TripletLoss,
-    "sare_independent": SARELoss,
-    "sare_joint": lambda: SARELoss(mode="joint"),
-}
 flags.DEFINE_enum("recipe", "retrieval_sfm", sorted(RETRIEVAL_RECIPES), "Values of the flags that are not given.")
 flags.DEFINE_string("dataset", None, "sfm.npz of trainers.sfm, or a published retrieval-SfM .pkl.", required=True)
 flags.DEFINE_string("images", None, "Folder of the images, for a published .pkl.")
@@ -64,7 +58,8 @@ flags.DEFINE_enum("model", "vgg16_mac", PRESETS, "Backbone and pooling: vgg16_ma
 flags.DEFINE_string("train_from", "conv1_1", "First layer that is trained.")
 flags.DEFINE_integer("longer_side", 362, "Of the photos in training, in pixels, at most.", lower_bound=32)
 flags.DEFINE_enum("orientation", DEFAULTS.orientation, ORIENTATIONS, "Photos as viewers show them, or as stored.")
-flags.DEFINE_enum("loss", "contrastive", sorted(LOSSES), "Loss over tuples.")
+flags.DEFINE_enum("loss", "contrastive", sorted(retrieval_losses()), "Loss over tuples.")
+flags.DEFINE_enum("loss_scale", "published", LOSS_SCALES, "Of the gradient: as its authors' code, or mean over tuples.")
 flags.DEFINE_float("tau", 0.7, "Margin of the contrastive loss; 0.75 was published for GeM.")
 flags.DEFINE_enum("positive", None, ["m1", "m2", "m3", "pairs"], "Rule of positives; m3, or the pairs of a .pkl.")
 flags.DEFINE_integer("negatives", DEFAULTS.negatives, "Hard negatives per tuple.", lower_bound=1)
@@ -207,7 +202,8 @@ def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset
     }
     models.set_precision(head if stored else model, FLAGS.precision)
     validation = MeanAveragePrecisionValidation(photos["val"])
-    Trainer(head, LOSSES[FLAGS.loss](), photos["train"], validation, run.folder.path, run.strategy, trunk).fit()
+    loss = retrieval_losses(FLAGS.tau)[FLAGS.loss](scale_of(FLAGS.loss, FLAGS.loss_scale, RETRIEVAL_SCALES))
+    Trainer(head, loss, photos["train"], validation, run.folder.path, run.strategy, trunk).fit()
     models.set_precision(model, "float32")
     run.write_once(lambda: run.folder.save_model(model, run.folder.unwhitened))
 

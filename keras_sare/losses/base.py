@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-SCALES = ("tuple", "deepibl")
+SCALES = ("tuple", "deepibl", "cnnimageretrieval")
 
 FAR = 1e30
 """A distance, finite in float32, at which a negative costs exactly nothing."""
@@ -39,6 +39,8 @@ class TupleLoss(keras.losses.Loss):
                     already a mean over negatives stays as it is; every other becomes N times smaller, and so do the
                     steps at the same learning rate. N is the width of the tuple: negatives that do not count are
                     counted here, so that tuples stay independent and two replicas add up to one exactly.
+        "cnnimageretrieval":  the same / (batch x (1 + N)), the pairs of the batch.
+        "netvlad":  of `TripletLoss` alone, see there: the sum / the negatives of the batch that violate the margin.
 
     What the originals do, as said here:
 
@@ -47,9 +49,9 @@ class TupleLoss(keras.losses.Loss):
         OpenIBL, triplet                            "deepibl"
         VG benchmark, SARE and triplet              "deepibl"
         pytorch-NetVlad, triplet                    "deepibl", but / the negatives of the batch that count
-        netvlad of Relja, triplet                   "deepibl", but / the negatives of the batch that violate the margin
+        netvlad of Relja, triplet                   "netvlad"
         cnnimageretrieval-pytorch (both losses)     "tuple" with reduction="sum"
-        cnnimageretrieval (both losses)             "deepibl", but / (batch x (1 + N))
+        cnnimageretrieval (both losses)             "cnnimageretrieval"
 
     Args:
         name: name of the loss; the default is made from the class name.
@@ -57,11 +59,14 @@ class TupleLoss(keras.losses.Loss):
         dtype: dtype of the computation, to which Keras casts `y_pred`; the default is `keras.config.floatx()`. The
             difference of two close distances vanishes in half precision, so a float16 or bfloat16 dtype is raised to
             float32. float64 embeddings keep their precision with `dtype="float64"`.
-        scale: "tuple" or "deepibl".
+        scale: "tuple", "deepibl" or "cnnimageretrieval".
 
     Raises:
         ValueError: `scale` is unknown.
     """
+
+    scales: tuple[str, ...] = SCALES
+    """What `scale` may be."""
 
     averages_negatives = False
     """Whether `from_distances` is a mean over the negatives that count."""
@@ -75,7 +80,7 @@ class TupleLoss(keras.losses.Loss):
     ) -> None:
         asked = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
         super().__init__(name=name, reduction=reduction, dtype=keras.backend.result_type(asked, "float32"))
-        check_name("scale", scale, SCALES)
+        check_name("scale", scale, self.scales)
         self.scale = scale
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -90,7 +95,11 @@ class TupleLoss(keras.losses.Loss):
                 "Argument `y_pred` must not carry a mask of Keras: say by `y_true`, [batch, negatives], which "
                 f"negatives count. Received: y_pred with a mask of shape {tuple(y_pred._keras_mask.shape)}"
             )
-        return super().__call__(y_true, y_pred, sample_weight)
+        reduced = super().__call__(y_true, y_pred, sample_weight)
+        divisors = self.divisors(y_true, ops.convert_to_tensor(y_pred))
+        if divisors is None:
+            return reduced
+        return reduced * ops.cast(mean_to_ratio(ops.shape(y_pred)[0], ops.sum(divisors)), reduced.dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each tuple.
@@ -105,17 +114,25 @@ class TupleLoss(keras.losses.Loss):
         Raises:
             ValueError: `y_pred` has another rank, or no negative; `y_true` is neither [batch] nor [batch, negatives].
         """
-        _check_tuples(y_pred.shape)
-        mask = _mask(y_true, y_pred.shape)
-        embeddings = ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32"))
-        queries, positives, negatives = embeddings[:, :1], embeddings[:, 1:2], embeddings[:, 2:]
-        if mask is not None:
-            # Before the distances: one that is NaN would give the query the gradient 0 * NaN.
-            negatives = masked(negatives, ops.expand_dims(mask, -1), 0.0)
-        to_positive = ops.sum(ops.square(queries - positives), axis=-1)[:, 0]
-        to_negatives = ops.sum(ops.square(queries - negatives), axis=-1)
+        to_positive, to_negatives, mask = squared_distances(y_true, y_pred)
         values = self.from_distances(to_positive, to_negatives, mask)
-        return values if self.scale == "tuple" else values * self._share(to_negatives, mask)
+        per_negative = self.scale in ("deepibl", "cnnimageretrieval")
+        return values * self._share(to_negatives, mask) if per_negative else values
+
+    def divisors(self, y_true: Any, y_pred: Any) -> Any | None:
+        """What each tuple adds to the number that the gradient of the whole batch is divided by.
+
+        The gradient of a batch is that of the sum of `call` over the sum of these. A loop of training that shares a
+        batch out over replicas has to add them up over all of these; `keras_sare.training` does.
+
+        Args:
+            y_true: as of `call`.
+            y_pred: as of `call`.
+
+        Returns:
+            [batch]; None where each tuple adds 1, so that tuples do not depend on one another.
+        """
+        return None
 
     def from_distances(self, positive_distances: Any, negative_distances: Any, mask: Any = None) -> Any:
         """Loss of each tuple from its squared distances; a subclass overrides it.
@@ -136,7 +153,38 @@ class TupleLoss(keras.losses.Loss):
 
     def _share(self, negative_distances: Any, mask: Any) -> Any:
         summed = count_negatives(negative_distances, mask) if self.averages_negatives else 1.0
-        return summed / count_negatives(negative_distances, None)
+        pairs = count_negatives(negative_distances, None) + (1 if self.scale == "cnnimageretrieval" else 0)
+        return summed / pairs
+
+
+def squared_distances(y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+    """Squared distances from the queries of some tuples, at least float32, and which negatives count.
+
+    Args:
+        y_true: [batch, negatives], nonzero where a negative counts; all count where it is None or [batch].
+        y_pred: embeddings, [batch, 2 + negatives, dim].
+
+    Returns:
+        To the positives, [batch]; to the negatives, [batch, negatives]; bool [batch, negatives], or None where all
+        count.
+
+    Raises:
+        ValueError: as `TupleLoss.call`.
+    """
+    _check_tuples(y_pred.shape)
+    mask = _mask(y_true, y_pred.shape)
+    embeddings = ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32"))
+    queries, positives, negatives = embeddings[:, :1], embeddings[:, 1:2], embeddings[:, 2:]
+    if mask is not None:
+        # Before the distances: one that is NaN would give the query the gradient 0 * NaN.
+        negatives = masked(negatives, ops.expand_dims(mask, -1), 0.0)
+    to_positive = ops.sum(ops.square(queries - positives), axis=-1)[:, 0]
+    return to_positive, ops.sum(ops.square(queries - negatives), axis=-1), mask
+
+
+def mean_to_ratio(tuples: Any, divisor: Any) -> Any:
+    """Factor from the mean over tuples to their sum over `divisor`; 0 where that is 0, and so is the sum."""
+    return ops.cast(tuples, divisor.dtype) / ops.maximum(divisor, 1)
 
 
 def unsquared(squared_distances: Any) -> Any:

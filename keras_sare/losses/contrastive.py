@@ -42,8 +42,9 @@ class ContrastiveLoss(TupleLoss):
 
     Radenovic, Tolias and Chum, "CNN Image Retrieval Learns from BoW: Unsupervised Fine-Tuning with Hard Examples",
     ECCV 2016. The margin is 0.7 for MAC; the authors' later code takes 0.75 for VGG16 with GeM and
-    0.85 for ResNet101 with GeM. That code (cnnimageretrieval-pytorch) sums over the tuples of a batch:
-    `reduction="sum"` gives its step at the same learning rate.
+    0.85 for ResNet101 with GeM. Their first code (cnnimageretrieval, MatConvNet) divides the gradient by the pairs of a
+    batch: `scale="cnnimageretrieval"` gives its step at the same learning rate. The later code
+    (cnnimageretrieval-pytorch) sums over the tuples of a batch: `reduction="sum"`.
 
     Args:
         margin: distance (not squared, positive) from which a negative costs nothing; between unit vectors a distance is
@@ -51,7 +52,7 @@ class ContrastiveLoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple" or "deepibl"; see `TupleLoss`.
+        scale: "tuple", "deepibl" or "cnnimageretrieval"; see `TupleLoss`.
 
     Raises:
         ValueError: `margin` is no positive number or `scale` unknown; in `call`, `y_pred` is no batch of tuples.

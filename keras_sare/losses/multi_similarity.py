@@ -30,7 +30,7 @@ class MultiSimilarityLoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple" or "deepibl"; see `TupleLoss`.
+        scale: "tuple", "deepibl" or "cnnimageretrieval"; see `TupleLoss`.
 
     Raises:
         ValueError: `alpha` or `beta` is no positive number or `scale` unknown; in `call`, `y_pred` is no batch of

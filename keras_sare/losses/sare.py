@@ -90,7 +90,7 @@ class SARELoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple" or "deepibl"; see `TupleLoss`.
+        scale: "tuple", "deepibl" or "cnnimageretrieval"; see `TupleLoss`.
 
     Raises:
         ValueError: `kernel`, `mode` or `scale` is unknown, or `temperature` is no positive number; in `call`, `y_pred`

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sare.losses.base import FAR, TupleLoss, check_positive, masked, unsquared
+from keras_sare.losses.base import FAR, SCALES, TupleLoss, check_positive, masked, squared_distances, unsquared
 
 
 def triplet(
@@ -29,10 +29,7 @@ def triplet(
         ValueError: `margin` is no positive number.
     """
     check_positive("margin", margin)
-    positives, negatives = ops.expand_dims(positive_distances, -1), masked(negative_distances, mask, FAR)
-    if not squared:
-        positives, negatives = unsquared(positives), unsquared(negatives)
-    return ops.sum(ops.relu(positives + margin - negatives), axis=-1)
+    return ops.sum(_violations(positive_distances, negative_distances, margin, squared, mask), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -45,9 +42,16 @@ class TripletLoss(TupleLoss):
         sum over n of max(0, d_p + margin - d_n)
 
     Arandjelovic et al., "NetVLAD: CNN architecture for weakly supervised place recognition", CVPR 2016, section 4. The
-    defaults are the authors' formula. They divide the gradient by the violators of the whole batch, which would tie
-    tuples and replicas together: here it is smaller at the same learning rate (by the share of violators with
-    `scale="deepibl"`). PyTorch projects compare distances that are not squared, and average over the negatives:
+    defaults are the authors' formula.
+
+    Scale of the gradient. The default is the mean over tuples of that sum. The authors' code divides the gradient of a
+    batch by the number of its negatives that violate the margin: `scale="netvlad"`. It is smaller than the default's by
+    violators / batch: by 10 where all of 4 tuples of 10 negatives violate the margin, by 2.5 where 10 do; at the same
+    learning rate its steps are too. Where none does the gradient is 0. The violators tie the tuples of a batch
+    together. `keras_sare.training` counts them over all replicas; `model.fit` under `tf.distribute` would divide by
+    each replica's own. The value of `call` is that of "tuple".
+
+    PyTorch projects compare distances that are not squared, and average over the negatives:
 
         OpenIBL, pytorch-NetVlad:   TripletLoss(margin=0.1**0.5, squared=False, scale="deepibl")
         VG benchmark:               TripletLoss(margin=0.1, squared=False, scale="deepibl")
@@ -60,15 +64,18 @@ class TripletLoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple" or "deepibl"; see `TupleLoss`.
+        scale: "tuple", "deepibl", "cnnimageretrieval" or "netvlad"; see `TupleLoss`.
 
     Raises:
-        ValueError: `margin` is no positive number or `scale` unknown; in `call`, `y_pred` is no batch of tuples.
+        ValueError: `margin` is no positive number, `scale` unknown, or "netvlad" with another reduction than the
+            default; in `call`, `y_pred` is no batch of tuples.
 
     Example:
         >>> loss = TripletLoss(margin=0.1)
         >>> model.compile(optimizer="sgd", loss=loss)  # the model returns [batch, 2 + negatives, dim]
     """
+
+    scales = (*SCALES, "netvlad")
 
     def __init__(
         self,
@@ -81,6 +88,11 @@ class TripletLoss(TupleLoss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype, scale=scale)
         check_positive("margin", margin)
+        if scale == "netvlad" and self.reduction not in ("sum_over_batch_size", "mean"):
+            raise ValueError(
+                "`reduction` must be 'sum_over_batch_size' with scale='netvlad', the sum over a batch divided by its "
+                f"violators. Received: reduction={reduction!r}"
+            )
         self.margin = margin
         self.squared = squared
 
@@ -88,6 +100,24 @@ class TripletLoss(TupleLoss):
         """Triplet loss of each tuple from its squared distances, [batch]."""
         return triplet(positive_distances, negative_distances, self.margin, self.squared, mask)
 
+    def divisors(self, y_true: Any, y_pred: Any) -> Any | None:
+        """With `scale="netvlad"` the negatives of each tuple that violate the margin; see `TupleLoss.divisors`."""
+        if self.scale != "netvlad":
+            return None
+        to_positive, to_negatives, mask = squared_distances(y_true, y_pred)
+        violations = _violations(to_positive, to_negatives, self.margin, self.squared, mask)
+        return ops.sum(ops.cast(violations > 0, violations.dtype), axis=-1)
+
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         return {**super().get_config(), "margin": self.margin, "squared": self.squared}
+
+
+def _violations(
+    positive_distances: Any, negative_distances: Any, margin: float, squared: bool, mask: Any = None
+) -> Any:
+    """By how much each negative violates the margin, [batch, negatives]."""
+    positives, negatives = ops.expand_dims(positive_distances, -1), masked(negative_distances, mask, FAR)
+    if not squared:
+        positives, negatives = unsquared(positives), unsquared(negatives)
+    return ops.relu(positives + margin - negatives)

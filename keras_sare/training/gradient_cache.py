@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_sare.training.image_pieces import count_images, is_padded, piece, piece_spec
 
 LossAndGradient = Callable[[Any, Any], tuple[Any, Any]]
-"""From descriptors [images, dim] and slots to the loss and its gradient by descriptor [images, dim]."""
+"""From descriptors [images, dim] and slots to the loss, or a structure of numbers, and the gradient by descriptor."""
 
 
 def gradients_at_once(

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_sare.losses import TupleLoss
+from keras_sare.losses.base import mean_to_ratio
 from keras_sare.training.gradient_cache import gradients_at_once, gradients_in_chunks, map_chunks
 from keras_sare.training.image_pieces import is_padded, order_by_size, pad
 
@@ -28,8 +29,9 @@ def make_train_step(
 ) -> Callable[[Any, Any], Any]:
     """Makes the function that trains `model` on one batch of tuples.
 
-    The gradient is that of the mean loss over the tuples of all replicas, plus weight_decay * weight as MatConvNet and
-    PyTorch's SGD add it (Keras's own `weight_decay` leaves it out of the momentum: ten times weaker at 0.9).
+    The gradient is that of the mean loss over the tuples of all replicas, or of their sum over the sum of the loss's
+    `divisors`, plus weight_decay * weight as MatConvNet and PyTorch's SGD add it (Keras's own `weight_decay` leaves it
+    out of the momentum: ten times weaker at 0.9).
 
     With a `keras.optimizers.LossScaleOptimizer`, for float16, the loss is scaled; a step whose gradient overflows on
     any replica is left out on all of them.
@@ -69,14 +71,17 @@ def make_train_step(
     _check(loss, chunk)
     variables, replicas = model.trainable_variables, strategy.num_replicas_in_sync
 
-    def loss_and_gradient(descriptors: Any, slots: Any) -> tuple[Any, Any]:
+    def loss_and_gradient(descriptors: Any, slots: Any) -> tuple[tuple[Any, Any], Any]:
         tuples = tf.gather(descriptors, slots)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(tuples)
             # Every replica holds the same number of tuples, and the optimizer adds up the replicas' gradients.
             mean = tf.reduce_mean(loss.call(None, tuples)) / replicas
             scaled = optimizer.scale_loss(mean)
-        return mean, tf.math.unsorted_segment_sum(tape.gradient(scaled, tuples), slots, tf.shape(descriptors)[0])
+        divisors = loss.divisors(None, tuples)
+        divisor = None if divisors is None else tf.reduce_sum(divisors)
+        by_descriptor = tf.math.unsorted_segment_sum(tape.gradient(scaled, tuples), slots, tf.shape(descriptors)[0])
+        return (mean, divisor), by_descriptor
 
     def on_replica(ids: Any, inputs: Any) -> Any:
         _check_inputs(inputs, jit_compile)
@@ -84,9 +89,12 @@ def make_train_step(
         if frozen is not None:
             images = _pass_frozen(frozen, images, jit_compile)
         if chunk:
-            mean, gradients = gradients_in_chunks(model, images, slots, loss_and_gradient, chunk, jit_compile)
+            result, gradients = gradients_in_chunks(model, images, slots, loss_and_gradient, chunk, jit_compile)
         else:
-            mean, gradients = gradients_at_once(model, images, slots, loss_and_gradient, jit_compile)
+            result, gradients = gradients_at_once(model, images, slots, loss_and_gradient, jit_compile)
+        mean, divisor = result
+        if divisor is not None:
+            gradients = _rescaled(gradients, tf.shape(ids)[0] * replicas, divisor)
         decay = optimizer.scale_loss(weight_decay / replicas)
         decayed = [g + decay * v for g, v in zip(gradients, variables, strict=True)]
         if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -148,6 +156,12 @@ def _pass_frozen(frozen: keras.Model, images: Any, jit_compile: bool) -> Any:
         return map_chunks(lambda x: frozen(x, training=False), images, FROZEN_CHUNK, jit_compile)
     height, width = frozen.compute_output_shape((1, *images["values"].shape[1:]))[1:3]
     return map_chunks(lambda x: pad(frozen(x, training=False), height, width), images, FROZEN_CHUNK)
+
+
+def _rescaled(gradients: list[Any], tuples: Any, divisor: Any) -> list[Any]:
+    """Makes the gradient of the mean over `tuples` that of their sum over all replicas' `divisor` together."""
+    together = tf.distribute.get_replica_context().all_reduce("SUM", divisor)
+    return [gradient * tf.cast(mean_to_ratio(tuples, together), gradient.dtype) for gradient in gradients]
 
 
 def _overflown_everywhere(gradients: list[Any]) -> list[Any]:

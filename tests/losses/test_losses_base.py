@@ -25,6 +25,7 @@ LOSSES = [
     SARELoss(kernel="exponential", temperature=0.5, reduction="sum", name="mine"),
     ContrastiveLoss(margin=1.2),
     TripletLoss(margin=1.5, squared=False, scale="deepibl"),
+    TripletLoss(margin=1.5, scale="netvlad", name="published"),
     MultiSimilarityLoss(alpha=1.5, beta=40.0, base=0.4),
     InfoNCELoss(temperature=0.2),
 ]
@@ -76,11 +77,11 @@ def test_tuples_can_be_weighted() -> None:
     assert float(weighted) == pytest.approx((values * weights).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("scale", "n"), [("tuple", 1), ("deepibl", 3)])
-def test_the_scale_deepibl_divides_by_the_negatives_what_is_no_mean_over_them(scale: str, n: int) -> None:
+@pytest.mark.parametrize(("scale", "n", "mean"), [("tuple", 1, 1), ("deepibl", 3, 1), ("cnnimageretrieval", 4, 3 / 4)])
+def test_a_scale_divides_by_negatives_or_pairs_what_is_no_mean_over_them(scale: str, n: int, mean: float) -> None:
     x = np.concatenate([np.zeros((1, 4)), np.diag(np.sqrt([0.5, 0.6, 0.8, 0.4]))])[None]
     golden = [
-        (SARELoss(scale=scale, dtype="float64"), 1.9431485647 / 3),
+        (SARELoss(scale=scale, dtype="float64"), 1.9431485647 / 3 * mean),
         (SARELoss(mode="joint", scale=scale, dtype="float64"), 1.3219762308 / n),
         (TripletLoss(scale=scale, dtype="float64"), 0.2 / n),
         (TripletLoss(0.1**0.5, squared=False, scale=scale, dtype="float64"), 0.2561747498 * 3 / n),
@@ -180,7 +181,7 @@ def test_what_is_no_batch_of_tuples_is_refused(loss: TupleLoss, shape: tuple[int
 
 
 def test_an_unknown_scale_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"`scale` must be one of \('tuple', 'deepibl'\). Received: scale='batch'"):
+    with pytest.raises(ValueError, match=r"`scale` must be one of \('tuple', .*'netvlad'\). Received: scale='batch'"):
         TripletLoss(scale="batch")
 
 

@@ -25,7 +25,7 @@ def every_loss() -> dict[str, TupleLoss]:
         for loss in (SARELoss(), TripletLoss(), ContrastiveLoss(), MultiSimilarityLoss(), InfoNCELoss())
         for reduction in ("sum", "mean")
     }
-    for scale in ("tuple", "deepibl"):
+    for scale in ("tuple", "deepibl", "cnnimageretrieval"):
         for kernel in ("gaussian", "cauchy", "exponential"):
             for mode in ("independent", "joint"):
                 losses[f"{kernel}-{mode}-{scale}"] = SARELoss(kernel, mode, scale=scale)

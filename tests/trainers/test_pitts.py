@@ -286,6 +286,29 @@ def test_new_run_goes_on_with_what_a_resumed_one_gets(flag_values, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "scale"),
+    [
+        (["--loss=triplet"], "netvlad"),
+        (["--loss=sare_joint"], "deepibl"),
+        (["--loss=triplet", "--recipe=few_photos"], "tuple"),
+    ],
+)
+def test_loss_is_trained_at_the_scale_of_the_recipe(flag_values, town, tmp_path, monkeypatch, chosen, scale):
+    class Reached(Exception):
+        """The training starts."""
+
+    def reached(_, loss, *__):
+        raise Reached(loss.scale)
+
+    monkeypatch.setattr(pitts.models, "build", lambda *_, **__: model_with_dropout())
+    monkeypatch.setattr(pitts, "Trainer", reached)
+    size = ["--train_from=conv2", "--dim=4", "--image_size=32,48"]
+    flag_values(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}", *size, *chosen])
+    with pytest.raises(Reached, match=scale):
+        pitts.train()
+
+
 def test_dataset_without_a_split_is_refused(flag_values, tmp_path, monkeypatch):
     splits = pitts.open_splits(flag_values.root)
     monkeypatch.setattr(pitts, "open_splits", lambda *_: {"train": splits["train"]})

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.losses import ContrastiveLoss, SARELoss
+from keras_sare.losses import ContrastiveLoss, SARELoss, TripletLoss
 from keras_sare.models import freeze_before, set_precision, split
 from keras_sare.training.step import make_train_step
 
@@ -155,6 +155,60 @@ def test_frozen_part_outside_of_the_model_is_the_same_as_frozen_layers_inside_of
 
     inside = run(with_frozen_layers, tf.distribute.get_strategy(), SARELoss(), ids=SHARED)
     assert_same(one_replica(frozen=True, chunk=5), inside)
+
+
+@pytest.fixture(scope="module")
+def netvlad():
+    """NetVLAD's triplet and its scale, at a margin that some tuples of a batch violate more often than others."""
+    return TripletLoss(MARGIN, scale="netvlad")
+
+
+MARGIN = 0.045
+
+
+def violators(model, ids):
+    x = tf.reshape(model(pixels(ids).reshape(-1, 12, 16, 3)), (*ids.shape, -1)).numpy()
+    d = np.sum((x[:, :1] - x[:, 1:]) ** 2, axis=-1)
+    return (d[:, 1:] < d[:, :1] + MARGIN).sum(axis=1)
+
+
+def test_first_step_of_triplet_divides_by_the_violators_of_the_batch(make_model, netvlad):
+    one = tf.distribute.get_strategy()
+    model = make_model()
+    run(lambda _: model, one, netvlad, steps=0)
+    of_tuples = violators(model, SHARED)
+    assert 0 < of_tuples.sum() < 8
+    assert of_tuples[:2].sum() != of_tuples[2:].sum(), "two replicas see different numbers"
+    mean, ratio = (run(make_model, one, loss, steps=1, ids=SHARED) for loss in (TripletLoss(MARGIN), netvlad))
+    assert ratio.losses == mean.losses  # the mean over tuples, as the original prints it
+    # Velocities are -0.001 * (gradient + 0.01 * weight).
+    decay = [-0.001 * 1e-2 * w for w in arrays(model.trainable_variables)]
+    gradients = [[v - d for v, d in zip(result.velocities, decay, strict=True)] for result in (mean, ratio)]
+    expected = [g * len(SHARED) / of_tuples.sum() for g in gradients[0]]
+    assert distance(gradients[1], expected) < 1e-3
+    assert distance(gradients[1], gradients[0]) > 0.1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"chunk": 3}, {"frozen": True, "chunk": 5}, {"jit_compile": True}, {"scaled": 2.0**10}],
+    ids=["plain", "chunked", "frozen part, chunked", "compiled", "loss scaled"],
+)
+def test_scale_by_violators_depends_on_neither_replicas_nor_chunks(make_model, netvlad, options):
+    expected = run(make_model, tf.distribute.get_strategy(), netvlad, ids=SHARED, frozen=options.get("frozen"))
+    for strategy in (mirrored(), tf.distribute.get_strategy()):
+        assert_same(run(make_model, strategy, netvlad, ids=SHARED, **options), expected)
+
+
+def test_batch_without_violators_has_no_gradient(make_model):
+    loss = TripletLoss(1e-9, scale="netvlad")
+    ids = np.array([[0, 0, 2, 3], [4, 4, 3, 5], [6, 6, 2, 7], [6, 6, 7, 1]])  # The positive is the query.
+    result = run(make_model, tf.distribute.get_strategy(), loss, steps=1, ids=ids)
+    assert result.losses == [0.0]
+    model = make_model()
+    run(lambda _: model, tf.distribute.get_strategy(), loss, steps=0)
+    for velocity, weight in zip(result.velocities, arrays(model.trainable_variables), strict=True):
+        np.testing.assert_allclose(velocity, -0.001 * 1e-2 * weight, rtol=1e-5, atol=1e-12)
 
 
 class Counter(keras.layers.Layer):
