@@ -83,6 +83,7 @@ flags.DEFINE_enum("precision", "float32", models.PRECISIONS, "Of the computation
 flags.DEFINE_integer("extraction_batch", DEFAULTS.extraction_batch, "Images described at a time.", lower_bound=1)
 flags.DEFINE_integer("epochs", DEFAULTS.epochs, "At most so many epochs; 0: no training.", lower_bound=0)
 flags.DEFINE_enum("select", DEFAULTS.select, ["best", "last"], "Epoch that is kept: best by validation mAP, or last.")
+flags.DEFINE_bool("keep_untrained", DEFAULTS.keep_untrained, "Let the model before training be the best epoch.")
 flags.DEFINE_integer("patience", DEFAULTS.patience, "Epochs without better validation mAP.", lower_bound=1)
 flags.DEFINE_enum("optimizer", DEFAULTS.optimizer, ["sgd", "adam"], "SGD with momentum, or AdamW.")
 flags.DEFINE_float("learning_rate", DEFAULTS.learning_rate, "At the start.")

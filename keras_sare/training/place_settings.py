@@ -9,6 +9,8 @@ from keras_sare.training.settings import TrainingSettings, check_choice, check_c
 class PlaceSettings(TrainingSettings):
     """The recipe of NetVLAD's weakly supervised training; the defaults are those for Pitts30k.
 
+    But for `keep_untrained` and `patience`, whose defaults suit one's own photos.
+
     Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, appendix B; Liu, Li, Dai, ICCV 2019, section 5.
 
     Attributes:

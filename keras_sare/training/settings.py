@@ -42,8 +42,10 @@ class TrainingSettings:
         jit_compile: whether the step is compiled by XLA.
         select: 'best' leaves the model with the epoch that is best by validation; 'last' with the last one, for a
             schedule that ends near 0 and a validation set too small to tell epochs apart.
+        keep_untrained: whether the model before training, epoch 0, may be the best epoch. The originals choose among
+            trained ones alone. Has no effect with `select="last"`.
         patience: epochs without a better validation after which training stops. Has no effect with `select="last"`,
-            where every epoch counts as better.
+            where every epoch counts as better. The originals train all epochs.
         extraction_batch: images in a batch where no gradient is needed.
         memory_limit: bytes; larger arrays of descriptors are kept in a file.
         checkpoint_every: steps of an epoch between two checkpoints; there is one after each refresh and each epoch too.
@@ -67,6 +69,7 @@ class TrainingSettings:
     gradient_chunk: int = 0
     jit_compile: bool = False
     select: str = "best"
+    keep_untrained: bool = True
     patience: int = 10
     extraction_batch: int = 8
     memory_limit: float = 4e9

@@ -7,7 +7,7 @@ from keras_sare.training.settings import TrainingSettings, check_counts
 
 @dataclass(frozen=True)
 class SfMSettings(TrainingSettings):
-    """The recipe of MAC's training on structure from motion; the defaults are the published ones.
+    """The recipe of MAC's training on structure from motion; the defaults are the published ones but `keep_untrained`.
 
     Reference: Radenovic, Tolias, Chum, "CNN Image Retrieval Learns from BoW", ECCV 2016, section 5.1.
 

@@ -208,7 +208,9 @@ class Trainer:
         self._write_log()
 
     def _is_better(self, report: Report) -> bool:
-        return self.settings.select == "last" or self.validation.is_better(report, self.state.best)
+        if self.settings.select == "last" or (self.state.best_epoch == 0 and not self.settings.keep_untrained):
+            return True
+        return self.validation.is_better(report, self.state.best)
 
     def _figures(self, epoch: int) -> dict[str, Any]:
         figures: dict[str, Any] = {

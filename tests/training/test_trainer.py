@@ -194,6 +194,16 @@ def test_epoch_that_is_kept_is_the_chiefs_choice(make_small_trainer):
     assert RecallReport.from_json(state.best).at(1) == 0.9
 
 
+@pytest.mark.parametrize(("keep_untrained", "kept"), [(True, 0), (False, 2)])
+def test_untrained_model_is_the_best_epoch_only_where_it_may_be(make_small_trainer, keep_untrained, kept):
+    trainer = make_small_trainer(epochs=3, keep_untrained=keep_untrained)
+    recalls = iter([0.9, 0.2, 0.3, 0.3])
+    trainer.workers.of_chief = lambda values: np.full_like(values, next(recalls))
+    start = weights(trainer)
+    assert trainer.fit().best_epoch == kept
+    assert all(np.array_equal(a, b) for a, b in zip(weights(trainer), start, strict=True)) == (kept == 0)
+
+
 def test_workers_that_find_different_checkpoints_do_not_train(make_small_trainer):
     make_small_trainer(epochs=1).fit()
     trainer = make_small_trainer()
