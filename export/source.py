@@ -36,7 +36,8 @@ class Source:
         size: of the images that it was evaluated with, or is to be used with.
         name: of the model, for example "vgg16_netvlad".
         origin: where it came from, as the user named it.
-        settings: of the training run (its `run.json`); empty for other origins.
+        settings: of the training run (its `run.json`), with its `changes` where it was resumed with other ones; empty
+            for other origins.
         evaluation: what the run measured of this very model at this size: its `recall.json`, or each `retrieval.json`
             by the name of the test set; empty where there is none.
         orientation: "upright" or "stored": how its images are read, see `keras_sare.datasets.decode_image`.
@@ -153,6 +154,8 @@ def _of_run(folder: RunFolder, size: Size | None, orientation: str | None) -> So
         logger.info("What %s measured was measured of images %s, not %s: it is left out", folder.path, own, chosen)
         evaluation = {}
     model = folder.load_model()
+    if changes := folder.changes:
+        settings = {**settings, "changes": changes}
     return Source(model, chosen[0], model.name, str(folder.path), settings, evaluation, chosen[1])
 
 

@@ -1,6 +1,7 @@
 """The folder of a training run: what lies where, and whether it may be started or resumed."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,29 +10,10 @@ from typing import Any
 import keras
 
 from keras_sare.training.model_choice import ModelChoice
+from keras_sare.training.run_changes import EARLIER, check_changes, differences, last_state
 from keras_sare.utils.files import atomic_path, lock, partials, remove_partials
 
-CHANGEABLE = frozenset(
-    {
-        "checkpoint_every",
-        "dim",
-        "extraction_batch",
-        "epochs",
-        "keep_checkpoints",
-        "learning_rate",
-        "max_corrupt_share",
-        "patience",
-        "store_gb",
-        "whitening",
-    }
-)
-"""Settings that a resumed run may have otherwise than the run that it continues; `epochs` only where the learning rate
-does not depend on it. How a step is computed, in chunks or on several replicas, is not among them: where there is batch
-normalisation or dropout it changes more than the rounding."""
-
-
-_EARLIER = {"orientation": "stored"}
-"""Settings that runs of earlier versions do not name."""
+logger = logging.getLogger(__name__)
 
 
 def orientation_of(settings: Mapping[str, Any]) -> str:
@@ -40,7 +22,7 @@ def orientation_of(settings: Mapping[str, Any]) -> str:
     Args:
         settings: of the run.
     """
-    return str({**_EARLIER, **settings}["orientation"])
+    return str({**EARLIER, **settings}["orientation"])
 
 
 class RunFolder:
@@ -48,7 +30,7 @@ class RunFolder:
 
     | file | what |
     |---|---|
-    | `run.json` | the settings |
+    | `run.json` | the settings that it was started with; under `changes` what it was resumed with, and from where on |
     | `off_the_shelf.keras` | the model before training, NetVLAD initialised where there is one |
     | `run.lock` | locked by the process that runs here |
     | `checkpoints/` | the last few states of the run and the kept epoch's |
@@ -80,7 +62,8 @@ class RunFolder:
 
         Raises:
             FileExistsError: the folder is not empty and `resume` is off, or it holds something else than a run.
-            ValueError: the run to be resumed has other settings.
+            ValueError: the run to be resumed has other settings, or has trained all its epochs so that a change would
+                have no effect.
         """
         if not self._holds_files():
             return
@@ -89,16 +72,17 @@ class RunFolder:
                 "`output` must be a new or empty folder, so that nothing is lost, or with --resume the folder of a "
                 f"run. Received: {str(self.path)!r}, which holds files. Add --resume or name another folder."
             )
-        if not self._settings.is_file():
+        if not self.is_run:
             raise FileExistsError(
                 "`output` must be the folder of a run to resume, or a new or empty one to start a run in. "
                 f"Received: {str(self.path)!r}, which holds files but no run.json. Name another folder."
             )
-        _check_same(self.settings, settings)
+        check_changes(self.settings, settings, self._state())
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """Makes the folder, or clears it of what a kill left half-written, and writes `run.json`.
 
+        Where a run is there already, what differs is added to its `changes`: what was written before stays.
         From then on the folder is this process's own until it ends.
 
         Raises:
@@ -106,21 +90,38 @@ class RunFolder:
         """
         lock(self._lock)
         remove_partials(self.path)
-        with atomic_path(self._settings) as file:
-            file.write_text(json.dumps(settings, indent=2) + "\n")
+        if not self.is_run:
+            self._write(settings)
+        elif changed := {name: settings.get(name) for name in differences(self.settings, settings)}:
+            self._add_change(changed)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was started in the folder."""
+        return self._settings.is_file()
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings of the run.
+        """Settings of the run, as it was last resumed.
 
         Raises:
             FileNotFoundError: the folder holds no run.
         """
-        if not self._settings.is_file():
-            raise FileNotFoundError(
-                f"There is no run in {str(self.path)!r}: it has no run.json. Name a training run's --output folder."
-            )
-        return json.loads(self._settings.read_text())
+        settings = self._record()
+        for change in settings.pop("changes", []):
+            settings |= change["settings"]
+        return settings
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What the run was resumed with otherwise than before, in order: `settings`, and from where on they hold.
+
+        That is after `epoch` whole epochs and `step` steps of the next.
+
+        Raises:
+            FileNotFoundError: the folder holds no run.
+        """
+        return list(self._record().get("changes", []))
 
     def save_model(self, model: keras.Model, target: Path) -> None:
         """Writes a model to one of this folder's `.keras` files, whole or not at all."""
@@ -154,21 +155,28 @@ class RunFolder:
             )
         return keras.saving.load_model(self.model)
 
+    def _record(self) -> dict[str, Any]:
+        if not self.is_run:
+            raise FileNotFoundError(
+                f"There is no run in {str(self.path)!r}: it has no run.json. Name a training run's --output folder."
+            )
+        return dict(json.loads(self._settings.read_text()))
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with atomic_path(self._settings) as file:
+            file.write_text(json.dumps(record, indent=2) + "\n")
+
+    def _add_change(self, changed: dict[str, Any]) -> None:
+        state = self._state()
+        epoch, step = (state["epoch"], len(state["running"]["losses"])) if state else (0, 0)
+        logger.info("Settings after epoch %d, step %d of the next: %s", epoch, step, changed)
+        change = {"epoch": epoch, "step": step, "settings": changed}
+        self._write({**self._record(), "changes": [*self.changes, change]})
+
+    def _state(self) -> dict[str, Any]:
+        return last_state(self.path / "checkpoints")
+
     def _holds_files(self) -> bool:
         """Whether there is more than what is left of a run that was killed before `run.json` was written."""
         left = {self._lock, *partials(self.path, self._settings.name)}
         return self.path.is_dir() and not left.issuperset(self.path.iterdir())
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    before, now = {**_EARLIER, **before}, {**_EARLIER, **now}
-    cosine = before.get("schedule") == "cosine"
-    changeable = CHANGEABLE - {"epochs"} if cosine else CHANGEABLE
-    differing = [k for k in {**before, **now} if k not in changeable and before.get(k) != now.get(k)]
-    if differing:
-        changes = ", ".join(f"{k}: {before.get(k)!r} before, {now.get(k)!r} now" for k in differing)
-        why = ", not `epochs`, which the learning rate of the schedule 'cosine' depends on" if cosine else ""
-        raise ValueError(
-            f"A run is resumed with the settings that it was started with; only {', '.join(sorted(changeable))} may "
-            f"change{why}. Received: {changes}"
-        )

@@ -1,4 +1,5 @@
 import errno
+import json
 import subprocess
 import sys
 
@@ -116,6 +117,114 @@ def test_run_of_an_earlier_version_goes_on_with_pixels_as_stored(run):
 def test_run_is_not_resumed_with_steps_computed_otherwise(run, name):
     with pytest.raises(ValueError, match=f"Received: {name}: None before, 4 now"):
         run.check({**SETTINGS, name: 4}, resume=True)
+
+
+def checkpoint(run, name, epoch, best_epoch, steps=0):
+    """What a checkpoint says of where a run stands."""
+    state = {"epoch": epoch, "best_epoch": best_epoch, "running": {"losses": [0.5] * steps}}
+    folder = run.path / "checkpoints" / name
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(json.dumps({"state": state}))
+
+
+def record(run):
+    return json.loads((run.path / "run.json").read_text())
+
+
+def resume(run, **changed):
+    now = {**run.settings, **changed}
+    run.check(now, resume=True)
+    run.write_settings(now)
+
+
+def test_what_a_run_is_resumed_with_is_added_to_what_it_was_started_with(tmp_path):
+    run, start = RunFolder(tmp_path), {"epochs": 9, "learning_rate": 0.1, "dim": 8, "loss": "triplet"}
+    run.write_settings(start)
+    checkpoint(run, "epoch-0002", 2, 1)
+    resume(run)
+    assert record(run) == start
+    checkpoint(run, "epoch-0002-window-0000-step-000007", 2, 1, steps=7)
+    resume(run, learning_rate=0.01)
+    resume(run)
+    checkpoint(run, "epoch-0009", 9, 5)
+    resume(run, dim=4)
+    expected = [
+        {"epoch": 2, "step": 7, "settings": {"learning_rate": 0.01}},
+        {"epoch": 9, "step": 0, "settings": {"dim": 4}},
+    ]
+    assert run.changes == expected
+    assert record(run) == {**start, "changes": expected}
+    assert run.settings == {**start, "learning_rate": 0.01, "dim": 4}
+
+
+def test_change_is_compared_with_the_settings_of_the_last_stretch(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_settings({"epochs": 9, "learning_rate": 0.1})
+    resume(run, learning_rate=0.01)
+    resume(run, learning_rate=0.1)
+    assert [change["settings"]["learning_rate"] for change in run.changes] == [0.01, 0.1]
+
+
+def test_checkpoint_that_is_damaged_is_passed_over(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_settings({"epochs": 9, "learning_rate": 0.1})
+    checkpoint(run, "epoch-0001", 1, 1)
+    checkpoint(run, "epoch-0002", 2, 1)
+    (tmp_path / "checkpoints" / "epoch-0002" / "state.json").write_text("half")
+    resume(run, learning_rate=0.01)
+    assert run.changes[0]["epoch"] == 1
+
+
+FINISHED = {"epochs": 4, "patience": 3, "learning_rate": 0.1, "dim": 8}
+
+
+@pytest.fixture(params=["all epochs", "no better epoch"])
+def finished(request, tmp_path):
+    run, epochs = RunFolder(tmp_path), 4 if request.param == "all epochs" else 30
+    run.write_settings({**FINISHED, "epochs": epochs})
+    checkpoint(run, "epoch-0004", 4, 2 if request.param == "all epochs" else 1)
+    return run
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"learning_rate": 0.01},
+        {"checkpoint_every": 7},
+        {"patience": 1},
+        {"learning_rate": 0.01, "dim": 4},
+        {"learning_rate": 0.01, "patience": 2},
+    ],
+    ids=lambda changed: "+".join(changed),
+)
+def test_change_that_can_have_no_effect_any_more_is_refused(finished, changed):
+    before = record(finished)
+    with pytest.raises(ValueError, match="The run has trained all of its 4 epochs: .* would have no effect") as info:
+        resume(finished, **changed)
+    assert "\n" not in str(info.value)
+    assert "dim" not in str(info.value)
+    assert record(finished) == before
+
+
+def test_finished_run_may_be_whitened_anew_or_given_more_epochs(finished):
+    resume(finished, dim=4, extraction_batch=2)
+    resume(finished, epochs=40, patience=20, learning_rate=0.01)
+    assert [list(change["settings"]) for change in finished.changes] == [
+        ["dim", "extraction_batch"],
+        ["epochs", "patience", "learning_rate"],
+    ]
+
+
+def test_run_may_end_sooner_but_not_with_fewer_epochs_than_it_has_trained(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_settings({**FINISHED, "epochs": 9})
+    checkpoint(run, "epoch-0004", 4, 4)
+    with pytest.raises(ValueError, match="`epochs` must be at least 4, those that the run has trained.* epochs=3"):
+        resume(run, epochs=3)
+    with pytest.raises(ValueError, match="learning_rate would have no effect"):
+        resume(run, epochs=4, learning_rate=0.01)
+    resume(run, epochs=4)
+    assert run.settings["epochs"] == 4
 
 
 def test_number_of_epochs_may_not_change_where_the_learning_rate_depends_on_it(tmp_path):
