@@ -3,8 +3,8 @@
 from typing import Any
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # NetVLAD and SARE on Pittsburgh, as published: the flags' own defaults, and what suits one's own photos less. Where it
-    # still departs from the originals is in docs/methods.md.
+    # NetVLAD and SARE on Pittsburgh, as published: the flags' own defaults, and what suits one's own photos less.
+    # docs/methods.md says where it departs from the originals all the same.
     "pitts30k": {
         "keep_untrained": False,
         "patience": 30,
