@@ -36,9 +36,10 @@ from keras_sare.training.final_report import SavedModel
 from keras_sare.training.model_choice import ModelChoice
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.whitening import largest_dimension, warn_of_overlap
+from trainers.fitted import fit_clusters, fit_flag, fit_places, fit_refreshes
 from trainers.losses import LOSS_SCALES, PLACE_SCALES, place_losses, scale_of
 from trainers.recipes import RECIPES
-from trainers.stages import Run, apply_recipe, chosen_flags, start
+from trainers.stages import Run, adopt_settings, apply_recipe, chosen_flags, start
 from trainers.starting_model import check_start, is_model_file, open_start
 from trainers.whitening_stage import WHITENING, WhiteningStage
 
@@ -108,6 +109,8 @@ def main(_: list[str]) -> None:
 def train() -> None:
     """Dataset, model, training, whitening, evaluation."""
     apply_recipe(RECIPES[FLAGS.recipe])
+    adopt_settings(RunFolder(FLAGS.output), FLAGS.resume)
+    fit_refreshes()
     run = _open_run()
     if not run.folder.off_the_shelf.is_file():
         _make_off_the_shelf(run)
@@ -136,27 +139,32 @@ def _open_run() -> _Run:
     # What the dataset decides where no flag does.
     rules = {name: getattr(listed["train"], name) for name in ("min_positive", "other_timestamps")}
     check_start(FLAGS.weights, [name for name in FLAGS if FLAGS[name].present])
-    chosen = chosen_flags(__name__) | rules
-    settings = PlaceSettings(**{f.name: chosen[f.name] for f in fields(PlaceSettings) if f.name in chosen})
-    size, augmentation = _image_size(), _augmentation()
+    settings, size, augmentation = _settings(rules), _image_size(), _augmentation()
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
-    folder.check(chosen, FLAGS.resume)
+    folder.check(chosen_flags(__name__) | rules, FLAGS.resume)
     farther = f", farther than {settings.min_positive:g} m" if settings.min_positive else ""
     logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
-    datasets = _check_datasets(listed)
+    datasets = {name: data.check_images(FLAGS.max_corrupt_share) for name, data in listed.items()}
+    fit_places(datasets["train"], settings, strategy.num_replicas_in_sync)
+    _check_dimension(datasets["train"])
+    chosen, settings = chosen_flags(__name__) | rules, _settings(rules)
     if FLAGS.whitening != "none":
         _warn_of_overlap(datasets["train"], datasets["test"])
     return _Run(chosen, settings, strategy, Workers(strategy), folder, size, augmentation, datasets)
 
 
+def _settings(rules: dict[str, Any]) -> PlaceSettings:
+    chosen = chosen_flags(__name__) | rules
+    return PlaceSettings(**{f.name: chosen[f.name] for f in fields(PlaceSettings) if f.name in chosen})
+
+
 def _make_off_the_shelf(run: _Run) -> None:
     """Builds or opens the model, gives NetVLAD its clusters where it has none, and saves it."""
-    with run.strategy.scope():
-        if is_model_file(FLAGS.weights):
-            model = open_start(FLAGS.weights, run.size)
-        else:
-            model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
+    model = _build(run)
+    if fit_clusters(model, run.size, len(run.datasets["train"].database)):
+        run.chosen["clusters"] = FLAGS.clusters
+        model = _build(run)
     _begin(run, model)
     netvlad = models.netvlad_layer(model)
     places = _open_places(run, model)["train"] if netvlad and not netvlad.is_initialised else None
@@ -170,12 +178,27 @@ def _make_off_the_shelf(run: _Run) -> None:
     run.write_once(write)
 
 
+def _build(run: _Run) -> keras.Model:
+    with run.strategy.scope():
+        if is_model_file(FLAGS.weights):
+            return open_start(FLAGS.weights, run.size)
+        return models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing, clusters=FLAGS.clusters)
+
+
 def _begin(run: _Run, model: keras.Model) -> None:
     """Freezes what is not trained, and makes the run's folder where the model fits the flags."""
-    if FLAGS.whitening != "none" and FLAGS.dim > (width := model.output.shape[-1]):
-        raise ValueError(f"`dim` must be at most {width}, what {model.name} gives. Received: dim={FLAGS.dim}")
+    if FLAGS.whitening != "none":
+        _fit_dimension(run, model)
     models.freeze_before(model, FLAGS.train_from)
     run.write_once(lambda: run.folder.write_settings(run.chosen))
+
+
+def _fit_dimension(run: _Run, model: keras.Model) -> None:
+    width = model.output.shape[-1]
+    fit_flag("dim", width, f"what {model.name} gives")
+    run.chosen["dim"] = FLAGS.dim
+    if FLAGS.dim > width:
+        raise ValueError(f"`dim` must be at most {width}, what {model.name} gives. Received: dim={FLAGS.dim}")
 
 
 def _open_places(run: _Run, model: keras.Model) -> dict[str, Places]:
@@ -263,15 +286,13 @@ def _list_datasets() -> dict[str, PlaceDataset]:
     return {name: replace(data, **given) for name, data in datasets.items()}
 
 
-def _check_datasets(datasets: dict[str, PlaceDataset]) -> dict[str, PlaceDataset]:
-    datasets = {name: data.check_images(FLAGS.max_corrupt_share) for name, data in datasets.items()}
-    largest = largest_dimension(len(datasets["train"].database), features=FLAGS.dim)
+def _check_dimension(train: PlaceDataset) -> None:
+    largest = largest_dimension(len(train.database), features=FLAGS.dim)
     if FLAGS.whitening != "none" and FLAGS.dim > largest:
         raise ValueError(
-            f"`dim` must be at most {largest} for {len(datasets['train'].database)} training database images: "
+            f"`dim` must be at most {largest} for {len(train.database)} training database images: "
             f"whitening needs more images than dimensions. Received: dim={FLAGS.dim}"
         )
-    return datasets
 
 
 def _warn_of_overlap(train: PlaceDataset, test: PlaceDataset) -> None:

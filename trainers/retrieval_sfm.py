@@ -35,10 +35,11 @@ from keras_sare.training import (
 from keras_sare.training.inputs import ImageInputs
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
+from trainers.fitted import fit_photos
 from trainers.losses import LOSS_SCALES, RETRIEVAL_SCALES, retrieval_losses, scale_of
 from trainers.recipes import RETRIEVAL_RECIPES
 from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, pairs_of, readable_photos
-from trainers.stages import Run, apply_recipe, chosen_flags, start
+from trainers.stages import Run, adopt_settings, apply_recipe, chosen_flags, start
 from trainers.starting_model import check_start, is_model_file, open_start
 
 logger = logging.getLogger("keras_sare.retrieval_sfm")
@@ -119,6 +120,7 @@ def main(_: list[str]) -> None:
 def train() -> None:
     """Dataset, model, training, whitening, table."""
     apply_recipe(RETRIEVAL_RECIPES[FLAGS.recipe])
+    adopt_settings(RunFolder(FLAGS.output), FLAGS.resume)
     run, splits, table = _open_run()
     if not run.folder.off_the_shelf.is_file():
         _make_off_the_shelf(run)
@@ -136,16 +138,14 @@ def train() -> None:
 def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], RetrievalComparison | None]:
     """Checks the flags, the folder and the datasets; writes nothing."""
     check_start(FLAGS.weights, [name for name in FLAGS if FLAGS[name].present])
-    chosen = {name: value for name, value in chosen_flags(__name__).items() if name not in NOT_OF_TRAINING}
-    chosen["positive"] = FLAGS.positive or ("pairs" if is_published(FLAGS.dataset) else DEFAULTS.positive)
-    of_settings = {**chosen, "queries_per_epoch": FLAGS.queries_per_epoch or None}
-    settings = SfMSettings(**{f.name: of_settings[f.name] for f in fields(SfMSettings) if f.name in of_settings})
+    chosen, settings = _choose()
     # The test set is read early, so that a wrong path does not show after hours.
     landmarks = read_landmarks(FLAGS.ground_truth, FLAGS.test_images) if FLAGS.ground_truth else None
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
     folder.check(chosen, FLAGS.resume)
-    splits = _open_splits(chosen, settings)
+    splits = _open_splits(chosen, strategy.num_replicas_in_sync)
+    chosen, settings = _choose()
     table = None
     if landmarks:
         share, compared = FLAGS.max_corrupt_share, ComparisonSettings(orientation=FLAGS.orientation)
@@ -153,18 +153,28 @@ def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], RetrievalCompa
     return Run(chosen, settings, strategy, Workers(strategy), folder), splits, table
 
 
-def _open_splits(chosen: dict[str, Any], settings: SfMSettings) -> dict[str, SfMDataset]:
-    """Photos that can be read and suffice for training and validation."""
+def _choose() -> tuple[dict[str, Any], SfMSettings]:
+    """What the flags say the run computes."""
+    chosen = {name: value for name, value in chosen_flags(__name__).items() if name not in NOT_OF_TRAINING}
+    chosen["positive"] = FLAGS.positive or ("pairs" if is_published(FLAGS.dataset) else DEFAULTS.positive)
+    of_settings = {**chosen, "queries_per_epoch": FLAGS.queries_per_epoch or None}
+    return chosen, SfMSettings(**{f.name: of_settings[f.name] for f in fields(SfMSettings) if f.name in of_settings})
+
+
+def _open_splits(chosen: dict[str, Any], replicas: int) -> dict[str, SfMDataset]:
+    """Photos that can be read and suffice for training and validation, to which numbers not given are fitted."""
     named = open_photos(chosen)
-    _check_sufficient(named, settings)  # Before all photos are decoded.
+    _check_sufficient(named, replicas)  # Before all photos are decoded.
     splits = readable_photos(named, FLAGS.max_corrupt_share)
     if any(len(splits[name]) < len(named[name]) for name in named):
-        _check_sufficient(splits, settings)
+        _check_sufficient(splits, replicas)
     return splits
 
 
-def _check_sufficient(splits: dict[str, SfMDataset], settings: SfMSettings) -> None:
+def _check_sufficient(splits: dict[str, SfMDataset], replicas: int) -> None:
     """Makes the miner and the validation as training does, which check the photos."""
+    fit_photos(splits["train"], _choose()[1], replicas)
+    settings = _choose()[1]
     size = FLAGS.longer_side, FLAGS.longer_side  # No photo is read through these inputs.
     train, val = (
         SfMPhotos(splits[name], ImageInputs(splits[name].paths, size), settings, Path(FLAGS.output))

@@ -80,6 +80,17 @@ def chosen_flags(module: str) -> dict[str, Any]:
     return chosen | {name: None for name in replaced if name in chosen}
 
 
+def adopt_settings(folder: RunFolder, resume: bool) -> None:
+    """Gives the flags that the command line does not name the values of the run that is resumed.
+
+    Args:
+        folder: of the run.
+        resume: whether it is resumed; where there is none, one may start.
+    """
+    if resume and folder.is_run:
+        apply_recipe({name: value for name, value in folder.settings.items() if name in flags.FLAGS})
+
+
 def apply_recipe(recipe: Mapping[str, Any]) -> None:
     """Gives the flags that the command line does not name a recipe's values."""
     for name, value in recipe.items():

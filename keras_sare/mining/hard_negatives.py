@@ -38,6 +38,9 @@ class HardNegativeMiner:
         seed: of the random draws.
         mining: "random" or "full".
 
+    Attributes:
+        most_negatives: negatives per tuple that every query could have.
+
     Raises:
         ValueError: no query has a positive, some query has fewer definite negatives than `negatives`, the lists are
             of different queries, or `mining` or `negatives` is not one of the allowed values.
@@ -71,10 +74,11 @@ class HardNegativeMiner:
                 f"`positives` must give at least one of the {len(positives)} queries a database image: none has a "
                 "potential positive. Check the rule that they were chosen by."
             )
-        fewest = database_size - max(len(non_negatives[q]) for q in self.trainable_queries.tolist())
-        if fewest < negatives:
+        self.most_negatives = database_size - max(len(non_negatives[q]) for q in self.trainable_queries.tolist())
+        if self.most_negatives < negatives:
             raise ValueError(
-                f"`negatives` must not exceed the definite negatives of any query: one has only {fewest} among "
+                "`negatives` must not exceed the definite negatives of any query: one has only "
+                f"{self.most_negatives} among "
                 f"{database_size} database images. Received: negatives={negatives}"
             )
 

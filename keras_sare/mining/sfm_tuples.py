@@ -48,6 +48,7 @@ class SfMTupleMiner:
     Attributes:
         trainable_queries: int64 images that have a positive.
         remembered: int64 [0, negatives]; other miners keep their state here.
+        most_negatives: negatives per tuple that every image could have.
 
     Raises:
         ValueError: an argument is none of the allowed ones, the dataset lacks what the rule needs, no image has a
@@ -164,7 +165,8 @@ class SfMTupleMiner:
                 "clusters. Take negatives_from='N1', or fewer negatives. "
                 f"Received: negatives={self.negatives}, negatives_from='N2'"
             )
-        fewest = self.images - sizes.max(initial=0)
+        fewest = int(self.images - sizes.max(initial=0))
+        self.most_negatives = min(fewest, len(sizes) - 1) if self.one_per_cluster else fewest
         if fewest < self.negatives:
             raise ValueError(
                 f"`negatives` must not exceed the images of other clusters: the largest cluster leaves only {fewest} "

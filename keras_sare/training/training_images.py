@@ -36,10 +36,12 @@ class TupleMiner(Protocol):
     Attributes:
         trainable_queries: int64, ascending: those that can be mined.
         remembered: int64 [queries, negatives], or [0, negatives] where nothing is remembered; the only state.
+        most_negatives: negatives per tuple that every query could have.
     """
 
     trainable_queries: np.ndarray
     remembered: np.ndarray
+    most_negatives: int
 
     def reachable(self, queries: np.ndarray, epoch: int) -> np.ndarray:
         """Database images that `mine` looks at."""
@@ -66,6 +68,19 @@ class TupleSource:
     database: int
     queries: np.ndarray
     queries_of: Callable[[int], np.ndarray]
+
+    def check_steps(self, tuples_per_step: int) -> None:
+        """Checks that an epoch has a step.
+
+        Raises:
+            ValueError: it has not.
+        """
+        visited = len(self.queries_of(1))
+        if visited < tuples_per_step:
+            raise ValueError(
+                f"`tuples_per_step` must not exceed the training queries of an epoch, {visited} with a positive. "
+                f"Received: tuples_per_step={tuples_per_step}"
+            )
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,7 @@ class WindowMiner:
         self.remembered = self._miner.remembered
         trainable, queries = len(self._miner.trainable_queries), len(self._source.queries)
         logger.info("Training queries with a potential positive: %d of %d", trainable, queries)
-        visited, per_step = len(self._source.queries_of(1)), train.settings.tuples_per_step
-        if visited < per_step:
-            raise ValueError(
-                f"`tuples_per_step` must not exceed the training queries of an epoch, {visited} with a positive. "
-                f"Received: tuples_per_step={per_step}"
-            )
+        self._source.check_steps(train.settings.tuples_per_step)
 
     def windows(self, epoch: int) -> list[np.ndarray]:
         """Cuts the queries of an epoch into windows of whole steps.

@@ -52,6 +52,14 @@ def test_run_brings_its_model_size_settings_and_recall(finished_run, whitened_mo
     np.testing.assert_array_equal(source.model(image), whitened_model(image))
 
 
+def test_settings_are_those_of_the_last_stretch_with_what_was_changed(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    RunFolder(tmp_path / "run").write_settings({**RunFolder(finished_run).settings, "learning_rate": 0.5})
+    settings = open_source(run=str(tmp_path / "run")).settings
+    assert settings["learning_rate"] == 0.5
+    assert settings["changes"] == [{"epoch": 0, "step": 0, "settings": {"learning_rate": 0.5}}]
+
+
 def test_recall_of_a_run_is_left_out_at_another_size_only(finished_run):
     other = open_source(run=str(finished_run), size=(48, 64))
     assert other.size == (48, 64)

@@ -327,6 +327,42 @@ def test_folder_of_another_run_is_refused(train, program, tmp_path, monkeypatch)
         train("other", "--resume", "--tau=0.8")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (["--val_share=0.5"], (3, 5)),  # 4 buildings are left, each other one gives a negative
+        (["--val_share=0.2", "--tuples_per_step=2"], (5, 2)),
+        (["--val_share=0.5", "--negatives_from=N1"], (5, 5)),
+        (["--queries_per_epoch=3"], (5, 3)),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, list) else "",
+)
+def test_numbers_that_are_not_given_fit_the_photos(program, retrieval_photos, tmp_path, monkeypatch, chosen, expected):
+    class Reached(Exception):
+        """The training starts."""
+
+    def reached(_, __, train, *___):
+        raise Reached(train.settings.negatives, train.settings.tuples_per_step)
+
+    monkeypatch.setattr(program.models, "build", small_model)
+    monkeypatch.setattr(program, "Trainer", reached)
+    photos = [f"--dataset={retrieval_photos / 'sfm.npz'}", f"--output={tmp_path / 'run'}", "--longer_side=64"]
+    with flagsaver.flagsaver():
+        program.FLAGS.unparse_flags()
+        program.FLAGS(["retrieval_sfm", *photos, "--train_from=conv2", "--positive=m2", *chosen])
+        with pytest.raises(Reached) as info:
+            program.train()
+    assert info.value.args == expected
+    settings = RunFolder(tmp_path / "run").settings
+    assert (settings["negatives"], settings["tuples_per_step"]) == expected
+
+
+def test_negatives_that_are_given_and_that_no_photos_have_are_refused(train, tmp_path):
+    with pytest.raises(ValueError, match="`negatives` must not exceed the other clusters.* Received: negatives=9"):
+        train("run", "--negatives=9")
+    assert not (tmp_path / "run").exists()
+
+
 def test_test_set_may_be_named_when_the_run_is_resumed(train, program, tested, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "_fit", kill)

@@ -1,0 +1,163 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from keras_sare.datasets import ImageSet, PlaceDataset
+from keras_sare.datasets.open_splits import open_splits
+from keras_sare.layers import NetVLAD
+from keras_sare.training import PlaceSettings
+from trainers import pitts
+from trainers.fitted import fit_flag, fit_places, fit_refreshes
+from trainers.recipes import RECIPES
+
+
+class Reached(Exception):
+    """The training starts."""
+
+
+@pytest.fixture
+def given(town, tmp_path):
+    """Parses a command line."""
+
+    def given(*arguments):
+        flags.FLAGS(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}", *arguments])
+        return flags.FLAGS
+
+    with flagsaver.flagsaver():
+        given()
+        yield given
+        flags.FLAGS.unparse_flags()
+        flags.FLAGS(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}"])
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Runs the program until the training starts, on a small model; returns the training split's settings."""
+
+    def small(*_, **__):
+        x = images = keras.Input((None, None, 3))
+        x = keras.layers.Conv2D(96, 3, name="conv1")(keras.layers.Rescaling(1 / 255)(x))
+        return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+
+    seen = []
+
+    def reached(_, __, train, *___):
+        seen.append(train.settings)
+        raise Reached
+
+    monkeypatch.setattr(pitts.models, "build", small)
+    monkeypatch.setattr(pitts, "Trainer", reached)
+
+    def start():
+        with pytest.raises(Reached):
+            pitts.train()
+        return seen[-1]
+
+    return start
+
+
+def line_of_places(count):
+    """Places 40 m apart, each seen once by the database and once, 3 m off, by a query."""
+    positions = np.stack([40.0 * np.arange(count), np.zeros(count)], axis=1)
+    sides = [ImageSet([f"{role}{i}" for i in range(count)], positions + off) for role, off in (("d", 0), ("q", 2))]
+    return PlaceDataset("line", *sides)
+
+
+def test_number_that_is_not_given_is_lowered_and_told(given, caplog):
+    values = given("--recipe=few_photos", "--negatives=7")
+    fit_flag("dim", 61, "half of the 122 images")
+    fit_flag("negatives", 3, "there are no more")
+    fit_flag("clusters", 64, "it fits")
+    fit_flag("checkpoint_every", 0, "nothing fits")
+    assert (values.dim, values.negatives, values.clusters, values.checkpoint_every) == (61, 7, 64, 200)
+    assert caplog.messages == ["--dim=61 instead of 4096: half of the 122 images"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ([], (1000, 4)),
+        (["--tuples_per_step=2000"], (2000, 2000)),
+        (["--refresh_every=3"], (3, 3)),
+        (["--refresh_every=3", "--tuples_per_step=4"], (3, 4)),
+    ],
+)
+def test_refreshes_and_steps_are_fitted_to_one_another_where_one_is_not_given(given, chosen, expected):
+    values = given(*chosen)
+    fit_refreshes()
+    assert (values.refresh_every, values.tuples_per_step) == expected
+
+
+@pytest.mark.parametrize(
+    ("places", "replicas", "expected"), [(12, 1, (10, 4)), (4, 1, (3, 4)), (3, 1, (2, 3)), (3, 2, (2, 2))]
+)
+def test_negatives_and_tuples_are_no_more_than_the_places_have(given, places, replicas, expected):
+    values = given("--dim=1")
+    fit_places(line_of_places(places), PlaceSettings(), replicas)
+    assert (values.negatives, values.tuples_per_step) == expected
+
+
+def test_clusters_are_half_of_the_local_descriptors_at_most(given, started, town, tmp_path, monkeypatch):
+    def with_clusters(*_, clusters, **__):
+        images = keras.Input((None, None, 3))
+        x = keras.layers.Conv2D(8, 16, strides=16, name="conv1")(keras.layers.Rescaling(1 / 255)(images))
+        return keras.Model(images, NetVLAD(clusters, name="netvlad")(x))
+
+    monkeypatch.setattr(pitts.models, "build", with_clusters)
+    small = ["--image_size=32,48", "--train_from=conv1", "--dim=4"]
+    images = len(open_splits(town)["train"].database)
+    assert 3 * images < 64
+    given(*small)
+    started()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["clusters"] == 3 * images  # of 2 x 3 positions each
+    given(*small, "--clusters=64", f"--output={tmp_path / 'other'}")
+    with pytest.raises(ValueError, match="at least 128 local descriptors for 64 clusters"):
+        pitts.train()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ("--negatives=400", "`negatives` must not exceed the definite negatives.* Received: negatives=400"),
+        ("--tuples_per_step=300", "`tuples_per_step` must not exceed the training queries.* tuples_per_step=300"),
+    ],
+)
+def test_number_that_is_given_and_does_not_fit_is_refused_before_anything_is_computed(given, tmp_path, chosen, message):
+    given("--dim=4", chosen)
+    with pytest.raises(ValueError, match=message):
+        pitts.train()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_every_recipe_starts_on_few_photos_and_goes_on_with_the_same_numbers(given, started, town, tmp_path, recipe):
+    small = ["--model=vgg16_mac", "--image_size=32,48", "--train_from=conv1", f"--recipe={recipe}"]
+    given(*small)
+    settings = started()
+    images = len(open_splits(town)["train"].database)
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert recorded["dim"] == images // 2 < min(128, images)
+    assert recorded["negatives"] == settings.negatives <= images
+    given(*small, "--resume")
+    assert started() == settings
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == recorded
+
+
+def test_run_is_resumed_with_its_own_settings_where_none_are_given(given, started, tmp_path):
+    own = ["--image_size=32,48", "--train_from=conv1", "--dim=4"]
+    given(*own, "--recipe=few_photos", "--learning_rate=0.5", "--epochs=7", "--loss=triplet")
+    settings = started()
+    given("--resume")
+    assert started() == settings
+    given("--resume", "--learning_rate=0.25")
+    assert started().learning_rate == 0.25
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["changes"] == [
+        {"epoch": 0, "step": 0, "settings": {"learning_rate": 0.25}}
+    ]
+    given("--resume", "--loss=contrastive")
+    with pytest.raises(ValueError, match="Received: loss: 'triplet' before, 'contrastive' now"):
+        pitts.train()
