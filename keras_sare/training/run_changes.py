@@ -21,8 +21,8 @@ CHANGEABLE = frozenset(
     }
 )
 """Settings that a resumed run may have otherwise than the run that it continues; `epochs` only where the learning rate
-does not depend on it. How a step is computed, in chunks or on several replicas, is not among them: where there is batch
-normalisation or dropout it changes more than the rounding."""
+does not depend on it, or where no step was trained. How a step is computed, in chunks or on several replicas, is not
+among them: where there is batch normalisation or dropout it changes more than the rounding."""
 
 AFTER_TRAINING = frozenset({"dim", "extraction_batch", "max_corrupt_share", "store_gb", "whitening"})
 """Those of them that have an effect when all epochs are trained: whitening and evaluation are done again."""
@@ -63,7 +63,8 @@ def check_changes(before: Settings, now: Settings, state: Mapping[str, Any]) -> 
         ValueError: a setting must not change, or its change would have no effect.
     """
     changed = differences(before, now)
-    cosine = before.get("schedule") == "cosine"
+    trained = bool(state) and bool(state["epoch"] or state["running"]["losses"])
+    cosine = before.get("schedule") == "cosine" and trained
     changeable = CHANGEABLE - {"epochs"} if cosine else CHANGEABLE
     if forbidden := [name for name in changed if name not in changeable]:
         why = ", not `epochs`, which the learning rate of the schedule 'cosine' depends on" if cosine else ""

@@ -229,7 +229,10 @@ def test_run_may_end_sooner_but_not_with_fewer_epochs_than_it_has_trained(tmp_pa
 
 def test_number_of_epochs_may_not_change_where_the_learning_rate_depends_on_it(tmp_path):
     run, cosine = RunFolder(tmp_path), {**SETTINGS, "schedule": "cosine"}
-    run.write_settings(cosine)
+    run.write_settings({**cosine, "epochs": 0})
+    checkpoint(run, "epoch-0000", 0, 0)
+    resume(run, epochs=3)  # No step was trained.
+    checkpoint(run, "epoch-0000-window-0000-step-000001", 0, 0, steps=1)
     run.check({**cosine, "patience": 5}, resume=True)
     with pytest.raises(
         ValueError, match="not `epochs`, which the learning rate of .*'cosine' depends on. .* epochs: 3 before, 2 now"
