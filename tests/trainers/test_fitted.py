@@ -9,10 +9,11 @@ from absl.testing import flagsaver
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.datasets.open_splits import open_splits
 from keras_sare.layers import NetVLAD
-from keras_sare.training import PlaceSettings
+from keras_sare.training import PlaceSettings, RunFolder
 from trainers import pitts
 from trainers.fitted import fit_flag, fit_places, fit_refreshes
 from trainers.recipes import RECIPES
+from trainers.stages import adopt_settings, apply_recipe
 
 
 class Reached(Exception):
@@ -161,3 +162,16 @@ def test_run_is_resumed_with_its_own_settings_where_none_are_given(given, starte
     given("--resume", "--loss=contrastive")
     with pytest.raises(ValueError, match="Received: loss: 'triplet' before, 'contrastive' now"):
         pitts.train()
+
+
+def test_run_of_an_earlier_version_goes_on_as_it_was_made(given, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.write_settings({"epochs": 7, "loss": "triplet", "root": "photos"})
+    values = given("--recipe=pitts30k", "--resume", "--epochs=9")
+    apply_recipe(RECIPES["pitts30k"])
+    adopt_settings(run, resume=True)
+    chosen = values.epochs, values.loss, values.loss_scale, values.keep_untrained, values.orientation
+    assert chosen == (9, "triplet", "tuple", True, "stored")
+    run.check({**run.settings, "loss_scale": "tuple", "keep_untrained": True, "orientation": "stored"}, resume=True)
+    with pytest.raises(ValueError, match="Received: loss_scale: 'tuple' before, 'published' now"):
+        run.check({**run.settings, "loss_scale": "published"}, resume=True)
