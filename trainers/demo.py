@@ -24,6 +24,7 @@ from keras_sare.training import RunFolder
 from keras_sare.training.run_folder import orientation_of
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
+from keras_sare.utils.text import printable
 from serving.client import EmbeddingClient
 from trainers.starting_model import is_model_file
 
@@ -130,7 +131,7 @@ def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
         sign = "\N{CHECK MARK}" if best in positives[query] else "\N{BALLOT X}"
         distance = test.distance(query, best)
         far = "" if distance is None else f", {distance:.1f} m from where the photo was taken"
-        print(f"{sign} {photo}\n  place found: {names[best]}{far}")
+        print(f"{sign} {printable(photo)}\n  place found: {printable(names[best])}{far}")
     height, width = map(int, run.settings["image_size"])
     images = [load_image(photo, (height, width), orientation=orientation_of(run.settings)) for photo in photos]
     expected = run.load_model()(np.stack(images)).numpy()

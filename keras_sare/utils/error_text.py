@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from keras_sare.utils.text import printable
+
 logger = logging.getLogger(__name__)
 
 _MOST = 1000
@@ -16,7 +18,7 @@ def one_line(error: BaseException) -> str:
 
     Args:
         error: of any kind. What is longer than 1000 characters, as a converter's may be, is cut. Characters that a
-            terminal would take for commands, as a file's name may hold, become question marks.
+            terminal would take for commands, as a file's name may hold, are escaped.
     """
     import tensorflow as tf  # Here, because a program's --help should not take its seconds.
 
@@ -26,7 +28,7 @@ def one_line(error: BaseException) -> str:
     elif isinstance(error, tf.errors.OpError):  # Of an operation while it runs: the text comes first.
         lines = lines[:1]
     line = textwrap.shorten(" ".join(lines), _MOST, placeholder=" ...")
-    return "".join(character if character.isprintable() else "?" for character in line)
+    return printable(line)
 
 
 @contextmanager

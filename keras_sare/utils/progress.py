@@ -8,12 +8,16 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
+from keras_sare.utils.text import PrintableMessages
+
 logger = logging.getLogger("keras_sare")
 Item = TypeVar("Item")
 
 
 def show_information() -> logging.Logger:
     """For programs: shows this project's messages and progress bars; other libraries stay at warnings.
+
+    What a terminal would take for commands, as a file's name may hold, is escaped in all messages.
 
     Where debugging information is asked for, as with --verbosity=1, it stays so.
 
@@ -22,6 +26,9 @@ def show_information() -> logging.Logger:
     """
     if logger.getEffectiveLevel() > logging.INFO:
         logger.setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        if not any(isinstance(one, PrintableMessages) for one in handler.filters):
+            handler.addFilter(PrintableMessages())
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # It tells what of itself it loads.
     return logger
 

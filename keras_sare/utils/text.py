@@ -1,5 +1,7 @@
 """Text from files and strangers, made fit to be shown."""
 
+import logging
+
 
 def printable(text: object) -> str:
     """Escapes what a terminal would obey or not show: control characters, line breaks, marks of writing direction.
@@ -11,3 +13,14 @@ def printable(text: object) -> str:
         `text` on one line, such characters as Python writes them: an escape character as `\\x1b`.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+class PrintableMessages(logging.Filter):
+    """Escapes in log messages what `printable` escapes, but for their line breaks."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Changes the message where there is something to escape, and keeps every record."""
+        lines = record.getMessage().split("\n")
+        if not all(line.isprintable() for line in lines):
+            record.msg, record.args = "\n".join(map(printable, lines)), None
+        return True

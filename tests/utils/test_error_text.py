@@ -45,7 +45,7 @@ def test_error_of_an_operation_is_told_without_its_traceback():
 
 def test_commands_to_a_terminal_are_not_passed_on():
     assert one_line(OSError("cannot read a\x1b[2J\x07b \N{WHITE SMILING FACE}.jpg")) == (
-        "cannot read a?[2J?b \N{WHITE SMILING FACE}.jpg"
+        "cannot read a\\x1b[2J\\x07b \N{WHITE SMILING FACE}.jpg"
     )
 
 

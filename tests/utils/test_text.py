@@ -1,6 +1,9 @@
+import logging
+
 import pytest
 
-from keras_sare.utils.text import printable
+from keras_sare.utils.progress import show_information
+from keras_sare.utils.text import PrintableMessages, printable
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,27 @@ from keras_sare.utils.text import printable
 def test_control_characters_are_escaped_and_letters_are_not(text, shown):
     assert printable(text) == shown
     assert printable(text).isprintable()
+
+
+@pytest.fixture
+def root_handler():
+    handlers, level = logging.getLogger().handlers, logging.getLogger("keras_sare").level
+    handler = logging.Handler()
+    handlers.append(handler)
+    yield handler
+    handlers.remove(handler)
+    for one in handlers:
+        one.filters[:] = [each for each in one.filters if not isinstance(each, PrintableMessages)]
+    logging.getLogger("keras_sare").setLevel(level)
+
+
+def test_messages_of_programs_command_no_terminal_and_keep_their_lines(root_handler, monkeypatch):
+    shown = []
+    monkeypatch.setattr(root_handler, "emit", lambda record: shown.append(record.getMessage()))
+    for _ in range(2):
+        show_information()
+    assert len(root_handler.filters) == 1
+    logger = logging.getLogger("keras_sare.datasets")
+    logger.warning("Left out: %s\nand %d more", "\x1b[2J.jpg", 3)
+    logger.warning("Left out: %s", "東京.jpg")
+    assert shown == ["Left out: \\x1b[2J.jpg\nand 3 more", "Left out: 東京.jpg"]
