@@ -149,6 +149,7 @@ def _open_run() -> _Run:
     fit_places(datasets["train"], settings, strategy.num_replicas_in_sync)
     _check_dimension(datasets["train"])
     chosen, settings = chosen_flags(__name__) | rules, _settings(rules)
+    folder.check(chosen, FLAGS.resume)  # Once more: of a resumed run the images may be fewer now.
     if FLAGS.whitening != "none":
         _warn_of_overlap(datasets["train"], datasets["test"])
     return _Run(chosen, settings, strategy, Workers(strategy), folder, size, augmentation, datasets)

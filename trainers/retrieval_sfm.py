@@ -146,6 +146,7 @@ def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], RetrievalCompa
     folder.check(chosen, FLAGS.resume)
     splits = _open_splits(chosen, strategy.num_replicas_in_sync)
     chosen, settings = _choose()
+    folder.check(chosen, FLAGS.resume)  # Once more: of a resumed run the photos may be fewer now.
     table = None
     if landmarks:
         share, compared = FLAGS.max_corrupt_share, ComparisonSettings(orientation=FLAGS.orientation)

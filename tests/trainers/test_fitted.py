@@ -164,6 +164,20 @@ def test_run_is_resumed_with_its_own_settings_where_none_are_given(given, starte
         pitts.train()
 
 
+def test_run_whose_numbers_no_longer_fit_the_images_is_not_resumed(given, started, monkeypatch, tmp_path):
+    own = ["--image_size=32,48", "--train_from=conv1", "--dim=1"]
+    given(*own)
+    started()
+    before = (tmp_path / "run" / "run.json").read_text()
+    few = line_of_places(4)
+    monkeypatch.setattr(pitts, "open_splits", lambda *_: dict.fromkeys(("train", "val", "test"), few))
+    monkeypatch.setattr(PlaceDataset, "check_images", lambda data, *_: data)
+    given("--resume")
+    with pytest.raises(ValueError, match="Received: .*negatives: 10 before, 3 now"):
+        pitts.train()
+    assert (tmp_path / "run" / "run.json").read_text() == before
+
+
 def test_run_of_an_earlier_version_goes_on_as_it_was_made(given, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.write_settings({"epochs": 7, "loss": "triplet", "root": "photos"})
