@@ -101,7 +101,7 @@ def without_pictures(monkeypatch):
         "retrieval_files.retrieval_bars",
         "retrieval_files.dimension_curves",
     ):
-        monkeypatch.setattr(f"keras_sare.evaluation.{name}", lambda *_: None)
+        monkeypatch.setattr(f"keras_sare.evaluation.{name}", lambda *_, **__: None)
 
 
 def kill(*_, **__):
