@@ -206,7 +206,7 @@ def _open_places(run: _Run, model: keras.Model) -> dict[str, Places]:
     """The splits, with the output of the model's frozen part stored as far as it fits."""
     trunk, _ = models.split(model, FLAGS.train_from)
     store, limit = Path(FLAGS.store or run.folder.path / "trunk"), FLAGS.store_gb * 1e9
-    options = {"dtype": FLAGS.store_dtype, "strategy": run.strategy}
+    options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy, "times": run.times}
     return open_places(run.datasets, trunk, run.size, run.settings, store, limit, **options)
 
 
@@ -222,7 +222,7 @@ def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> int:
     models.set_precision(head if train.stored else model, FLAGS.precision)
     scale = scale_of(FLAGS.loss, FLAGS.loss_scale, PLACE_SCALES)
     loss, validation = place_losses(FLAGS.kernel)[FLAGS.loss](scale), RecallValidation(places["val"])
-    state = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk).fit()
+    state = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk).fit(run.spent())
     models.set_precision(model, "float32")
     return state.best_epoch
 

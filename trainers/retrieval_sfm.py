@@ -206,7 +206,7 @@ def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset
     """Trains, and writes the model without whitening."""
     trunk, head = models.split(model, FLAGS.train_from)
     store, limit = Path(FLAGS.store or run.folder.path / "trunk"), FLAGS.store_gb * 1e9
-    options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy}
+    options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy, "times": run.times}
     paths = {name: data.paths for name, data in splits.items()}
     inputs, stored = open_inputs(paths, trunk, FLAGS.longer_side, run.settings, store, limit, **options)
     photos = {
@@ -215,7 +215,7 @@ def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset
     models.set_precision(head if stored else model, FLAGS.precision)
     validation = MeanAveragePrecisionValidation(photos["val"])
     loss = retrieval_losses(FLAGS.tau)[FLAGS.loss](scale_of(FLAGS.loss, FLAGS.loss_scale, RETRIEVAL_SCALES))
-    Trainer(head, loss, photos["train"], validation, run.folder.path, run.strategy, trunk).fit()
+    Trainer(head, loss, photos["train"], validation, run.folder.path, run.strategy, trunk).fit(run.spent())
     models.set_precision(model, "float32")
     run.write_once(lambda: run.folder.save_model(model, run.folder.unwhitened))
 

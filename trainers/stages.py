@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +12,7 @@ from absl import flags
 
 from keras_sare.training import RunFolder, TrainingSettings, Workers
 from keras_sare.training.run_changes import EARLIER
+from keras_sare.training.time_split import TimeSplit
 from keras_sare.utils.progress import show_information
 from trainers.starting_model import OF_THE_FILE, is_model_file
 
@@ -32,6 +33,7 @@ class Run(Generic[Settings]):
         strategy: of the run.
         workers: of the strategy.
         folder: of the run.
+        times: of what comes before the training.
     """
 
     chosen: dict[str, Any]
@@ -39,6 +41,11 @@ class Run(Generic[Settings]):
     strategy: tf.distribute.Strategy
     workers: Workers
     folder: RunFolder
+    times: TimeSplit = field(default_factory=TimeSplit, kw_only=True)
+
+    def spent(self) -> dict[str, float]:
+        """Seconds before the training, by part of the work, for `Trainer.fit`."""
+        return {part: seconds for part, seconds in self.times.seconds().items() if part != "total"}
 
     def load(self, path: Path) -> keras.Model:
         """Loads a model under the strategy's scope."""

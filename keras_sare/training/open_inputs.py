@@ -14,6 +14,7 @@ from keras_sare.training.cropped_inputs import crop_images
 from keras_sare.training.frozen_trunk import FrozenTrunk
 from keras_sare.training.inputs import ImageInputs, Inputs, Rows, StoredInputs
 from keras_sare.training.settings import TrainingSettings
+from keras_sare.training.time_split import TimeSplit
 from keras_sare.training.trunk_store import TrunkStore
 from keras_sare.training.workers import Workers
 from keras_sare.utils.files import free_bytes
@@ -41,6 +42,7 @@ def open_inputs(
     *,
     dtype: str = "float16",
     strategy: tf.distribute.Strategy | None = None,
+    times: TimeSplit | None = None,
 ) -> tuple[dict[str, Inputs], bool]:
     """Opens the images of some splits for training, with the frozen layers' output stored where that pays.
 
@@ -62,6 +64,7 @@ def open_inputs(
             `folder`, in folders `trunk-*`, is not counted: delete what is no longer needed.
         dtype: in which the output is stored: "float16", "bfloat16" or "float32".
         strategy: of the run.
+        times: is told how long the output of the frozen layers took.
 
     Returns:
         The inputs by split, and whether they are the output of `trunk` instead of pixels.
@@ -80,7 +83,8 @@ def open_inputs(
         frozen, batch = FrozenTrunk(trunk, dtype, strategy), settings.extraction_batch
         stores = {name: [TrunkStore(folder, frozen, part, batch) for _, part in one] for name, one in images.items()}
         workers = Workers(strategy)
-        stored = _fill(stores, _plan(stores, folder, store_limit, workers), workers)
+        with (times or TimeSplit()).spent_on("frozen_layers"):
+            stored = _fill(stores, _plan(stores, folder, store_limit, workers), workers)
     if stored:
         parts = {
             name: [(ids, store) for (ids, _), store in zip(one, stores[name], strict=True)]

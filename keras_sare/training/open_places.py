@@ -10,6 +10,7 @@ from keras_sare.datasets import PlaceDataset
 from keras_sare.training.open_inputs import open_inputs
 from keras_sare.training.place_settings import PlaceSettings
 from keras_sare.training.places import Places
+from keras_sare.training.time_split import TimeSplit
 
 
 def open_places(
@@ -22,6 +23,7 @@ def open_places(
     *,
     dtype: str = "float16",
     strategy: tf.distribute.Strategy | None = None,
+    times: TimeSplit | None = None,
 ) -> dict[str, Places]:
     """Opens the splits of a dataset for training, with the frozen layers' output stored where that pays.
 
@@ -34,6 +36,7 @@ def open_places(
         store_limit: bytes of disk for the output of these datasets; 0 turns the store off.
         dtype: in which the output is stored.
         strategy: of the run.
+        times: is told how long the output of the frozen layers took.
 
     Returns:
         The places by split. Their `stored` says whether the inputs are the output of `trunk` instead of pixels; it is
@@ -44,5 +47,7 @@ def open_places(
         OSError: as `open_inputs`.
     """
     paths = {name: dataset.paths for name, dataset in datasets.items()}
-    inputs, stored = open_inputs(paths, trunk, size, settings, folder, store_limit, dtype=dtype, strategy=strategy)
+    inputs, stored = open_inputs(
+        paths, trunk, size, settings, folder, store_limit, dtype=dtype, strategy=strategy, times=times
+    )
     return {name: Places(datasets[name], inputs[name], settings, folder / "spill", stored=stored) for name in datasets}

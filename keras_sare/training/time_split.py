@@ -4,15 +4,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-PARTS = ("refresh", "mining", "waiting", "training", "validation", "checkpoints")
-"""Refresh of cached descriptors, mining, waiting for input, steps, validation, writing of checkpoints."""
+PARTS = ("frozen_layers", "refresh", "mining", "waiting", "training", "validation", "checkpoints")
+"""Output of the frozen layers, which is stored before the first epoch and counts for that, refresh of cached
+descriptors, mining, waiting for input, steps, validation, writing of checkpoints."""
 
 
 class TimeSplit:
     """Seconds by part of the work, and altogether.
 
     Args:
-        spent: what an earlier process spent on the same epoch.
+        spent: what was spent on the same epoch before, by an earlier process for example.
     """
 
     def __init__(self, spent: Mapping[str, float] | None = None) -> None:
@@ -34,3 +35,9 @@ class TimeSplit:
         self._seconds["total"] += now - self._counted
         self._counted = now
         return dict(self._seconds)
+
+
+def added(seconds: Mapping[str, float], spent: Mapping[str, float]) -> dict[str, float]:
+    """Adds what was spent on some of `PARTS` to seconds by part, and to their total."""
+    parts = {part: seconds.get(part, 0.0) + spent.get(part, 0.0) for part in {**seconds, **spent}}
+    return {**parts, "total": seconds.get("total", 0.0) + sum(spent.values())}

@@ -1,7 +1,7 @@
 """The training loop: refresh the cached descriptors, mine tuples, train on them, validate, keep the best epoch."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from keras_sare.training.failures import unreadable_image
 from keras_sare.training.logs import EpochLog
 from keras_sare.training.run_state import EpochState, RunState
 from keras_sare.training.settings import TrainingSettings
-from keras_sare.training.time_split import PARTS, TimeSplit
+from keras_sare.training.time_split import PARTS, TimeSplit, added
 from keras_sare.training.training_images import TrainingImages
 from keras_sare.training.tuple_trainer import TupleTrainer
 from keras_sare.training.validation import Report, Validation
@@ -91,11 +91,15 @@ class Trainer:
         )
         self.log, self.state, self.times = EpochLog(folder), RunState(), TimeSplit()
 
-    def fit(self) -> RunState:
+    def fit(self, spent: Mapping[str, float] | None = None) -> RunState:
         """Trains until the last epoch or until validation finds nothing better any more.
 
         The model is left with the weights of the best epoch, or with `select="last"` of the last one. A resumed run
         that has all its epochs by then ends there; what it did of another one is not used.
+
+        Args:
+            spent: seconds that the run took before this call, by part of the work (`time_split.PARTS`): they count for
+                the epoch that comes first.
 
         Returns:
             The history; `best_epoch` is the epoch whose weights the model has.
@@ -108,7 +112,7 @@ class Trainer:
             WorkerLostError: another worker stopped.
         """
         with self._explained():
-            self._start()
+            self._start(spent or {})
             while not self._finished():
                 self._train_epoch(self.state.epoch + 1)
                 self._finish_epoch(self.state.epoch + 1)
@@ -136,16 +140,16 @@ class Trainer:
         """Measures the present weights on the validation images."""
         return self.validation.measure(self.describer, self.workers)
 
-    def _start(self) -> None:
+    def _start(self, spent: Mapping[str, float]) -> None:
         restored = self.checkpoints.restore()
         self._agree_on(restored)
         if restored is None:
             warn_if_uninitialised(self.model, "trained")
-            self.times = TimeSplit()
+            self.times = TimeSplit(added({}, spent))
             self._finish_epoch(0)
         else:
             running = restored.running
-            self.state, self.times = restored, TimeSplit(running.seconds)
+            self.state, self.times = restored, TimeSplit(added(running.seconds, spent))
             logger.info("Resuming after epoch %d, step %d of the next", restored.epoch, len(running.losses))
             self._write_log()
 

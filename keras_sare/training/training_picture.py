@@ -16,7 +16,7 @@ from keras_sare.utils.files import atomic_path
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 _VERMILION, _GREY = "#D55E00", "#57606a"
 _MEASURE_COLOURS = (_VERMILION, "#0072B2", "#009E73", "#CC79A7")
-_PART_COLOURS = ("#0072B2", "#56B4E9", "#F0E442", "#D55E00", "#009E73", "#CC79A7", "#999999")
+_PART_COLOURS = ("#E69F00", "#0072B2", "#56B4E9", "#F0E442", "#D55E00", "#009E73", "#CC79A7", "#999999")
 _DPI = 150
 
 
@@ -84,7 +84,7 @@ def _draw_seconds(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
     below = np.zeros(len(history))
     for (part, values), colour in zip(parts.items(), _PART_COLOURS, strict=True):
         share = values.sum() / max(total.sum(), 1e-9)
-        axes.bar(epochs, values, 0.8, below, color=colour, label=f"{part} {100 * share:.0f} %")
+        axes.bar(epochs, values, 0.8, below, color=colour, label=f"{part.replace('_', ' ')} {100 * share:.0f} %")
         below += values
     axes.set_title("where the time went", fontsize=11, loc="left")
     axes.set_ylabel("seconds")

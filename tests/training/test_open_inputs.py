@@ -18,6 +18,7 @@ from keras_sare.training.cropped_inputs import CroppedImageInputs
 from keras_sare.training.describer import Describer
 from keras_sare.training.open_inputs import open_inputs
 from keras_sare.training.step import make_train_step
+from keras_sare.training.time_split import TimeSplit
 
 module = importlib.import_module("keras_sare.training.open_inputs")
 SIZES = {"test": [(24, 32)], "train": [(24, 32), (32, 24), (32, 32)] * 3, "val": [(32, 24), (30, 40)]}
@@ -90,6 +91,16 @@ def test_second_opening_computes_nothing(open_with, monkeypatch):
     open_with()
     monkeypatch.setattr(TrunkStore, "_compute", None)  # would fail if called
     assert open_with()[1]
+
+
+def test_time_of_the_frozen_layers_is_told(open_with):
+    first, again = TimeSplit(), TimeSplit()
+    open_with(times=first)
+    open_with(times=again)
+    assert first.seconds()["frozen_layers"] > again.seconds()["frozen_layers"] >= 0
+    nothing = TimeSplit()
+    open_with(limit=0, times=nothing)
+    assert nothing.seconds()["frozen_layers"] == 0
 
 
 def test_training_comes_first_where_not_everything_fits(open_with):

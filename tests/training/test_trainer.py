@@ -101,6 +101,18 @@ def test_training_lowers_the_loss_and_leaves_figures_and_the_best_weights(make_s
     assert (6, "seconds_refresh") in read_events(tmp_path / "run" / "tensorboard")
 
 
+def test_time_that_the_frozen_layers_took_counts_for_the_epoch_that_comes_first(make_small_trainer, tmp_path):
+    def rows():
+        return list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
+
+    make_small_trainer(epochs=1).fit({"frozen_layers": 40.0})
+    assert [float(row["seconds_frozen_layers"]) for row in rows()] == [40.0, 0.0]
+    assert float(rows()[0]["seconds"]) >= 40
+    assert float(rows()[1]["seconds"]) < 40
+    make_small_trainer(epochs=2).fit({"frozen_layers": 50.0})  # They had to be computed anew.
+    assert [float(row["seconds_frozen_layers"]) for row in rows()] == [40.0, 0.0, 50.0]
+
+
 def test_resumed_run_ends_with_the_same_weights_bit_by_bit(make_small_trainer, tmp_path):
     """Six steps an epoch, two a window: killed in the middle of the second window of the second epoch."""
     unbroken = make_small_trainer("unbroken")
