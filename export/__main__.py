@@ -62,7 +62,13 @@ def main(arguments: list[str]) -> None:
             variants=tuple(FLAGS.variants or (["all"] if "all" in names else ["float16"])),
             fixed_size=FLAGS.fixed_size,
             calibration=partial(
-                choose_calibration, source.settings, source.size, FLAGS.calibration, *dataset, source.orientation
+                choose_calibration,
+                source.settings,
+                source.size,
+                FLAGS.calibration,
+                *dataset,
+                source.orientation,
+                source.antialias,
             ),
         )
         named = FLAGS.images, *dataset, FLAGS.split, FLAGS.max_images
@@ -87,8 +93,8 @@ if __name__ == "__main__":
     flags.DEFINE_list(
         "image_size",
         None,
-        "height,width of the images, or one number that limits the longer side and keeps the aspect ratio. By default "
-        "that of the run.",
+        "height,width of the images, or one number that limits the longer side, or shorter:NUMBER for the shorter "
+        "side, which keep the aspect ratio. By default that of the run.",
     )
     flags.DEFINE_enum(
         "orientation", None, ["upright", "stored"], "How images are read; by default as the run read them, or upright."

@@ -34,21 +34,22 @@ class CalibrationPhotos:
         paths: image files; `COUNT` of them are taken, spread evenly, less those that cannot be read.
         size: (height, width) that they are resized to, or the limit of their longer side.
         orientation: "upright" or "stored": how they are read.
+        antialias: whether those that shrink are antialiased.
 
     Raises:
         ValueError: there are none, or more than half of those taken cannot be read.
     """
 
-    def __init__(self, paths: np.ndarray, size: Size, orientation: str = "upright") -> None:
+    def __init__(self, paths: np.ndarray, size: Size, orientation: str = "upright", antialias: bool = True) -> None:
         if not len(paths):
             raise ValueError("`paths` must hold at least one photo to calibrate with. Received: none")
         chosen = paths[spread(len(paths), COUNT)]
         self.paths = chosen[readable(chosen, "Photos to calibrate with", MAX_CORRUPT_SHARE_OF_SAMPLE)]
-        self.size, self.orientation = size, orientation
+        self.size, self.orientation, self.antialias = size, orientation, antialias
 
     def batches(self) -> Iterator[np.ndarray]:
         """Yields the photos, float32 [batch, height, width, 3], RGB in 0..255."""
-        batches = image_batches(self.paths, self.size, _BATCH, orientation=self.orientation)
+        batches = image_batches(self.paths, self.size, _BATCH, None, self.orientation, self.antialias)
         return (images.numpy() for _, images in batches)
 
 
@@ -59,6 +60,7 @@ def choose_calibration(
     root: str | None,
     prefix: str,
     orientation: str = "upright",
+    antialias: bool = True,
 ) -> CalibrationPhotos | None:
     """Takes photos of the folder that was named; else of the dataset's training split; else those of the run.
 
@@ -69,6 +71,7 @@ def choose_calibration(
         root: folder of a dataset of places; by default the run's.
         prefix: of its .mat files.
         orientation: "upright" or "stored": how images are read.
+        antialias: whether images that shrink are antialiased.
 
     Returns:
         The photos; None where there are none at hand.
@@ -77,7 +80,7 @@ def choose_calibration(
         FileNotFoundError: there is no such folder.
         ValueError: the folder has no photos, or too many cannot be read.
     """
-    how = size, orientation
+    how = size, orientation, antialias
     if folder is not None:
         return CalibrationPhotos(np.asarray(ImageFolder(folder).paths(), np.dtypes.StringDType()), *how)
     if root is None and "root" in settings and Path(settings["root"]).is_dir():

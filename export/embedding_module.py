@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from export.half_storage import HalfStored
-from export.source import Size, Source
+from export.source import Source
 from keras_sare.datasets import decode_batch, decode_single, name_errors, require_all
 from keras_sare.layers import Whitening
 from keras_sare.models import MultiScale, scale_power, split
@@ -50,7 +50,7 @@ class EmbeddingModule(tf.Module):
             variables = [variable for variable in variables if variable is not matrix]
         # TensorFlow stores what the attributes hold, and they must not hold the matrix in both precisions.
         self.weights = [variable.value for variable in variables]
-        describe, decode = as_stored(source.model), _decoder(source.size, source.orientation)
+        describe, decode = as_stored(source.model), _decoder(source)
         tolerant = _tolerant(describe, decode, source)
         self.functions = {
             "serving_default": _strict(tolerant),
@@ -113,12 +113,13 @@ def _images(describe: Describe) -> Any:
     return images
 
 
-def _decoder(size: Size, orientation: str) -> Any:
+def _decoder(source: Source) -> Any:
     """Traced once for all signatures. A file to its image and error, or all files where images have one size."""
-    if isinstance(size, int):
-        decode, shape = partial(decode_single, size=size, orientation=orientation), []
+    how: dict[str, Any] = {"orientation": source.orientation, "antialias": source.antialias}
+    if isinstance(source.size, int):
+        decode, shape = partial(decode_single, size=source.size, **how), []
     else:
-        decode, shape = partial(decode_batch, size=size, orientation=orientation), [None]
+        decode, shape = partial(decode_batch, size=source.size, **how), [None]
     return tf.function(decode, input_signature=[tf.TensorSpec(shape, tf.string)])
 
 

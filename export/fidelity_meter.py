@@ -11,6 +11,7 @@ import numpy as np
 from export.fidelity import NS, Fidelity
 from export.fidelity_photos import FidelityPhotos
 from export.localise import read_photo
+from export.reading import reading
 from export.runtime import Runtime
 from export.source import Source
 from keras_sare.datasets import image_batches
@@ -136,13 +137,13 @@ class FidelityMeter:
 
     def _by_device(self, runtime: Runtime) -> Iterator[Described]:
         """By the pixels that a device reads, one photo at a time."""
-        size, orientation = np.atleast_1d(self._source.size).tolist(), self._source.orientation
+        how = reading(self._source.size, self._source.orientation, self._source.antialias)
         for index, path in enumerate(self._photos.paths.tolist()):
-            yield np.array([index]), runtime.describe(read_photo(path, size, orientation))
+            yield np.array([index]), runtime.describe(read_photo(path, **how))
 
     def _batches(self, paths: np.ndarray | None = None) -> Iterable[tuple[Any, Any]]:
         source, paths = self._source, self._photos.paths if paths is None else paths
-        return image_batches(paths, source.size, self._batch_size, orientation=source.orientation)
+        return image_batches(paths, source.size, self._batch_size, None, source.orientation, source.antialias)
 
 
 def _check(artefact: str, descriptors: np.ndarray, most: int) -> None:

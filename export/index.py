@@ -12,14 +12,16 @@ descriptors. It is a `.npz` file of plain arrays:
     positions     float64 [n, 2 or 3]; [n, 0] of a dataset that knows places only
     axes          text [2 or 3, or 0]: what the columns of `positions` are
     size          int64 [2]: height and width that images are resized to; or [1]: pixels of their longer side at most
+    shorter       bool: whether `size` is of the shorter side instead
     orientation   text: "upright" or "stored", how images are read
+    antialias     bool: whether images that shrink are antialiased
     model         text: SHA-256 of the TFLite file
 """
 
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,9 @@ from absl import app, flags
 
 from export.localise import describe, open_model, read_photo
 from export.manifest import manifest_path
+from export.reading import reading
 from export.source import Size, read_size
-from keras_sare.datasets import ImageSet, open_databases
+from keras_sare.datasets import ImageSet, ShorterSide, open_databases
 from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
@@ -53,6 +56,7 @@ def write_index(
     output: Path,
     max_corrupt_share: float = 0.01,
     orientation: str = "upright",
+    antialias: bool = True,
 ) -> int:
     """Describes images one by one, and writes the index.
 
@@ -60,12 +64,13 @@ def write_index(
 
     Args:
         model: a TFLite file that `python -m export` wrote.
-        size: (height, width) that images are resized to, or the limit of their longer side.
+        size: (height, width) that images are resized to, the limit of their longer side, or a `ShorterSide`.
         images: the map, for example of `open_map`.
         root: folder that the names of images without a place start from.
         output: the index, a `.npz` file. It appears whole, or not at all.
         max_corrupt_share: share of the images, in [0, 1], that may be left out.
         orientation: "upright" or "stored": how images are read, here and on the device.
+        antialias: whether images that shrink are antialiased, here and on the device.
 
     Returns:
         Number of images in the index.
@@ -83,15 +88,15 @@ def write_index(
     images = images.subset(readable_images(images.paths, name, "database", max_corrupt_share))
     warn_of_same_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths))
     positions, axes = _positions(images)
+    how = reading(size, orientation, antialias)
     with atomic_path(output) as path:
         np.savez(
             path,
-            descriptors=_describe_all(describer, model, images, size, orientation),
+            descriptors=_describe_all(describer, model, images, how),
             names=_names(images, root),
             positions=positions,
             axes=np.array(axes, np.str_),
-            size=np.atleast_1d(np.asarray(size, np.int64)),
-            orientation=np.str_(orientation),
+            **how,
             model=path_digest(model),
         )
     return len(images)
@@ -106,6 +111,8 @@ def size_beside(model: Path) -> Size:
     path = manifest_path(model)
     try:
         resize = json.loads(path.read_text())["preprocessing"]["resize"]
+        if "shorter_side" in resize:
+            return ShorterSide(resize["shorter_side"])
         return resize["longer_side"] if "longer_side" in resize else (resize["height"], resize["width"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileNotFoundError(
@@ -152,10 +159,18 @@ def open_map(root: Path, prefix: str = "", splits: Sequence[str] | None = None) 
     return images.subset(np.sort(first))
 
 
-def _describe_all(model: Any, path: Path, images: ImageSet, size: Size, orientation: str) -> np.ndarray:
+def antialias_beside(model: Path) -> bool:
+    """Whether the manifest of an artefact says that images are antialiased; so they are where there is none."""
+    try:
+        return bool(json.loads(manifest_path(model).read_text())["preprocessing"]["resize"]["antialias"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _describe_all(model: Any, path: Path, images: ImageSet, how: Mapping[str, Any]) -> np.ndarray:
     descriptors = np.empty((len(images), model.get_output_details()[0]["shape"][-1]), np.float16)
     for row, image in enumerate(progress(images.paths, "Describing images", unit="image")):
-        descriptor = describe(model, read_photo(image, np.atleast_1d(size).tolist(), orientation))
+        descriptor = describe(model, read_photo(image, **how))
         norm = np.linalg.norm(descriptor)
         if descriptor.ndim != 1 or not np.isclose(norm, 1, atol=1e-2):
             raise ValueError(
@@ -208,7 +223,8 @@ def main(_: list[str]) -> None:
     size = read_size(FLAGS.image_size) if FLAGS.image_size else size_beside(model)
     images = open_map(root, FLAGS.prefix, FLAGS.split)
     orientation = FLAGS.orientation or orientation_beside(model)
-    count = write_index(model, size, images, root, output, FLAGS.max_corrupt_share, orientation)
+    how = orientation, antialias_beside(model)
+    count = write_index(model, size, images, root, output, FLAGS.max_corrupt_share, *how)
     left_out = len(images) - count
     logger.info("Wrote %s: %d images, %d left out, %d bytes", output, count, left_out, output.stat().st_size)
 

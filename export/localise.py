@@ -15,6 +15,7 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,9 +28,17 @@ ARRAYS = {
     "axes": "U1",
     "size": "i1",
     "orientation": "U0",
+    "antialias": "b0",
+    "shorter": "b0",
     "model": "U0",
 }
 """Of an index: the kind of their elements, as numpy names it, and their dimensions."""
+
+READING = ("orientation", "antialias", "shorter")
+"""Of these, what an index need not hold: arguments of `read_photo`, which have defaults."""
+
+LONGEST_SHAPE = 8
+"""Times the shorter side, that the longer one gets at most where the shorter one is given."""
 
 LONGEST_SIDE = 8192
 """Of the images that a model takes, in pixels."""
@@ -55,8 +64,17 @@ def open_model(path: str | os.PathLike[str]) -> Any:
     return Interpreter(model_path=os.fspath(path), num_threads=os.cpu_count())
 
 
-def read_photo(path: str | os.PathLike[str], size: Sequence[int], orientation: str = "upright") -> np.ndarray:
-    """Reads a photo, upright or with its pixels as stored: float32 [1, height, width, 3], RGB in 0..255."""
+def read_photo(
+    path: str | os.PathLike[str],
+    size: Sequence[int],
+    orientation: str = "upright",
+    antialias: bool = True,
+    shorter: bool = False,
+) -> np.ndarray:
+    """Reads a photo, upright or with its pixels as stored: float32 [1, height, width, 3], RGB in 0..255.
+
+    `size` is its height and width; or alone the most pixels of its longer side, or those of its shorter side.
+    """
     with Image.open(path) as file:
         turn = TRANSPOSITIONS.get(noted_orientation(file)) if orientation == "upright" else None
         photo = file.convert(file.mode) if turn is None else file.transpose(turn)
@@ -64,14 +82,39 @@ def read_photo(path: str | os.PathLike[str], size: Sequence[int], orientation: s
         photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
     # In float32, because whitened descriptors feel it where pixels are rounded between rows and columns.
     bands = [band.convert("F") for band in photo.convert("RGB").split()]
-    limited = len(size) == 1  # Pixels that the longer side has at most.
+    limited = len(size) == 1 and antialias and not shorter
     if limited:
         for band in bands:
             band.thumbnail((size[0], size[0]), Image.Resampling.LANCZOS, reducing_gap=None)
     else:
-        bands = [band.resize((size[1], size[0]), Image.Resampling.BILINEAR) for band in bands]
+        resize = antialiased if antialias else interpolated
+        bands = [resize(band, *resized(photo.height, photo.width, size, shorter)) for band in bands]
     pixels = np.stack([np.asarray(band) for band in bands], axis=-1)[None]
     return pixels.round().clip(0, 255) if limited else pixels
+
+
+def resized(height: int, width: int, size: Sequence[int], shorter: bool) -> tuple[int, int]:
+    """Height and width that a photo is resized to."""
+    if len(size) == 2:
+        return size[0], size[1]
+    if shorter:
+        most = LONGEST_SHAPE * size[0]
+        scaled = [min(size[0] * side // min(height, width), most) for side in (height, width)]
+        return scaled[0], scaled[1]
+    thumbnail = Image.new("1", (width, height))
+    thumbnail.thumbnail((size[0], size[0]))
+    return thumbnail.height, thumbnail.width
+
+
+def antialiased(band: Image.Image, height: int, width: int) -> Image.Image:
+    """Resizes with a filter that widens where the photo shrinks."""
+    return band.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def interpolated(band: Image.Image, height: int, width: int) -> Image.Image:
+    """Resizes by interpolation between the four nearest pixels, as PyTorch's does without antialiasing."""
+    steps = (band.width / width, 0, 0, 0, band.height / height, 0)
+    return band.transform((width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
 
 
 def noted_orientation(file: Image.Image) -> int:
@@ -106,7 +149,7 @@ def read_index(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads an index, which may come from anybody: nothing in it is run, and it takes no more memory than its file.
 
     Returns:
-        descriptors [n, dim], names [n], positions [n, axes], axes, size, model, and orientation where it is told.
+        descriptors [n, dim], names [n], positions [n, axes], axes, size, model, and of READING what is told.
 
     Raises:
         ValueError: the file is no index.
@@ -135,7 +178,7 @@ def _read_array(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 def _check_index(known: dict[str, np.ndarray]) -> None:
     kinds = {name: f"{array.dtype.kind}{array.ndim}" for name, array in known.items()}
-    if missing := [name for name in ARRAYS if name not in known and name != "orientation"]:
+    if missing := [name for name in ARRAYS if name not in {*known, *READING}]:
         raise ValueError(f"{', '.join(missing)} missing")
     if wrong := [name for name, kind in kinds.items() if kind != ARRAYS[name]]:
         raise ValueError(f"{wrong[0]} must not be of the type {known[wrong[0]].dtype}, shape {known[wrong[0]].shape}")
@@ -168,8 +211,8 @@ def find(model: str, index: str, photo: str) -> list[str]:
     known = _or_exit(f"Cannot read {index}", read_index, index)
     if _or_exit(f"Cannot read {model}", _digest, model) != known["model"]:
         _exit(f"{index} was made with another model than {model}: make it anew with python -m export.index")
-    size, orientation = known["size"].tolist(), str(known.get("orientation", "upright"))
-    pixels = _or_exit(f"Cannot read {photo}", read_photo, photo, size, orientation)
+    read = partial(read_photo, **{name: known[name].tolist() for name in READING if name in known})
+    pixels = _or_exit(f"Cannot read {photo}", read, photo, known["size"].tolist())
     interpreter = _or_exit(f"Cannot use {model}", open_model, model)
     descriptor = _or_exit(f"Cannot use {model}", describe, interpreter, pixels)
     if descriptor.shape != known["descriptors"].shape[1:]:

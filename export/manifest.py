@@ -15,6 +15,7 @@ from typing import Any
 
 import keras_sare
 from export.source import Size, Source
+from keras_sare.datasets import ShorterSide
 from keras_sare.evaluation.json_report import JsonReport
 from keras_sare.layers import ImagePreprocessing
 from keras_sare.utils.digests import files_of, path_digest
@@ -88,14 +89,18 @@ def _preprocessing(source: Source) -> dict[str, Any]:
     inside = None
     if layer is not None:
         inside = {"channels": "BGR" if layer.bgr else "RGB", "mean": list(layer.mean), "std": list(layer.std)}
-    outside = {"orientation": source.orientation, "resize": _resize(source.size)}
+    outside = {"orientation": source.orientation, "resize": _resize(source.size, source.antialias)}
     return {"input": "RGB, 0 to 255, float32", **outside, "inside": inside}
 
 
-def _resize(size: Size) -> dict[str, Any]:
+def _resize(size: Size, antialias: bool) -> dict[str, Any]:
+    chosen = "bilinear, antialiased" if antialias else "bilinear, not antialiased"
+    if isinstance(size, ShorterSide):
+        return {"shorter_side": int(size), "filter": chosen, "antialias": antialias}
     if isinstance(size, int):
-        return {"longer_side": size, "filter": "lanczos, antialiased, rounded, never enlarged"}
-    return {"height": size[0], "width": size[1], "filter": "bilinear, antialiased"}
+        chosen = "lanczos, antialiased, rounded" if antialias else chosen
+        return {"longer_side": size, "filter": f"{chosen}, never enlarged", "antialias": antialias}
+    return {"height": size[0], "width": size[1], "filter": chosen, "antialias": antialias}
 
 
 def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -12,7 +12,8 @@ itself: batches may be put together and taken apart, as servers that batch do.
     images            `images` float32 [n, height, width, 3], RGB in 0..255, used as they are -> `embedding`
     multiscale        on request: as serving_default, with `keras_sare.models.MultiScale`
     metadata          nothing -> `name` string [1], `dimension` int64 [1], `version` int64 [1], `size` int64 [1 or 2]:
-                      the limit of the longer side, or height and width. TensorFlow Serving with --enable_batching
+                      the limit of the longer side (or the shorter side, where the manifest says so), or height and
+                      width. TensorFlow Serving with --enable_batching
                       answers where some of these are asked for by `output_filter`, not for all: it would batch those.
 
 A server that batches puts requests of several clients together, and one client's damaged file then fails the others'

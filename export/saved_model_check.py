@@ -33,7 +33,8 @@ def smallest_cosine(folder: Path, source: Source, scales: Sequence[float] | None
     size = source.size
     last = (size, size) if isinstance(size, int) else size
     files = [sample_photo(1, (90, 120)), sample_photo(2, (150, 80), "PNG"), sample_photo(3, last, "WEBP")]
-    pixels = [decode_image(tf.constant(file), size, orientation=source.orientation)[None] for file in files]
+    how = size, None, source.orientation, source.antialias
+    pixels = [decode_image(tf.constant(file), *how)[None] for file in files]
     expected = _described(source.model, pixels)
     model = tf.saved_model.load(str(folder))  # Held until the end: its signatures do not hold the variables.
 

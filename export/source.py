@@ -12,7 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sare.models import load_weights_from, truncated, warn_if_uninitialised
+from keras_sare.datasets import ShorterSide
+from keras_sare.models import antialiases, load_weights_from, truncated, warn_if_uninitialised
 from keras_sare.models.model_file import check_descriptors, open_model_file
 from keras_sare.training import RunFolder
 from keras_sare.training.run_folder import orientation_of
@@ -21,9 +22,10 @@ logger = logging.getLogger("keras_sare.export")
 
 Size = tuple[int, int] | int
 """(height, width) of images; or one number, the limit of their longer side, with which each keeps its aspect ratio and
-nothing is enlarged."""
+nothing is enlarged, or a `keras_sare.datasets.ShorterSide`, with which each keeps its aspect ratio too."""
 
 _TRIED_SIDE = 224
+_SHORTER = "shorter:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,11 @@ class Source:
     def dim(self) -> int:
         """Entries of a descriptor."""
         return int(self.model.output.shape[-1])
+
+    @property
+    def antialias(self) -> bool:
+        """Whether images that shrink are antialiased: it belongs to the model's preprocessing."""
+        return antialiases(self.model)
 
     @cached_property
     def weights_digest(self) -> str:
@@ -115,15 +122,19 @@ def open_source(
 
 
 def read_size(parts: Sequence[str]) -> Size:
-    """Reads a size from text, one number or two, as flags and `run.json` have it.
+    """Reads a size from text, one number, two, or shorter:NUMBER, as flags and `run.json` have it.
 
     Raises:
         ValueError: these are not one or two whole numbers above 0.
     """
+    if len(parts) == 1 and parts[0].startswith(_SHORTER):
+        shorter = read_size([parts[0].removeprefix(_SHORTER)])
+        return ShorterSide(shorter) if isinstance(shorter, int) else shorter
     if len(parts) not in (1, 2) or not all(part.strip().isdecimal() and int(part) for part in parts):
         raise ValueError(
-            "`image_size` must be height,width in pixels, or one number that limits the longer side, for example "
-            f"480,640 or 1024. Received: image_size={','.join(parts)!r}"
+            "`image_size` must be height,width in pixels, or one number that limits the longer side, or shorter:NUMBER "
+            "for the shorter side, for example 480,640 or 1024 or shorter:480. "
+            f"Received: image_size={','.join(parts)!r}"
         )
     numbers = [int(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])

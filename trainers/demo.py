@@ -18,6 +18,7 @@ import numpy as np
 from absl import app, flags
 
 from keras_sare.datasets import PlaceDataset, load_image, open_splits
+from keras_sare.models import antialiases
 from keras_sare.retrieval import nearest
 from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
@@ -133,8 +134,9 @@ def _find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
         far = "" if distance is None else f", {distance:.1f} m from where the photo was taken"
         print(f"{sign} {printable(photo)}\n  place found: {printable(names[best])}{far}")
     height, width = map(int, run.settings["image_size"])
-    images = [load_image(photo, (height, width), orientation=orientation_of(run.settings)) for photo in photos]
-    expected = run.load_model()(np.stack(images)).numpy()
+    model, orientation = run.load_model(), orientation_of(run.settings)
+    images = [load_image(photo, (height, width), None, orientation, antialiases(model)) for photo in photos]
+    expected = model(np.stack(images)).numpy()
     print(f"Cosine of the served descriptors to the Keras model's: {np.sum(descriptors * expected, 1).min():.6f}")
 
 

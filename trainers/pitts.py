@@ -215,7 +215,7 @@ def _fit(run: _Run, model: keras.Model, places: dict[str, Places]) -> int:
     trunk, head = models.split(model, FLAGS.train_from)
     train = places["train"]
     if run.augmentation:
-        how = run.augmentation, run.settings.seed, run.settings.orientation
+        how = run.augmentation, run.settings.seed, run.settings.orientation, models.antialiases(model)
         inputs = AugmentedInputs(train.dataset.paths, run.size, *how)
         train = replace(train, augmented=inputs)
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.

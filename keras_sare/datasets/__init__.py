@@ -26,6 +26,7 @@ from keras_sare.datasets.landmark_dataset import PROTOCOLS, LandmarkDataset
 from keras_sare.datasets.landmark_files import read_landmarks
 from keras_sare.datasets.landmark_images import ImageFolder
 from keras_sare.datasets.open_splits import open_databases, open_splits
+from keras_sare.datasets.pixels import ShorterSide
 from keras_sare.datasets.place_dataset import PlaceDataset
 from keras_sare.datasets.reconstruct import ReconstructionSettings, reconstruct
 from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
@@ -46,6 +47,7 @@ __all__ = [
     "PlaceDataset",
     "ReconstructionSettings",
     "SfMDataset",
+    "ShorterSide",
     "decode_batch",
     "decode_image",
     "decode_single",

@@ -16,7 +16,7 @@ from keras_sare.datasets.orientation import (
     swaps_sides,
     turn_upright,
 )
-from keras_sare.datasets.pixels import Size, decode_pixels, resize, why_undecodable
+from keras_sare.datasets.pixels import ShorterSide, Size, decode_pixels, resize, why_undecodable
 from keras_sare.utils.progress import progress
 
 Paths = Sequence[str] | np.ndarray
@@ -27,7 +27,13 @@ _PATHS_PER_BLOCK = 1024
 _BATCHES_PER_STRETCH = 8
 
 
-def decode_image(contents: Any, size: Size | int | None = None, box: Any = None, orientation: str = "upright") -> Any:
+def decode_image(
+    contents: Any,
+    size: Size | int | None = None,
+    box: Any = None,
+    orientation: str = "upright",
+    antialias: bool = True,
+) -> Any:
     """Decodes an encoded image with TensorFlow operations alone: eagerly, in `dataset.map` or in an exported graph.
 
     JPEG is decoded with the accurate integer inverse cosine transform, the one that Pillow uses: with TensorFlow's
@@ -42,13 +48,17 @@ def decode_image(contents: Any, size: Size | int | None = None, box: Any = None,
         contents: string scalar, the bytes of a JPEG, PNG, single-frame GIF or single-frame WebP file.
         size: (height, width) to resize to, bilinear with antialiasing. A number limits the longer side: the aspect
             ratio is kept, nothing is enlarged, and the filter is Lanczos's, rounded to whole numbers, as in cirtorch's
-            `imresize`; the size is `keras_sare.datasets.fitted_size`. None keeps the size.
+            `imresize`; the size is `keras_sare.datasets.fitted_size`. A `ShorterSide` is the size of the shorter side,
+            bilinear with antialiasing. None keeps the size.
         box: x1, y1, x2, y2, float64 [4], in pixels of the image as `orientation` says that it is read. They are
             rounded, and clipped to the image, which is cropped to columns x1 to x2 - 1 and rows y1 to y2 - 1 and then
             resized by the factor that the whole image would have got (Crop_I, as cirtorch's `ImagesFromList`). Not
             together with (height, width).
         orientation: "upright": turned and mirrored as the image's EXIF orientation asks, before `size` and `box` apply;
             "stored": as the pixels are stored.
+        antialias: False resizes bilinearly without antialiasing whatever `size` is, as PyTorch's `interpolate` does
+            (align_corners=False), and torchvision with tensors. What a model wants is `antialiases(model)` of
+            `keras_sare.models`.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
@@ -59,7 +69,7 @@ def decode_image(contents: Any, size: Size | int | None = None, box: Any = None,
     """
     check_orientation(orientation)
     noted = exif_orientation(contents) if orientation == "upright" else None
-    return tf.cast(_pixels(contents, size, box, noted), tf.float32)
+    return tf.cast(_pixels(contents, size, box, noted, antialias), tf.float32)
 
 
 def load_image(
@@ -67,6 +77,7 @@ def load_image(
     size: Size | int | None = None,
     box: Sequence[float] | np.ndarray | None = None,
     orientation: str = "upright",
+    antialias: bool = True,
 ) -> np.ndarray:
     """Reads one image file.
 
@@ -77,6 +88,7 @@ def load_image(
         box: x1, y1, x2, y2 to crop to, in pixels of the image as it is read; see `decode_image`. Not together with
             (height, width).
         orientation: "upright" or "stored"; see `decode_image`.
+        antialias: see `decode_image`.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
@@ -90,7 +102,8 @@ def load_image(
     boxes = _checked_boxes(None if box is None else [box], [path], size)
     try:
         with tf.device("CPU:0"):
-            return decode_image(tf.io.read_file(path), size, None if boxes is None else boxes[0], orientation).numpy()
+            box = None if boxes is None else boxes[0]
+            return decode_image(tf.io.read_file(path), size, box, orientation, antialias).numpy()
     except tf.errors.OpError as error:
         raise ValueError(cannot_read(path, None if boxes is None else boxes[0], orientation)) from error
 
@@ -101,6 +114,7 @@ def image_batches(
     batch_size: int,
     boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
     orientation: str = "upright",
+    antialias: bool = True,
 ) -> Any:
     """Makes a `tf.data.Dataset` that reads, decodes, crops, resizes and batches image files in parallel.
 
@@ -119,6 +133,7 @@ def image_batches(
         boxes: [N, 4], the box x1, y1, x2, y2 that each image is cropped to, in pixels of the image as it is read, then
             scaled as the whole image would have been; see `decode_image`. Not together with (height, width).
         orientation: "upright" or "stored"; see `decode_image`.
+        antialias: see `decode_image`.
 
     Returns:
         A dataset of (indices int64 [b] into `paths`, images float32 [b, height, width, 3], RGB in 0..255).
@@ -137,7 +152,8 @@ def image_batches(
     def decode(index: Any, contents: Any) -> Any:
         box = None if crops is None else tf.gather(crops, index)
         # Where pixels wait for their batch they do so as bytes: a quarter of the memory.
-        return _pixels(contents, size, box, _noted_orientation(contents) if orientation == "upright" else None)
+        noted = _noted_orientation(contents) if orientation == "upright" else None
+        return _pixels(contents, size, box, noted, antialias)
 
     def explain(index: int) -> str:
         return cannot_read(str(paths[index]), None if crops is None else crops[index], orientation)
@@ -185,15 +201,15 @@ def _noted_orientation(contents: Any) -> Any:
     return tf.ensure_shape(noted, [])
 
 
-def _pixels(contents: Any, size: Size | int | None, box: Any, noted: Any) -> Any:
-    """`decode_image`, uint8 where `size` is not (height, width); `noted` is the file's orientation, or None."""
+def _pixels(contents: Any, size: Size | int | None, box: Any, noted: Any, antialias: bool) -> Any:
+    """`decode_image` in the type of `resize`; `noted` is the file's orientation, or None."""
     pixels = decode_pixels(contents)
     if noted is None:
-        return resize(pixels, size, box)
+        return resize(pixels, size, box, antialias)
     if size is None or isinstance(size, int):
-        return resize(turn_upright(pixels, noted), size, box)
+        return resize(turn_upright(pixels, noted), size, box, antialias)
     # Turning costs more than decoding, so the few pixels that remain are turned.
-    resized = resize(pixels, tf.where(swaps_sides(noted), size[::-1], size))
+    resized = resize(pixels, tf.where(swaps_sides(noted), size[::-1], size), antialias=antialias)
     return tf.ensure_shape(turn_upright(resized, noted), [*size, 3])
 
 
@@ -207,8 +223,10 @@ def _check_size(size: Size | int | None) -> None:
 def _checked_boxes(boxes: Any, paths: Paths, size: Size | int | None) -> np.ndarray | None:
     if boxes is None:
         return None
-    if not (size is None or isinstance(size, int)):
-        raise ValueError(f"`size` must be a number or None where images are cropped. Received: size={size}")
+    if isinstance(size, ShorterSide) or not (size is None or isinstance(size, int)):
+        raise ValueError(
+            f"`size` must limit the longer side, or be None, where images are cropped. Received: size={size}"
+        )
     boxes = np.asarray(boxes, np.float64)
     if boxes.shape != (len(paths), 4):
         raise ValueError(

@@ -9,6 +9,22 @@ from keras_sare.datasets.file_bytes import bytes_at, equal, file_length
 
 Size = tuple[int, int]
 
+_LONGEST_SHAPE = 8
+
+
+class ShorterSide(int):
+    """A size rule: the pixels that the shorter side of an image gets; the longer one follows, cut to whole pixels.
+
+    Smaller images are enlarged, and the longer side gets at most eight times as many pixels. It is what torchvision's
+    `resize` does with one number, and how the VG benchmark and OpenIBL read the queries of Tokyo 24/7; a plain number
+    limits the longer side instead.
+    """
+
+    def __repr__(self) -> str:
+        return f"ShorterSide({int(self)})"
+
+    __str__ = __repr__
+
 
 def decode_pixels(contents: Any) -> Any:
     """Decodes a file to pixels; `keras_sare.datasets.decode_image` says how.
@@ -49,16 +65,18 @@ def why_undecodable(contents: Any) -> Any:
     )
 
 
-def resize(pixels: Any, size: Size | int | None, box: Any = None) -> Any:
+def resize(pixels: Any, size: Size | int | None, box: Any = None, antialias: bool = True) -> Any:
     """Crops and resizes a decoded image; `keras_sare.datasets.decode_image` says how.
 
     Args:
         pixels: uint8 [height, width, 3].
-        size: (height, width), or the most pixels that the longer side may have, or None.
-        box: x1, y1, x2, y2, float64 [4], or None. Not together with (height, width).
+        size: (height, width), or the most pixels that the longer side may have, or a `ShorterSide`, or None.
+        box: x1, y1, x2, y2, float64 [4], or None. Only where `size` limits the longer side or is None.
+        antialias: whether the filter widens where an image shrinks.
 
     Returns:
-        [height, width, 3] in 0..255: float32 where `size` is (height, width), else uint8.
+        [height, width, 3] in 0..255: uint8 where `size` is None or limits the longer side with `antialias`, else
+        float32.
 
     Raises:
         tf.errors.InvalidArgumentError: the box holds no pixel.
@@ -66,10 +84,15 @@ def resize(pixels: Any, size: Size | int | None, box: Any = None) -> Any:
     cropped = pixels if box is None else _crop(pixels, box)
     if size is None:
         return cropped
+    if isinstance(size, ShorterSide):
+        size = _with_shorter_side(cropped, size)
     if not isinstance(size, int):
-        return tf.image.resize(cropped, size, method="bilinear", antialias=True)
+        return tf.image.resize(cropped, size, method="bilinear", antialias=antialias)
     if box is not None:
         size = tf.maximum(size * _longer_side(cropped) // _longer_side(pixels), 1)
+    if not antialias:
+        fitted = tf.cond(_longer_side(cropped) > size, lambda: _fitted(cropped, size), lambda: tf.shape(cropped)[:2])
+        return tf.image.resize(cropped, fitted, method="bilinear", antialias=False)
     return tf.cond(_longer_side(cropped) > size, lambda: _shrink(cropped, size), lambda: cropped)
 
 
@@ -96,6 +119,13 @@ def _is_webp(contents: Any) -> Any:
 def _is_animated_webp(contents: Any) -> Any:
     extended = bytes_at(contents, 12, 9)
     return _is_webp(contents) & equal(extended[:4], b"VP8X") & (tf.bitwise.bitwise_and(extended[8], 2) != 0)
+
+
+def _with_shorter_side(pixels: Any, side: int) -> Any:
+    sides = tf.cast(tf.shape(pixels)[:2], tf.int64)
+    # A picture of one row of pixels would take gigabytes otherwise.
+    scaled = tf.minimum(int(side) * sides // tf.reduce_min(sides), _LONGEST_SHAPE * int(side))
+    return tf.cast(scaled, tf.int32)
 
 
 def _longer_side(pixels: Any) -> Any:

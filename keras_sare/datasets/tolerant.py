@@ -8,7 +8,9 @@ from keras_sare.datasets.images import decode_image
 from keras_sare.datasets.pixels import Size, why_undecodable
 
 
-def decode_single(contents: Any, size: Size | int, orientation: str = "upright") -> tuple[Any, Any]:
+def decode_single(
+    contents: Any, size: Size | int, orientation: str = "upright", antialias: bool = True
+) -> tuple[Any, Any]:
     """Decodes one image as `decode_image` does, or tells why it cannot: nothing is raised.
 
     Made for exported graphs whose images are described one at a time, because they have unlike shapes. It is made of
@@ -16,8 +18,9 @@ def decode_single(contents: Any, size: Size | int, orientation: str = "upright")
 
     Args:
         contents: string scalar, the bytes of a file.
-        size: (height, width) to resize to, or the limit of the longer side; see `decode_image`.
+        size: (height, width) to resize to, the limit of the longer side, or a `ShorterSide`; see `decode_image`.
         orientation: "upright" or "stored"; see `decode_image`.
+        antialias: see `decode_image`.
 
     Returns:
         The image, float32 [height, width, 3], RGB in 0..255, and the error, a string scalar that is empty where all is
@@ -28,14 +31,14 @@ def decode_single(contents: Any, size: Size | int, orientation: str = "upright")
     # An element that fails to decode is left out, and then the zeros come first. (`reduce` says the same in less, but
     # hangs in `tf.map_fn` where a session has a single thread for its operations.)
     decoded = tf.data.Dataset.from_tensors(contents).map(
-        lambda one: (decode_image(one, size, orientation=orientation), True)
+        lambda one: (decode_image(one, size, orientation=orientation, antialias=antialias), True)
     )
     nothing = tf.data.Dataset.from_tensors((tf.zeros([*sides, 3]), False))
     image, whole = decoded.ignore_errors().concatenate(nothing).take(1).get_single_element()
     return image, tf.cond(whole, lambda: tf.constant(""), lambda: why_undecodable(contents))
 
 
-def decode_batch(contents: Any, size: Size, orientation: str = "upright") -> tuple[Any, Any]:
+def decode_batch(contents: Any, size: Size, orientation: str = "upright", antialias: bool = True) -> tuple[Any, Any]:
     """Decodes images to one shape, as `decode_image` does, in parallel; bad ones do not harm the others.
 
     Made for exported graphs, like `decode_single`. Outside a `tf.function` it works too, but slowly: each image is
@@ -45,6 +48,7 @@ def decode_batch(contents: Any, size: Size, orientation: str = "upright") -> tup
         contents: string [n], the bytes of n files.
         size: (height, width) to resize to.
         orientation: "upright" or "stored"; see `decode_image`.
+        antialias: see `decode_image`.
 
     Returns:
         The images, float32 [n, height, width, 3], RGB in 0..255, zeros where an image cannot be decoded; and the
@@ -52,7 +56,7 @@ def decode_batch(contents: Any, size: Size, orientation: str = "upright") -> tup
     """
     signature = (tf.TensorSpec([*size, 3], tf.float32), tf.TensorSpec([], tf.string))
     images, errors = tf.map_fn(
-        lambda one: decode_single(one, size, orientation), contents, fn_output_signature=signature
+        lambda one: decode_single(one, size, orientation, antialias), contents, fn_output_signature=signature
     )
     return images, name_errors(errors)
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_sare.datasets.images import image_batches
 from keras_sare.models.crop_activations import split_at_pooling
+from keras_sare.models.resizing import antialiases
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import progress
 
@@ -95,7 +96,7 @@ def write_activation_maps(
         )
     trunk, _ = split_at_pooling(model)
     compute = tf.function(lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True)
-    images = image_batches(paths, longer_side, batch_size, orientation=orientation)
+    images = image_batches(paths, longer_side, batch_size, None, orientation, antialiases(model))
     batches = progress(images, "feature maps", len(paths), "image", lambda batch: len(batch[0]))
     starts, shapes, dtype = np.zeros(len(paths), np.int64), np.zeros((len(paths), 3), np.int64), np.dtype("float32")
     with atomic_path(folder) as temporary:

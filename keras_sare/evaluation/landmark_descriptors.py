@@ -14,6 +14,7 @@ from keras_sare.datasets.landmark_dataset import LandmarkDataset
 from keras_sare.models.crop_activations import CropActivations
 from keras_sare.models.extractor import Extractor
 from keras_sare.models.multi_scale import MultiScale
+from keras_sare.models.resizing import antialiases
 from keras_sare.utils.arrays import array_within
 
 CROPS = ("image", "activations", "none")
@@ -70,7 +71,7 @@ def describe_landmarks(
         return _describe(extractor, batches, paths, f"{dataset.name}, {side}", folder, memory_limit)
 
     def read(paths: np.ndarray, boxes: np.ndarray | None = None) -> Any:
-        return image_batches(paths, longer_side, batch_size, boxes, orientation)
+        return image_batches(paths, longer_side, batch_size, boxes, orientation, antialiases(model))
 
     extractor = Extractor(_at_scales(model, scales, power))
     if crop == "activations" and dataset.boxes is not None:
@@ -118,7 +119,7 @@ def describe_images(
         tf.errors.InvalidArgumentError: an image cannot be read.
     """
     extractor = Extractor(_at_scales(model, scales, power))
-    batches = image_batches(paths, longer_side, batch_size, orientation=orientation)
+    batches = image_batches(paths, longer_side, batch_size, None, orientation, antialiases(model))
     return _describe(extractor, batches, paths, name, folder, memory_limit)
 
 

@@ -11,6 +11,7 @@ from keras_sare.datasets.image_sizes import image_sizes
 from keras_sare.datasets.images import image_batches
 from keras_sare.datasets.landmark_dataset import LandmarkDataset
 from keras_sare.models.crop_activations import crop_features, split_at_pooling, stride
+from keras_sare.models.resizing import antialiases
 from keras_sare.retrieval.box_descriptor import BoxDescriptor
 from keras_sare.retrieval.query_objects import QueryObjects
 from keras_sare.utils.progress import progress
@@ -44,7 +45,7 @@ def query_objects(
     cell = stride(trunk)
     compute = tf.function(lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True)
     objects: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
-    queries = _queries(dataset, longer_side, crop, orientation)
+    queries = _queries(dataset, longer_side, crop, orientation, antialiases(model))
     for query, images, box in progress(queries, "query objects", len(dataset.queries), "query"):
         try:
             [activations] = compute(images).numpy()
@@ -61,14 +62,14 @@ def query_objects(
 
 
 def _queries(
-    dataset: LandmarkDataset, longer_side: int, crop: str, orientation: str
+    dataset: LandmarkDataset, longer_side: int, crop: str, orientation: str, antialias: bool
 ) -> Iterator[tuple[int, Any, np.ndarray | None]]:
     """Number, pixels [1, height, width, 3], and the box that their feature map is cropped to, as shares of them."""
     boxes, shares = dataset.boxes if crop == "image" else None, None
     if crop == "activations" and dataset.boxes is not None:
         shares = np.clip(dataset.boxes / image_sizes(dataset.queries, orientation)[:, [1, 0, 1, 0]], 0, 1)
     # One at a time: queries are few, and hardly two crops have the same shape.
-    for (query,), images in image_batches(dataset.queries, longer_side, 1, boxes, orientation):
+    for (query,), images in image_batches(dataset.queries, longer_side, 1, boxes, orientation, antialias):
         yield int(query), images, None if shares is None else shares[int(query)]
 
 

@@ -18,6 +18,8 @@ class ImagePreprocessing(keras.layers.Layer):
         mean: three values, in the unit 0..255 and in the output's channel order.
         std: three values, likewise.
         bgr: whether the weights want BGR.
+        antialias: whether images are to be antialiased where they are made smaller for these weights. The layer does
+            not resize: what reads image files for a model asks `keras_sare.models.antialiases`, and does so.
         **kwargs: of `keras.layers.Layer`.
 
     Input shape: `[batch, height, width, 3]`, RGB in 0..255, uint8 or floating.
@@ -25,13 +27,15 @@ class ImagePreprocessing(keras.layers.Layer):
     Output shape: the same, in the layer's compute dtype.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], bgr: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], bgr: bool = False, antialias: bool = True, **kwargs: Any
+    ) -> None:
         # Pixels that Keras cast to half precision would be rounded before the mean is subtracted.
         super().__init__(autocast=False, **kwargs)
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != 3:
                 raise ValueError(f"`{name}` must have three values. Received: {name}={values}")
-        self.mean, self.std, self.bgr = tuple(mean), tuple(std), bgr
+        self.mean, self.std, self.bgr, self.antialias = tuple(mean), tuple(std), bgr, antialias
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         x = ops.cast(inputs, "float32")
@@ -44,4 +48,5 @@ class ImagePreprocessing(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mean": self.mean, "std": self.std, "bgr": self.bgr}
+        own = {"mean": self.mean, "std": self.std, "bgr": self.bgr, "antialias": self.antialias}
+        return {**super().get_config(), **own}

@@ -10,6 +10,7 @@ from keras_sare.models.interchange.load import load_weights_from, save_weights_a
 from keras_sare.models.multi_scale import SCALES, MultiScale, scale_power
 from keras_sare.models.precision import PRECISIONS, set_precision
 from keras_sare.models.presets import PRESETS, Preset
+from keras_sare.models.resizing import antialiases
 from keras_sare.models.surgery import freeze_before, split, truncated, with_whitening, without_whitening
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Extractor",
     "MultiScale",
     "Preset",
+    "antialiases",
     "assemble",
     "build",
     "freeze_before",

@@ -20,6 +20,7 @@ class AugmentedInputs:
         augmentation: what changes them.
         seed: of the run.
         orientation: "upright" or "stored"; see `keras_sare.datasets.decode_image`.
+        antialias: whether images that shrink are antialiased; see `keras_sare.models.antialiases`.
 
     Raises:
         ValueError: `size` is no (height, width).
@@ -32,6 +33,7 @@ class AugmentedInputs:
         augmentation: Augmentation,
         seed: int,
         orientation: str = "upright",
+        antialias: bool = True,
     ) -> None:
         if isinstance(size, int):
             raise ValueError(
@@ -39,7 +41,7 @@ class AugmentedInputs:
                 f"augmented. Received: size={size}"
             )
         self.paths, self.size, self.augmentation, self.seed = paths, size, augmentation, seed
-        self.orientation = orientation
+        self.orientation, self.antialias = orientation, antialias
 
     def for_epoch(self, epoch: int) -> Callable[[Any], Any]:
         """Makes the function that reads the tuples of an epoch.
@@ -74,4 +76,4 @@ class AugmentedInputs:
         return tf.ensure_shape(read, (*self.size, 3))
 
     def _load(self, image: np.int64) -> np.ndarray:
-        return load_image(str(self.paths[image]), self.size, orientation=self.orientation)
+        return load_image(str(self.paths[image]), self.size, None, self.orientation, self.antialias)

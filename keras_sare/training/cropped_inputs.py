@@ -24,6 +24,7 @@ class CroppedImageInputs(ImageInputs):
         size: (height, width) that is left.
         longer_side: that `scaled` comes from; only for the `key`.
         orientation: "upright" or "stored"; that `scaled` comes from.
+        antialias: whether images that shrink are antialiased; see `keras_sare.models.antialiases`.
     """
 
     def __init__(
@@ -33,8 +34,9 @@ class CroppedImageInputs(ImageInputs):
         size: tuple[int, int],
         longer_side: int,
         orientation: str = "upright",
+        antialias: bool = True,
     ) -> None:
-        super().__init__(paths, size, orientation)
+        super().__init__(paths, size, orientation, antialias)
         self.scaled = scaled
         # Of an image that is no larger, another limit may leave the same size with other pixels.
         self.key = ("longer side", longer_side, *self.key)
@@ -49,14 +51,16 @@ class CroppedImageInputs(ImageInputs):
 
     def _load(self, image: int) -> np.ndarray:
         scaled_height, scaled_width = self.scaled[image].tolist()
-        pixels = load_image(str(self.paths[image]), (scaled_height, scaled_width), orientation=self.orientation)
+        pixels = load_image(
+            str(self.paths[image]), (scaled_height, scaled_width), None, self.orientation, self.antialias
+        )
         height, width = self.size
         top, left = (scaled_height - height) // 2, (scaled_width - width) // 2
         return pixels[top : top + height, left : left + width]
 
 
 def crop_images(
-    paths: np.ndarray, longer_side: int, orientation: str = "upright"
+    paths: np.ndarray, longer_side: int, orientation: str = "upright", antialias: bool = True
 ) -> list[tuple[np.ndarray, CroppedImageInputs]]:
     """Sorts images by the size that `cropped_size` gives them.
 
@@ -64,6 +68,7 @@ def crop_images(
         paths: [N] image files.
         longer_side: pixels, at least 16.
         orientation: "upright" or "stored"; see `keras_sare.datasets.decode_image`.
+        antialias: whether images that shrink are antialiased.
 
     Returns:
         For each size that occurs, ascending: ids int64 [n], ascending, indices into `paths`; and the images, whose ids
@@ -79,7 +84,9 @@ def crop_images(
     parts = []
     for number, (height, width) in enumerate(sizes.tolist()):
         ids = np.flatnonzero(part.reshape(-1) == number)
-        parts.append((ids, CroppedImageInputs(paths[ids], scaled[ids], (height, width), longer_side, orientation)))
+        parts.append(
+            (ids, CroppedImageInputs(paths[ids], scaled[ids], (height, width), longer_side, orientation, antialias))
+        )
     logger.info("Sizes of images: %d different ones of %d images, longer side %d", len(parts), len(paths), longer_side)
     return parts
 

@@ -47,26 +47,29 @@ class ImageInputs:
         paths: [N] image files; the id of an image is its index.
         size: (height, width) that images are resized to.
         orientation: "upright" or "stored"; see `keras_sare.datasets.decode_image`.
+        antialias: whether images that shrink are antialiased; see `keras_sare.models.antialiases`.
 
     Attributes:
         key: what the pixels depend on, besides the files.
     """
 
-    def __init__(self, paths: np.ndarray, size: tuple[int, int], orientation: str = "upright") -> None:
-        self.paths, self.size, self.orientation = paths, size, orientation
+    def __init__(
+        self, paths: np.ndarray, size: tuple[int, int], orientation: str = "upright", antialias: bool = True
+    ) -> None:
+        self.paths, self.size, self.orientation, self.antialias = paths, size, orientation, antialias
         self.shape, self.dtype = (len(paths), *size, 3), np.dtype(np.float32)
-        self.key: tuple[Any, ...] = (*size, orientation)
+        self.key: tuple[Any, ...] = (*size, orientation, antialias)
 
     def batches(self, ids: np.ndarray, batch_size: int) -> Any:
         """Dataset of (positions in `ids` int64 [batch], images float32 [batch, height, width, 3])."""
-        return image_batches(self.paths[ids], self.size, batch_size, orientation=self.orientation)
+        return image_batches(self.paths[ids], self.size, batch_size, None, self.orientation, self.antialias)
 
     def gather(self, ids: Any) -> Any:
         """Images float32 [n, height, width, 3] of `ids`."""
         names = tf.numpy_function(lambda rows: self.paths[rows].astype(object), [ids], tf.string, stateful=False)
         names = tf.ensure_shape(names, ids.shape)
         return tf.map_fn(
-            lambda name: decode_image(tf.io.read_file(name), self.size, orientation=self.orientation),
+            lambda name: decode_image(tf.io.read_file(name), self.size, None, self.orientation, self.antialias),
             names,
             fn_output_signature=tf.TensorSpec((*self.size, 3), tf.float32),
         )
@@ -80,7 +83,7 @@ class ImageInputs:
         return np.stack(list(_DECODERS.map(self._load, ids.tolist())))
 
     def _load(self, image: int) -> np.ndarray:
-        return load_image(str(self.paths[image]), self.size, orientation=self.orientation)
+        return load_image(str(self.paths[image]), self.size, None, self.orientation, self.antialias)
 
 
 class StoredInputs:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.datasets.pixels import ShorterSide
+from keras_sare.models.resizing import antialiases
 from keras_sare.training.bucketed_inputs import BucketedInputs
 from keras_sare.training.cropped_inputs import crop_images
 from keras_sare.training.frozen_trunk import FrozenTrunk
@@ -75,7 +77,8 @@ def open_inputs(
         OSError: the disk got full, for example, or the workers do not share `folder`, or not the images.
     """
     order = sorted(paths, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    images = {name: _images(paths[name], size, settings.orientation) for name in order}
+    how = settings.orientation, antialiases(trunk)
+    images = {name: _images(paths[name], size, *how) for name in order}
     parts: dict[str, list[tuple[np.ndarray, Rows]]] = {name: list(one) for name, one in images.items()}
     stored = store_limit > 0 and _can_be_stored(trunk)
     if stored:
@@ -94,12 +97,16 @@ def open_inputs(
 
 
 def _images(
-    paths: np.ndarray, size: tuple[int, int] | int, orientation: str
+    paths: np.ndarray, size: tuple[int, int] | int, orientation: str, antialias: bool
 ) -> Sequence[tuple[np.ndarray, ImageInputs]]:
     """Ids and images, by size."""
+    if isinstance(size, ShorterSide):
+        raise ValueError(
+            f"`size` must be (height, width), or limit the longer side, in training. Received: size={size}"
+        )
     if isinstance(size, int):
-        return crop_images(paths, size, orientation)
-    return [(np.arange(len(paths)), ImageInputs(paths, size, orientation))]
+        return crop_images(paths, size, orientation, antialias)
+    return [(np.arange(len(paths)), ImageInputs(paths, size, orientation, antialias))]
 
 
 def _inputs(parts: Sequence[tuple[np.ndarray, Rows]], bucketed: bool) -> Inputs:

@@ -64,7 +64,7 @@ def test_model_and_its_preprocessing_are_described(source, artefact, finished_ru
     assert contents["preprocessing"] == {
         "input": "RGB, 0 to 255, float32",
         "orientation": "stored",
-        "resize": {"height": 24, "width": 32, "filter": "bilinear, antialiased"},
+        "resize": {"height": 24, "width": 32, "filter": "bilinear, antialiased", "antialias": True},
         "inside": {"channels": "BGR", "mean": [103.9, 116.8, 123.7], "std": [1.0, 1.0, 1.0]},
     }
 

@@ -58,7 +58,8 @@ def read(state: StateDict, pooling: str | None = None, l2: str | None = None) ->
         layout="vgb",
         backbone=backbone.name,
         torchvision=True,
-        preprocessing=PREPROCESSING["torch"],
+        # Its files are resized as tensors, which torchvision did without antialiasing.
+        preprocessing={**PREPROCESSING["torch"], "antialias": False},
         layers=layers,
         pooling=pooling,
         options=options,

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_sare.models import build
+from keras_sare.models import antialiases, build
 from keras_sare.models.interchange import cirtorch, nanne, netvlad_tf, openibl, torchvision, vgb
 from keras_sare.models.interchange.load import backbone_weights, load_weights_from
 from keras_sare.models.interchange.state_dict import StateDict
@@ -289,7 +289,9 @@ def test_l2_must_be_told_where_it_matters(tmp_path):
 def test_descriptor_is_projected_unnormalised_where_the_original_does_so(tmp_path):
     head = {"aggregation.0.1.p": blank(1), "aggregation.1.weight": blank(9, 256), "aggregation.1.bias": blank(9)}
     write_torch(tmp_path / "vgb.pth", {"model_state_dict": {**alexnet("backbone."), **head}})
-    assert not load_weights_from(tmp_path / "vgb.pth").get_layer("gem").normalize
+    model = load_weights_from(tmp_path / "vgb.pth")
+    assert not model.get_layer("gem").normalize
+    assert not antialiases(model)  # Its program resizes tensors.
 
 
 # cirtorch's meta
