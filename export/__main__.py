@@ -21,6 +21,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from keras_sare.utils.error_text import expected_errors
+from keras_sare.utils.files import check_writable_folder
 from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.utils.progress import show_information
 from keras_sare.utils.quiet_start import load_tensorflow
@@ -49,6 +50,7 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         formats = chosen_formats(names)
         check_options(formats, [name for name in FLAGS if FLAGS[name].present])
+        check_writable_folder(output)
         requirements = Requirements(FLAGS.require_cosine, FLAGS.require_recall_drop)
         size = read_size(FLAGS.image_size) if FLAGS.image_size else None
         origin = FLAGS.run, FLAGS.model, FLAGS.weights, FLAGS.preset

@@ -37,7 +37,7 @@ from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.error_text import expected_errors
-from keras_sare.utils.files import atomic_path
+from keras_sare.utils.files import atomic_path, check_writable_file
 from keras_sare.utils.progress import progress, show_information
 
 logger = logging.getLogger("keras_sare.export")
@@ -80,9 +80,11 @@ def write_index(
         ImportError: ai-edge-litert is not installed; the message has the line to install it with.
         ValueError: `model` is no such file or takes another size, `output` is not called `.npz`, or more images than
             `max_corrupt_share` cannot be read.
+        OSError: `output` cannot be written.
     """
     if output.suffix != ".npz":
         raise ValueError(f"`output` must be a .npz file. Received: output={str(output)!r}")
+    check_writable_file(output)
     describer = _open(model, size)  # Before the images are checked, which takes longer.
     name = root.resolve().name
     images = images.subset(readable_images(images.paths, name, "database", max_corrupt_share))

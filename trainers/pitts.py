@@ -34,8 +34,12 @@ from keras_sare.training import (
 )
 from keras_sare.training.final_report import SavedModel
 from keras_sare.training.model_choice import ModelChoice
+from keras_sare.training.open_inputs import KEPT_FREE
+from keras_sare.training.tuple_checks import check_replicas
 from keras_sare.utils.error_text import expected_errors
-from keras_sare.whitening import largest_dimension, warn_of_overlap
+from keras_sare.utils.files import check_writable_folder
+from keras_sare.whitening import warn_of_overlap
+from trainers.checks import check_places, check_room, check_whitening, disk_needed, distinct_images, spilled
 from trainers.fitted import fit_clusters, fit_flag, fit_places, fit_refreshes
 from trainers.losses import LOSS_SCALES, PLACE_SCALES, place_losses, scale_of
 from trainers.recipes import RECIPES
@@ -145,9 +149,8 @@ def _open_run() -> _Run:
     folder.check(chosen_flags(__name__) | rules, FLAGS.resume)
     farther = f", farther than {settings.min_positive:g} m" if settings.min_positive else ""
     logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
-    datasets = {name: data.check_images(FLAGS.max_corrupt_share) for name, data in listed.items()}
-    fit_places(datasets["train"], settings, strategy.num_replicas_in_sync)
-    _check_dimension(datasets["train"])
+    check_writable_folder(_store(folder))
+    datasets = _check_datasets(listed, rules, strategy.num_replicas_in_sync)
     chosen, settings = chosen_flags(__name__) | rules, _settings(rules)
     folder.check(chosen, FLAGS.resume)  # Once more: of a resumed run the images may be fewer now.
     if FLAGS.whitening != "none":
@@ -187,10 +190,11 @@ def _build(run: _Run) -> keras.Model:
 
 
 def _begin(run: _Run, model: keras.Model) -> None:
-    """Freezes what is not trained, and makes the run's folder where the model fits the flags."""
+    """Freezes what is not trained, and makes the run's folder where the model fits the flags and the disk."""
     if FLAGS.whitening != "none":
         _fit_dimension(run, model)
     models.freeze_before(model, FLAGS.train_from)
+    check_room(run.folder.path, *_disk_needed(run, model), _store(run.folder))
     run.write_once(lambda: run.folder.write_settings(run.chosen))
 
 
@@ -202,11 +206,23 @@ def _fit_dimension(run: _Run, model: keras.Model) -> None:
         raise ValueError(f"`dim` must be at most {width}, what {model.name} gives. Received: dim={FLAGS.dim}")
 
 
+def _disk_needed(run: _Run, model: keras.Model) -> tuple[float, float]:
+    """Bytes of models and checkpoints, and of descriptors."""
+    counts = [(len(data.database), len(data.queries)) for data in run.datasets.values()]
+    dim = 0 if FLAGS.whitening == "none" else FLAGS.dim
+    return disk_needed(model, run.settings, dim), spilled(counts, model.output.shape[-1], run.settings)
+
+
+def _store(folder: RunFolder) -> Path:
+    return Path(FLAGS.store or folder.path / "trunk")
+
+
 def _open_places(run: _Run, model: keras.Model) -> dict[str, Places]:
     """The splits, with the output of the model's frozen part stored as far as it fits."""
     trunk, _ = models.split(model, FLAGS.train_from)
-    store, limit = Path(FLAGS.store or run.folder.path / "trunk"), FLAGS.store_gb * 1e9
+    store, limit = _store(run.folder), FLAGS.store_gb * 1e9
     options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy, "times": run.times}
+    options["kept_free"] = max(KEPT_FREE, sum(_disk_needed(run, model)))
     return open_places(run.datasets, trunk, run.size, run.settings, store, limit, **options)
 
 
@@ -287,13 +303,25 @@ def _list_datasets() -> dict[str, PlaceDataset]:
     return {name: replace(data, **given) for name, data in datasets.items()}
 
 
-def _check_dimension(train: PlaceDataset) -> None:
-    largest = largest_dimension(len(train.database), features=FLAGS.dim)
-    if FLAGS.whitening != "none" and FLAGS.dim > largest:
-        raise ValueError(
-            f"`dim` must be at most {largest} for {len(train.database)} training database images: "
-            f"whitening needs more images than dimensions. Received: dim={FLAGS.dim}"
-        )
+def _check_datasets(listed: dict[str, PlaceDataset], rules: dict[str, Any], replicas: int) -> dict[str, PlaceDataset]:
+    """Leaves out images that cannot be read; the others must suffice, and numbers not given are fitted to them."""
+    _check_sufficient(listed, rules, replicas)  # Before all images are decoded, which takes longer.
+    datasets = {name: data.check_images(FLAGS.max_corrupt_share) for name, data in listed.items()}
+    if any(len(datasets[name].paths) < len(listed[name].paths) for name in listed):
+        _check_sufficient(datasets, rules, replicas)
+    return datasets
+
+
+def _check_sufficient(datasets: dict[str, PlaceDataset], rules: dict[str, Any], replicas: int) -> None:
+    train = datasets["train"]
+    check_places(datasets, _settings(rules))
+    fit_places(train, _settings(rules), replicas)
+    check_replicas(_settings(rules), replicas)
+    if FLAGS.whitening != "none":
+        sample = _sample_ids(len(train.database), WHITENING_IMAGES)
+        distinct = distinct_images(train, sample)
+        fit_flag("dim", distinct - 1, f"{distinct} distinct training database images span no more")
+        check_whitening(len(sample), distinct, FLAGS.dim)
 
 
 def _warn_of_overlap(train: PlaceDataset, test: PlaceDataset) -> None:

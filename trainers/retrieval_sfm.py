@@ -33,8 +33,11 @@ from keras_sare.training import (
     open_inputs,
 )
 from keras_sare.training.inputs import ImageInputs
+from keras_sare.training.open_inputs import KEPT_FREE
+from keras_sare.training.tuple_checks import check_replicas
 from keras_sare.utils.error_text import expected_errors
-from keras_sare.utils.files import atomic_path
+from keras_sare.utils.files import atomic_path, check_writable_folder
+from trainers.checks import check_room, disk_needed, spilled
 from trainers.fitted import fit_photos
 from trainers.losses import LOSS_SCALES, RETRIEVAL_SCALES, retrieval_losses, scale_of
 from trainers.recipes import RETRIEVAL_RECIPES
@@ -123,11 +126,11 @@ def train() -> None:
     adopt_settings(RunFolder(FLAGS.output), FLAGS.resume)
     run, splits, table = _open_run()
     if not run.folder.off_the_shelf.is_file():
-        _make_off_the_shelf(run)
+        _make_off_the_shelf(run, splits)
     # A new run reads its model back as a resumed one does: what is random in layers, as in dropout, is not in the file.
     keras.utils.set_random_seed(run.settings.seed)
     model = run.load(run.folder.off_the_shelf)
-    _begin(run, model)
+    _begin(run, model, splits)
     _fit(run, model, splits)
     run.write_once(lambda: _whiten(run, model, splits["train"], table))
     if table and run.workers.is_chief:
@@ -144,6 +147,7 @@ def _open_run() -> tuple[Run[SfMSettings], dict[str, SfMDataset], RetrievalCompa
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(FLAGS.logical_cpus), RunFolder(FLAGS.output)
     folder.check(chosen, FLAGS.resume)
+    check_writable_folder(_store(folder))
     splits = _open_splits(chosen, strategy.num_replicas_in_sync)
     chosen, settings = _choose()
     folder.check(chosen, FLAGS.resume)  # Once more: of a resumed run the photos may be fewer now.
@@ -181,32 +185,47 @@ def _check_sufficient(splits: dict[str, SfMDataset], replicas: int) -> None:
         SfMPhotos(splits[name], ImageInputs(splits[name].paths, size), settings, Path(FLAGS.output))
         for name in ("train", "val")
     )
+    check_replicas(settings, replicas)
     train.tuple_source()
     MeanAveragePrecisionValidation(val)
 
 
-def _make_off_the_shelf(run: Run[SfMSettings]) -> None:
+def _make_off_the_shelf(run: Run[SfMSettings], splits: dict[str, SfMDataset]) -> None:
     """Builds or opens the model, and saves it."""
     with run.strategy.scope():
         if is_model_file(FLAGS.weights):
             model = open_start(FLAGS.weights, (TRIED_SIDE, TRIED_SIDE))
         else:
             model = models.build(FLAGS.model, FLAGS.weights, preprocessing=FLAGS.preprocessing)
-    _begin(run, model)
+    _begin(run, model, splits)
     run.write_once(lambda: run.folder.save_model(model, run.folder.off_the_shelf))
 
 
-def _begin(run: Run[SfMSettings], model: keras.Model) -> None:
-    """Freezes what is not trained, and makes the run's folder where the model fits the flags."""
+def _begin(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset]) -> None:
+    """Freezes what is not trained, and makes the run's folder where the model fits the flags and the disk."""
     models.freeze_before(model, FLAGS.train_from)
+    check_room(run.folder.path, *_disk_needed(run, model, splits), _store(run.folder))
     run.write_once(lambda: run.folder.write_settings(run.chosen))
+
+
+def _disk_needed(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset]) -> tuple[float, float]:
+    """Bytes of the run's folder, with the descriptors that whitening is learned from, and of others."""
+    width = model.output.shape[-1]
+    kept = 4.0 * len(splits["train"]) * width
+    counts = [(len(data),) for data in splits.values()]
+    return disk_needed(model, run.settings, min(FLAGS.dim, width)) + kept, spilled(counts, width, run.settings)
+
+
+def _store(folder: RunFolder) -> Path:
+    return Path(FLAGS.store or folder.path / "trunk")
 
 
 def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset]) -> None:
     """Trains, and writes the model without whitening."""
     trunk, head = models.split(model, FLAGS.train_from)
-    store, limit = Path(FLAGS.store or run.folder.path / "trunk"), FLAGS.store_gb * 1e9
+    store, limit = _store(run.folder), FLAGS.store_gb * 1e9
     options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy, "times": run.times}
+    options["kept_free"] = max(KEPT_FREE, sum(_disk_needed(run, model, splits)))
     paths = {name: data.paths for name, data in splits.items()}
     inputs, stored = open_inputs(paths, trunk, FLAGS.longer_side, run.settings, store, limit, **options)
     photos = {

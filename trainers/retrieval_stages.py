@@ -14,6 +14,7 @@ from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
 from keras_sare.evaluation import ComparisonSettings, MatchingPairs, RetrievalComparison
 from keras_sare.mining import matching_pairs
 from keras_sare.training import RunFolder
+from keras_sare.utils.files import check_writable_folder
 from keras_sare.whitening import warn_of_overlap
 
 
@@ -99,7 +100,10 @@ def open_table(
     Raises:
         ValueError: images are missing, or too many cannot be read.
         FileExistsError: the folder holds a table of other settings.
+        OSError: the folder cannot be written.
     """
+    target = Path(folder or run.path / landmarks.name)
+    check_writable_folder(target)
     landmarks = landmarks.check_images(max_corrupt_share)
     tested = _names(landmarks.queries) + _names(landmarks.database)
     warn_of_overlap(_names(photos.paths), tested)
@@ -107,7 +111,6 @@ def open_table(
     if others is not None:
         others = others[readable_images(others, str(independent), "PCA whitening", max_corrupt_share)]
         warn_of_overlap(_names(others), tested)
-    target = Path(folder or run.path / landmarks.name)
     origin = os.path.relpath(run.path, target)  # Both may be moved together.
     return RetrievalComparison(landmarks, pairs_of(photos), others, settings, target, origin)
 

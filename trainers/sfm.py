@@ -29,7 +29,7 @@ from keras_sare.datasets.sfm_files import read_colmap
 from keras_sare.evaluation.sfm_labels import label_agreement, read_image_labels
 from keras_sare.evaluation.sfm_picture import draw_from_above, draw_models
 from keras_sare.utils.error_text import expected_errors
-from keras_sare.utils.files import atomic_path
+from keras_sare.utils.files import atomic_path, check_writable_folder
 from keras_sare.utils.progress import show_information
 
 logger = logging.getLogger("keras_sare.sfm")
@@ -59,6 +59,7 @@ def reconstruct_photos(
     Returns:
         The table, Markdown.
     """
+    check_writable_folder(output)
     images, shown = images.absolute(), read_image_labels(labels) if labels else None
     made = reconstruct(images, output, settings, max_corrupt_share)
     dataset = read_colmap(made.folder, images, made.database)

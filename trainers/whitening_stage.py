@@ -13,6 +13,7 @@ from keras_sare.models import with_whitening
 from keras_sare.training import Describer, Places, PlaceSettings, RecallValidation
 from keras_sare.training.model_choice import ModelChoice, choose
 from keras_sare.whitening import fit_pca_whitening
+from trainers.checks import late_dimension
 from trainers.stages import Run
 
 logger = logging.getLogger("keras_sare.pitts")
@@ -90,7 +91,8 @@ class WhiteningStage:
         whitened = f"{plain}, whitened to {self.dim}-D"
 
         def write() -> None:
-            pca = fit_pca_whitening(descriptors, self.dim)
+            with late_dimension():
+                pca = fit_pca_whitening(descriptors, self.dim)
             candidates = {plain: model, whitened: with_whitening(model, pca.projection, pca.bias, self.dim, pca.mean)}
             saved, reason, reports = whitened, f"--whitening={self.mode}", {}
             if validated:

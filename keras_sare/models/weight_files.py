@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_weights(
         )
     try:
         layers = _read_npz(path) if path.suffix == ".npz" else _read_h5(path, backbone)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`weights` must hold the layers of {backbone} without its classifier, as keras.applications stores them: "
             f"{str(error).strip().splitlines()[0]} Received: weights={str(path)!r}"

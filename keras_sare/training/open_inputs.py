@@ -28,7 +28,7 @@ FIRST = ("train", "val", "test")
 """Splits in the order in which they are stored: training reads its images in every epoch, the test comes once."""
 
 KEPT_FREE = 2e9
-"""Bytes of the disk that the store leaves for checkpoints, models and other programs."""
+"""Bytes of the disk that the store leaves for checkpoints, models and other programs, at least."""
 
 Stores = Mapping[str, Sequence[TrunkStore]]
 """The stores of each split, one for each size of images."""
@@ -45,6 +45,7 @@ def open_inputs(
     dtype: str = "float16",
     strategy: tf.distribute.Strategy | None = None,
     times: TimeSplit | None = None,
+    kept_free: float = KEPT_FREE,
 ) -> tuple[dict[str, Inputs], bool]:
     """Opens the images of some splits for training, with the frozen layers' output stored where that pays.
 
@@ -67,6 +68,7 @@ def open_inputs(
         dtype: in which the output is stored: "float16", "bfloat16" or "float32".
         strategy: of the run.
         times: is told how long the output of the frozen layers took.
+        kept_free: bytes of the disk that are left to checkpoints, models and other programs.
 
     Returns:
         The inputs by split, and whether they are the output of `trunk` instead of pixels.
@@ -87,7 +89,7 @@ def open_inputs(
         stores = {name: [TrunkStore(folder, frozen, part, batch) for _, part in one] for name, one in images.items()}
         workers = Workers(strategy)
         with (times or TimeSplit()).spent_on("frozen_layers"):
-            stored = _fill(stores, _plan(stores, folder, store_limit, workers), workers)
+            stored = _fill(stores, _plan(stores, folder, store_limit, kept_free, workers), workers)
     if stored:
         parts = {
             name: [(ids, store) for (ids, _), store in zip(one, stores[name], strict=True)]
@@ -124,7 +126,7 @@ def _can_be_stored(trunk: keras.Model) -> bool:
     return False
 
 
-def _plan(stores: Stores, folder: Path, store_limit: float, workers: Workers) -> np.ndarray:
+def _plan(stores: Stores, folder: Path, store_limit: float, kept_free: float, workers: Workers) -> np.ndarray:
     """Which files are to be computed, the same for every worker.
 
     Returns:
@@ -136,13 +138,14 @@ def _plan(stores: Stores, folder: Path, store_limit: float, workers: Workers) ->
     seen = workers.gather(np.array([[free_bytes(folder), *present]], np.int64), workers.count)
     free, everywhere = int(seen[:, 0].min()), seen[:, 1:].min(axis=0) > 0
     missing = np.flatnonzero(~everywhere)
-    room = min(store_limit - sizes[everywhere].sum(), free - KEPT_FREE)
+    room = min(store_limit - sizes[everywhere].sum(), free - kept_free)
     chosen = missing[np.cumsum(sizes[missing]) <= room]
-    _log_plan(stores, chosen, everywhere, store_limit, free)
+    _log_plan(stores, chosen, everywhere, (store_limit, free, kept_free))
     return chosen
 
 
-def _log_plan(stores: Stores, chosen: np.ndarray, present: np.ndarray, store_limit: float, free: float) -> None:
+def _log_plan(stores: Stores, chosen: np.ndarray, present: np.ndarray, bounds: tuple[float, float, float]) -> None:
+    store_limit, free, kept_free = bounds
     sizes = np.concatenate([store.files.sizes for store in _all(stores)])
     rows = np.concatenate([[len(s.files.rows(i)) for i in range(len(s.files.sizes))] for s in _all(stores)])
     logger.info(
@@ -160,12 +163,12 @@ def _log_plan(stores: Stores, chosen: np.ndarray, present: np.ndarray, store_lim
     if left_out := rows.sum() - rows[present].sum() - rows[chosen].sum():
         logger.warning(
             "The output of the frozen layers for %d of %d images does not fit what is allowed, %.2f GB, or the disk, "
-            "%.2f GB free of which %.0f GB are kept free: it is computed again whenever it is needed, which is slow",
+            "%.2f GB free of which %.1f GB are kept free: it is computed again whenever it is needed, which is slow",
             left_out,
             rows.sum(),
             store_limit / 1e9,
             free / 1e9,
-            KEPT_FREE / 1e9,
+            kept_free / 1e9,
         )
 
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_sare.datasets import PlaceDataset
-from keras_sare.training.open_inputs import open_inputs
+from keras_sare.training.open_inputs import KEPT_FREE, open_inputs
 from keras_sare.training.place_settings import PlaceSettings
 from keras_sare.training.places import Places
 from keras_sare.training.time_split import TimeSplit
@@ -24,6 +24,7 @@ def open_places(
     dtype: str = "float16",
     strategy: tf.distribute.Strategy | None = None,
     times: TimeSplit | None = None,
+    kept_free: float = KEPT_FREE,
 ) -> dict[str, Places]:
     """Opens the splits of a dataset for training, with the frozen layers' output stored where that pays.
 
@@ -37,6 +38,7 @@ def open_places(
         dtype: in which the output is stored.
         strategy: of the run.
         times: is told how long the output of the frozen layers took.
+        kept_free: bytes of the disk, as of `open_inputs`.
 
     Returns:
         The places by split. Their `stored` says whether the inputs are the output of `trunk` instead of pixels; it is
@@ -48,6 +50,15 @@ def open_places(
     """
     paths = {name: dataset.paths for name, dataset in datasets.items()}
     inputs, stored = open_inputs(
-        paths, trunk, size, settings, folder, store_limit, dtype=dtype, strategy=strategy, times=times
+        paths,
+        trunk,
+        size,
+        settings,
+        folder,
+        store_limit,
+        dtype=dtype,
+        strategy=strategy,
+        times=times,
+        kept_free=kept_free,
     )
     return {name: Places(datasets[name], inputs[name], settings, folder / "spill", stored=stored) for name in datasets}

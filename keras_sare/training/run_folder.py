@@ -11,7 +11,7 @@ import keras
 
 from keras_sare.training.model_choice import ModelChoice
 from keras_sare.training.run_changes import EARLIER, check_changes, differences, last_state
-from keras_sare.utils.files import atomic_path, lock, partials, remove_partials
+from keras_sare.utils.files import atomic_path, check_writable_folder, lock, partials, remove_partials
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +62,11 @@ class RunFolder:
 
         Raises:
             FileExistsError: the folder is not empty and `resume` is off, or it holds something else than a run.
+            OSError: nothing can be written there.
             ValueError: the run to be resumed has other settings, or has trained all its epochs so that a change would
                 have no effect.
         """
+        check_writable_folder(self.path)
         if not self._holds_files():
             return
         if not resume:

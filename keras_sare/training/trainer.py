@@ -17,9 +17,9 @@ from keras_sare.training.describer import Describer
 from keras_sare.training.failures import unreadable_image
 from keras_sare.training.logs import EpochLog
 from keras_sare.training.run_state import EpochState, RunState
-from keras_sare.training.settings import TrainingSettings
 from keras_sare.training.time_split import PARTS, TimeSplit, added
 from keras_sare.training.training_images import TrainingImages
+from keras_sare.training.tuple_checks import check_replicas
 from keras_sare.training.tuple_trainer import TupleTrainer
 from keras_sare.training.validation import Report, Validation
 from keras_sare.training.window_miner import WindowMiner
@@ -71,7 +71,7 @@ class Trainer:
         frozen: keras.Model | None = None,
     ) -> None:
         _check_frozen(train, frozen)
-        _check_replicas(train.settings, strategy.num_replicas_in_sync)
+        check_replicas(train.settings, strategy.num_replicas_in_sync)
         self.model, self.validation, self.settings = model, validation, train.settings
         self.workers = Workers(strategy)
         measured = validation.images
@@ -274,12 +274,4 @@ def _check_frozen(train: TrainingImages, frozen: keras.Model | None) -> None:
         raise ValueError(
             "`frozen` must be given where `train` is stored and augmented: augmented images go through the layers "
             "whose output is stored. Received: frozen=None"
-        )
-
-
-def _check_replicas(settings: TrainingSettings, replicas: int) -> None:
-    if settings.tuples_per_step % replicas:
-        raise ValueError(
-            f"`tuples_per_step` must be a multiple of the number of replicas, {replicas}. "
-            f"Received: tuples_per_step={settings.tuples_per_step}"
         )

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -93,14 +94,55 @@ def lock(path: str | os.PathLike[str]) -> None:
         logger.warning("Cannot lock %s (%s): let no other process run in its folder", path, error.strerror)
 
 
+def check_writable_folder(folder: str | os.PathLike[str]) -> None:
+    """Checks that files can be written to a folder, before hours go into what they will hold. Leaves nothing there.
+
+    Args:
+        folder: it need not exist, nor the folders above it.
+
+    Raises:
+        OSError: it cannot be made or written, with the reason.
+    """
+    folder = Path(folder)
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{str(folder)!r} must be a folder that can be made and written: {error.strerror or error}. Name another."
+        ) from error
+
+
+def check_writable_file(file: str | os.PathLike[str]) -> None:
+    """Checks that `atomic_path` can write a file, as `check_writable_folder` does.
+
+    Raises:
+        OSError: it cannot, with the reason.
+    """
+    file = Path(file)
+    if file.is_dir():
+        raise IsADirectoryError(f"{str(file)!r} must be a file to write, and is a folder. Name another.")
+    check_writable_folder(file.parent)
+
+
 def free_bytes(path: str | os.PathLike[str]) -> int:
     """Bytes that are free on the disk where a file or folder is or will be.
 
     Args:
         path: it need not exist, nor the folders above it.
     """
-    path = Path(path).absolute()
-    return shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists())).free
+    return shutil.disk_usage(_existing(Path(path))).free
+
+
+def same_disk(*paths: str | os.PathLike[str]) -> bool:
+    """Whether files and folders that are, or will be, at some paths share one disk."""
+    return len({_existing(Path(path)).stat().st_dev for path in paths}) == 1
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    path = path.absolute()
+    return next(one for one in (path, *path.parents) if one.exists())
 
 
 def _settle(path: Path) -> None:

@@ -5,8 +5,10 @@ from keras_sare.whitening.incremental import IncrementalPCAWhitening
 from keras_sare.whitening.learned import fit_learned_whitening
 from keras_sare.whitening.overlap import warn_of_overlap
 from keras_sare.whitening.pca import fit_pca_whitening, largest_dimension
+from keras_sare.whitening.spectrum import DimensionError
 
 __all__ = [
+    "DimensionError",
     "FittedWhitening",
     "IncrementalPCAWhitening",
     "fit_learned_whitening",

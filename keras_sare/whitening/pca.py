@@ -6,7 +6,14 @@ import numpy as np
 
 from keras_sare.utils.progress import progress
 from keras_sare.whitening.fitted import FittedWhitening
-from keras_sare.whitening.spectrum import EPSILON, add_product, blocks, leading_variances, with_fixed_signs
+from keras_sare.whitening.spectrum import (
+    EPSILON,
+    DimensionError,
+    add_product,
+    blocks,
+    leading_variances,
+    with_fixed_signs,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +55,8 @@ def fit_pca_whitening(
         The fitted transform. Equal inputs give equal results.
 
     Raises:
-        ValueError: `dim` is more than the samples give, with the largest possible one; or another argument is
-            out of range; or a descriptor is not finite.
+        DimensionError: `dim` is more than the samples give; it has the largest possible one. It is a ValueError.
+        ValueError: another argument is out of range, or a descriptor is not finite.
     """
     _check_arguments(descriptors, dim, max_samples, block)
     samples = _draw(len(descriptors), max_samples, seed)
@@ -126,7 +133,8 @@ def _check_arguments(descriptors: np.ndarray, dim: int, max_samples: int, block:
     count, features = descriptors.shape
     largest = largest_dimension(count, features, max_samples)
     if not 1 <= dim <= largest:
-        raise ValueError(
+        raise DimensionError(
             f"`dim` must be between 1 and {largest}, because n samples span at most n - 1 directions; lower it or fit "
-            f"on more images. Received: dim={dim} with {min(count, max_samples)} samples of width {features}"
+            f"on more images. Received: dim={dim} with {min(count, max_samples)} samples of width {features}",
+            largest,
         )

@@ -14,6 +14,19 @@ ROUNDING_THRESHOLD = 1e-14
 _FEW = 8
 
 
+class DimensionError(ValueError):
+    """More dimensions are wanted than the samples give.
+
+    Args:
+        message: for the user.
+        largest: dimension that they give.
+    """
+
+    def __init__(self, message: str, largest: int) -> None:
+        super().__init__(message)
+        self.largest = largest
+
+
 def blocks(length: int, size: int) -> list[slice]:
     """Cuts `range(length)` into slices of at most `size`."""
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
@@ -76,16 +89,17 @@ def leading_variances(
         mean: of the samples.
 
     Raises:
-        ValueError: the samples differ in fewer directions than `dim`.
+        DimensionError: the samples differ in fewer directions than `dim`.
     """
     total = np.trace(scatter)
     eigenvalues, vectors = leading(scatter, dim)
     share = eigenvalues.sum() / total if total else 0.0
     eigenvalues = eigenvalues / (count - 1)
     if (rank := rank_of(eigenvalues, mean)) < dim:
-        raise ValueError(
+        raise DimensionError(
             f"`dim` must be at most {rank}, the number of directions in which the {count} samples differ; "
-            f"lower it or fit on more images. Received: dim={dim}"
+            f"lower it or fit on more images. Received: dim={dim}",
+            rank,
         )
     return eigenvalues, vectors, float(share)
 

@@ -136,9 +136,15 @@ def test_disk_that_is_too_small_is_told_before_anything_is_computed(open_with, c
     fill = TrunkStore.fill
     monkeypatch.setattr(TrunkStore, "fill", lambda *arguments: seen.append(caplog.text) or fill(*arguments))
     places, _, _ = open_with()
-    assert "40 of 52 images does not fit what is allowed, 0.00 GB, or the disk, 2.00 GB free of which 2 GB" in seen[0]
+    assert "40 of 52 images does not fit what is allowed, 0.00 GB, or the disk, 2.00 GB free of which 2.0 GB" in seen[0]
     assert present(places) == {"train": 3, "val": 0, "test": 0}
     assert computed == {"train": 12}
+
+
+def test_store_leaves_what_the_caller_needs(open_with, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=int(7e9) + 2 * FILE)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert present(open_with(kept_free=7e9)[0]) == {"train": 2, "val": 0, "test": 0}
 
 
 def test_estimate_and_what_is_used_again_are_logged_before(open_with, caplog):

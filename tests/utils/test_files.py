@@ -5,7 +5,16 @@ import sys
 
 import pytest
 
-from keras_sare.utils.files import atomic_path, free_bytes, lock, partials, remove_partials
+from keras_sare.utils.files import (
+    atomic_path,
+    check_writable_file,
+    check_writable_folder,
+    free_bytes,
+    lock,
+    partials,
+    remove_partials,
+    same_disk,
+)
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -173,3 +182,26 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog)
     monkeypatch.setattr("fcntl.lockf", refuse)
     lock(tmp_path / "run.lock")
     assert f"Cannot lock {tmp_path / 'run.lock'} (No locks available)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["", "new", "new/deeper"])
+def test_folder_that_can_be_written_is_left_as_it_was(tmp_path, name):
+    check_writable_folder(tmp_path / name)
+    check_writable_file(tmp_path / name / "file.txt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_place_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    check_writable_file(tmp_path / "file")  # It is replaced.
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper", "/proc/nowhere"):
+        with pytest.raises(OSError, match=f"^{str(folder)!r} must be a folder that can be made and written: .*another"):
+            check_writable_folder(folder)
+    with pytest.raises(IsADirectoryError, match="folder' must be a file to write, and is a folder. Name another."):
+        check_writable_file(tmp_path / "folder")
+
+
+def test_disk_is_that_of_the_nearest_folder_that_is_there(tmp_path):
+    assert same_disk(tmp_path / "new" / "deeper", tmp_path, tmp_path / "other")
+    assert not same_disk(tmp_path, "/proc/nowhere")
