@@ -134,7 +134,7 @@ def _known_preprocessing(layers: Mapping[str, list[np.ndarray]], backbone: str, 
 
 
 def _read_npz(path: Path) -> dict[str, list[np.ndarray]]:
-    with np.load(path, allow_pickle=False) as archive:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         if (count := len(archive.files) // 2) != len(VGG16_CONVOLUTIONS):
             raise ValueError(
                 f"these belong to another network: {count} convolutions instead of {len(VGG16_CONVOLUTIONS)}."

@@ -184,7 +184,6 @@ def test_dimension_that_the_model_does_not_have_is_refused_before_training(flag_
     flag_values.model, flag_values.dim, flag_values.clusters = "vgg16_netvlad", 12, 2
     flag_values.weights, flag_values.preprocessing = str(weights), "torch"
     narrow = keras.Input((4,))
-    model = keras.Model(narrow, keras.layers.Identity()(narrow), name="narrow")
     other = keras.Model(narrow, keras.layers.Identity()(narrow), name="vgg16_netvlad")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pitts.models, "build", lambda *_, **__: other)
