@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     """Opens all that is needed, writes the artefacts, and reports on them."""
     load_tensorflow()  # Here, because it takes seconds that --help should not take.
 
-    from export.artefacts import Options, check_options, chosen_formats, plan
+    from export.artefacts import Options, check_options, chosen_formats, default_variants, plan
     from export.calibration import choose_calibration
     from export.chosen_photos import choose_photos
     from export.fidelity import Requirements
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
             whitening_dtype=FLAGS.whitening_dtype,
             scales=SCALES[FLAGS.scales] if FLAGS.scales else None,
             warmup=FLAGS.warmup,
-            variants=tuple(FLAGS.variants or (["all"] if "all" in names else ["float16"])),
+            variants=tuple(FLAGS.variants or default_variants(names, FLAGS.calibration)),
             fixed_size=FLAGS.fixed_size,
             calibration=partial(
                 choose_calibration,
@@ -111,7 +111,7 @@ if __name__ == "__main__":
         "scales", None, ["single", "multi", "whitened"], "Adds a signature `multiscale` to the SavedModel."
     )
     flags.DEFINE_bool("warmup", True, "Puts requests into the SavedModel that warm up a server.")
-    flags.DEFINE_list("variants", None, "TFLite files, or all; by default float16, and all with FORMATS all.")
+    flags.DEFINE_list("variants", None, "TFLite files, or all; by default float16, and all but small with FORMATS all.")
     flags.DEFINE_bool("fixed_size", False, "TFLite files take one image of --image_size only.")
     flags.DEFINE_string(
         "calibration",

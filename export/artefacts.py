@@ -91,6 +91,24 @@ def chosen_formats(names: Sequence[str]) -> list[str]:
     return formats
 
 
+def default_variants(names: Sequence[str], calibration: str | None = None) -> tuple[str, ...]:
+    """TFLite variants where none are named: with "all" those that take seconds, not the calibrated ones.
+
+    Args:
+        names: of the formats, as of `chosen_formats`.
+        calibration: folder of photos that the user named; whoever does wants the calibrated ones too.
+    """
+    if "all" not in names:
+        return ("float16",)
+    from export.tflite import VARIANTS
+
+    if calibration is not None:
+        return tuple(VARIANTS)
+    slow = [name for name, variant in VARIANTS.items() if variant.calibrated]
+    logger.info("Without %s, which takes minutes to round: --variants=all writes it too", ", ".join(slow))
+    return tuple(name for name in VARIANTS if name not in slow)
+
+
 def check_options(formats: Sequence[str], given: Collection[str]) -> None:
     """Checks that no option was given in vain.
 

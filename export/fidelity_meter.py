@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from export.runtime import Runtime
 from export.source import Source
 from keras_sare.datasets import image_batches
 from keras_sare.models import Extractor
-from keras_sare.utils.progress import progress
+from keras_sare.utils.progress import duration, progress
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -63,6 +64,7 @@ class FidelityMeter:
     def __init__(self, source: Source, photos: FidelityPhotos, threads: int = 2, batch_size: int = 8) -> None:
         self._source, self._photos, self._threads, self._batch_size = source, photos, threads, batch_size
         [self._image] = [images.numpy() for _, images in self._batches(photos.paths[:1])]
+        _log_estimate(KERAS_MODEL, self._seconds_of_model(), photos)
         self._expected = Extractor(source.model)(self._batches(), len(photos.paths), description=KERAS_MODEL)
         self._recalls = photos.recalls(self._expected, NS)
         with tempfile.TemporaryDirectory() as folder:
@@ -87,12 +89,21 @@ class FidelityMeter:
         self.rows.append(row)
         return row
 
+    def _seconds_of_model(self) -> float:
+        """For a photo; of the second call, as the first one warms up."""
+        self._source.model(self._image, training=False)
+        started = time.monotonic()
+        self._source.model(self._image, training=False)
+        return time.monotonic() - started
+
     def _measure(self, artefact: str, kind: str, path: Path, describe: Callable[[Runtime], np.ndarray]) -> Fidelity:
         with Runtime(kind, path, self._threads) as runtime:
             # Memory before the batches, so that it says the same of artefacts that take them and of others.
             latency, memory = runtime.latency(self._image), runtime.peak_memory()
             batch = np.repeat(self._image, _LARGE_BATCH, axis=0)
             latency_of_batch = runtime.latency(batch) if runtime.takes_batches else None
+            if artefact != KERAS_MODEL:  # Whose descriptors are there already.
+                _log_estimate(artefact, latency_of_batch / _LARGE_BATCH if latency_of_batch else latency, self._photos)
             descriptors = describe(runtime)
         _check(artefact, descriptors, self._expected.shape[1])
         cosines = _cosines(descriptors, self._expected)
@@ -144,6 +155,12 @@ class FidelityMeter:
     def _batches(self, paths: np.ndarray | None = None) -> Iterable[tuple[Any, Any]]:
         source, paths = self._source, self._photos.paths if paths is None else paths
         return image_batches(paths, source.size, self._batch_size, None, source.orientation, source.antialias)
+
+
+def _log_estimate(artefact: str, seconds: float, photos: FidelityPhotos) -> None:
+    """Says how long an artefact is going to take for all photos, from what it took for one."""
+    count = len(photos.paths)
+    logger.info("%s: measuring on %d photos takes about %s", artefact, count, duration(seconds * count))
 
 
 def _check(artefact: str, descriptors: np.ndarray, most: int) -> None:

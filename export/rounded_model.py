@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from export.gptq import gptq, nearest_on_grid
+from export.rounding_estimate import rounding_seconds
 from keras_sare.layers import Whitening
-from keras_sare.utils.progress import progress
+from keras_sare.utils.progress import duration, progress
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -48,6 +49,8 @@ def rounded_model(model: keras.Model, photos: Iterable[np.ndarray]) -> tuple[ker
     rounded = renamed(model)
     layers = [layer for layer in rounded.layers if _is_convolution(layer) and _bits(layer.kernel)]
     bits = {layer.name: _bits(layer.kernel) for layer in layers}
+    seconds = rounding_seconds(rounded, layers, kept[0][:1], sum(map(len, kept)), POSITIONS)
+    logger.info("Rounding %d layers: about %s", len(layers), duration(seconds))
     for layer in progress(layers, "rounding", len(layers), "layer"):
         moments = _second_moments(keras.Model(rounded.input, layer.input), layer, kept)
         kernel = keras.ops.convert_to_numpy(layer.kernel)

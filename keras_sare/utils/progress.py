@@ -68,3 +68,10 @@ def progress(
         for item in items:
             yield item
             bar.update(size(item))
+
+
+def duration(seconds: float) -> str:
+    """Words for how long something is going to take: "40 s", "6 min", "1.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.artefacts import FORMATS, Options, check_options, chosen_formats, plan
+from export.artefacts import FORMATS, Options, check_options, chosen_formats, default_variants, plan
 from export.calibration import CalibrationPhotos
 from export.sample_photos import sample_photo
 from export.saved_model import SavedModelOptions
@@ -104,6 +104,14 @@ def test_variant_that_is_calibrated_needs_photos_and_all_leaves_it_out_without_t
     assert "Without small. TFLite variant small needs photos to calibrate with: --calibration=FOLDER" in caplog.text
     with pytest.raises(ValueError, match="small needs photos to calibrate with.*Received: variants=float16,small"):
         names(["tflite"], source, tmp_path, variants=("float16", "small"))
+
+
+def test_variant_that_takes_minutes_is_written_only_where_it_is_asked_for(caplog):
+    with caplog.at_level("INFO"):
+        assert default_variants(["all"]) == ("float32", "float16", "dynamic_int8", "balanced")
+    assert "Without small, which takes minutes to round: --variants=all writes it too" in caplog.text
+    assert default_variants(["all"], "photos") == tuple(VARIANTS)
+    assert default_variants(["tflite", "keras"]) == ("float16",)
 
 
 def test_photos_to_calibrate_with_are_looked_for_only_where_a_variant_needs_them(source, tmp_path):

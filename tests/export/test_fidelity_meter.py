@@ -101,6 +101,15 @@ def test_faithful_artefact_has_the_keras_models_recall(meter, whitened_model, tm
     assert row.is_comparable(meter.rows[0])
 
 
+def test_time_of_the_measurement_is_told_before_it(meter, whitened_model, tmp_path, caplog):
+    whitened_model.save(tmp_path / "model.keras")
+    with caplog.at_level("INFO", "keras_sare.export"):
+        meter.measure("a copy", "keras", tmp_path / "model.keras")
+    estimate, result = [record.getMessage() for record in caplog.records][-2:]
+    assert estimate.startswith("a copy: measuring on 17 photos takes about ")
+    assert " MB, smallest cosine 1." in result
+
+
 def test_unfaithful_artefact_has_the_cosines_and_recalls_of_its_descriptors(meter, dataset, whitened_model, tmp_path):
     path = Embedding(whitened_model, mixed).write(tmp_path / "mixed.tflite")
     row = meter.measure("tflite/mixed.tflite", "tflite", path)

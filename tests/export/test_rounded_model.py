@@ -53,6 +53,15 @@ def steps(kernel):
     return (columns.max(axis=1) / smallest).round(), np.abs((columns.T / smallest) % 1 - 0.5).min()
 
 
+def test_estimate_is_told_before_the_first_layer_is_rounded(model, caplog, monkeypatch):
+    told = []
+    monkeypatch.setattr(module, "gptq", lambda weights, *_: told.append(caplog.text) or weights)
+    monkeypatch.setattr(module, "rounding_seconds", lambda *arguments: 60.0 * arguments[3])
+    with caplog.at_level("INFO", "keras_sare.export"):
+        rounded_model(model, PHOTOS)
+    assert "Rounding 2 layers: about 6 min" in told[0]
+
+
 def test_convolutions_are_rounded_by_their_size_and_the_model_stays_as_it_is(model):
     before = [weight.copy() for weight in model.get_weights()]
     rounded, bits = rounded_model(model, PHOTOS)

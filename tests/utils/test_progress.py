@@ -3,7 +3,7 @@ import logging
 import pytest
 import tensorflow as tf
 
-from keras_sare.utils.progress import progress
+from keras_sare.utils.progress import duration, progress
 
 
 def test_bar_shows_when_the_library_logs_information(caplog, capsys):
@@ -30,3 +30,11 @@ def test_bar_takes_whatever_can_be_iterated(kind, caplog, capsys):
     with caplog.at_level(logging.INFO, "keras_sare"):
         assert [int(item) for item in progress(items, "reading")] == [0, 1, 2]
     assert ("3/3" in capsys.readouterr().err) == (kind in ("list", "dataset of known length"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.0, "1 s"), (89.4, "89 s"), (90, "2 min"), (360, "6 min"), (5400, "1.5 h"), (36000, "10.0 h")],
+)
+def test_durations_are_told_in_a_unit_that_suits_them(seconds, words):
+    assert duration(seconds) == words
