@@ -6,10 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_sare.utils.arguments import plain_arguments
+
 _MOST = {"brightness": math.inf, "contrast": math.inf, "saturation": math.inf, "hue": 0.5, "scale": 0.5}
 _GREY = (0.2989, 0.587, 0.114)
 
 
+@plain_arguments
 @dataclass(frozen=True)
 class Augmentation:
     """Changes a photo at random; the same seed always changes it in the same way.

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
 
+
+@plain_arguments
 def same_group(query_groups: np.ndarray, database_groups: np.ndarray) -> list[np.ndarray]:
     """Finds, for each query, the database images of its own group, for instance of the same walk.
 

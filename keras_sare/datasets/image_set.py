@@ -4,9 +4,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
+
 _COORDINATE_SYSTEMS = {2: "planar metres", 3: "earth-centred metres"}
 
 
+@plain_arguments
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images with their positions, as parallel arrays: no Python object is kept for an image.
@@ -52,6 +55,7 @@ class ImageSet:
         """What is known of where the images are: "planar metres", "earth-centred metres" or "places only"."""
         return "places only" if self.positions is None else _COORDINATE_SYSTEMS[self.positions.shape[1]]
 
+    @plain_arguments
     def subset(self, keep_indices: np.ndarray) -> "ImageSet":
         """Returns the images at `keep_indices` (int [K]), in that order."""
         return ImageSet(**{name: values[keep_indices] for name, values in self._arrays().items()})

@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_sare.datasets.images import Paths, cannot_read
 from keras_sare.datasets.orientation import check_orientation, picture_orientation, swaps_sides
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 _THREADS = 16
@@ -40,6 +41,7 @@ def image_sizes(paths: Paths, orientation: str = "upright") -> np.ndarray:
     return sizes
 
 
+@plain_arguments
 def fitted_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
     """The size of an image whose longer side is limited: the aspect ratio is kept, and nothing is enlarged.
 

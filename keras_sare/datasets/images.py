@@ -17,6 +17,7 @@ from keras_sare.datasets.orientation import (
     turn_upright,
 )
 from keras_sare.datasets.pixels import ShorterSide, Size, decode_pixels, resize, why_undecodable
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 Paths = Sequence[str] | np.ndarray
@@ -27,6 +28,7 @@ _PATHS_PER_BLOCK = 1024
 _BATCHES_PER_STRETCH = 8
 
 
+@plain_arguments
 def decode_image(
     contents: Any,
     size: Size | int | None = None,
@@ -72,6 +74,7 @@ def decode_image(
     return tf.cast(_pixels(contents, size, box, noted, antialias), tf.float32)
 
 
+@plain_arguments
 def load_image(
     path: str | os.PathLike[str],
     size: Size | int | None = None,
@@ -108,6 +111,7 @@ def load_image(
         raise ValueError(cannot_read(path, None if boxes is None else boxes[0], orientation)) from error
 
 
+@plain_arguments
 def image_batches(
     paths: Paths,
     size: Size | int | None,

@@ -11,8 +11,10 @@ from keras_sare.datasets.image_set import ImageSet
 from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.datasets.spatial import Neighbours, neighbours_within
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 @dataclass(frozen=True, eq=False)
 class PlaceDataset:
     """Queries to be recognised, and the database of images at known positions or places they are looked up in.
@@ -76,6 +78,7 @@ class PlaceDataset:
         database, queries = np.split(self.photos, [len(self.database)])
         return Neighbours.of(same_group(queries, database))
 
+    @plain_arguments
     def nearby(self, radius: float, exclude_within: float = 0.0, ids: np.ndarray | None = None) -> Neighbours:
         """Finds for each query the database images near it, which are no negatives.
 
@@ -96,6 +99,7 @@ class PlaceDataset:
             return neighbours_within(asked.positions, database.positions, radius, exclude_within)
         return Neighbours.of(same_group(_given(asked.places), _given(database.places)))
 
+    @plain_arguments
     def positives(self, radius: float, exclude_within: float = 0.0, ids: np.ndarray | None = None) -> Neighbours:
         """Finds for each query the database images that are right: those `nearby`, if need be of another timestamp.
 

@@ -17,6 +17,7 @@ from keras_sare.datasets.orientation import check_orientation
 from keras_sare.datasets.reconstruct_background import run_pycolmap
 from keras_sare.datasets.reconstruct_database import ColmapDatabase
 from keras_sare.datasets.upright_copies import stored_turned, upright_copies
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path, lock, remove_partials
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 _SUMMARY = "summary.json"
 
 
+@plain_arguments
 @dataclass(frozen=True)
 class ReconstructionSettings:
     """How photos are reconstructed.
@@ -84,6 +86,7 @@ class Reconstruction:
     database: Path
 
 
+@plain_arguments
 def reconstruct(
     images: str | os.PathLike[str],
     folder: str | os.PathLike[str],

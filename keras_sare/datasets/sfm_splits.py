@@ -7,10 +7,12 @@ import numpy as np
 
 from keras_sare.datasets.landmark_images import EXTENSIONS
 from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.utils.arguments import plain_arguments
 
 logger = logging.getLogger(__name__)
 
 
+@plain_arguments
 def split_clusters(dataset: SfMDataset, share: float, seed: int = 0) -> tuple[SfMDataset, SfMDataset]:
     """Splits photos into training and validation by whole clusters.
 
@@ -48,6 +50,7 @@ def split_clusters(dataset: SfMDataset, share: float, seed: int = 0) -> tuple[Sf
     )
 
 
+@plain_arguments
 def without_models_of(dataset: SfMDataset, images: np.ndarray) -> SfMDataset:
     """Leaves out every 3D model, and all of its cluster, that holds one of some images. How many is logged.
 

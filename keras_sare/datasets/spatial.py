@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from keras_sare.utils.arguments import plain_arguments
+
 # Queries looked up at a time: what a block finds is held as (query, database, distance) records before it is packed.
 _BLOCK = 4096
 _WGS84_SEMI_MAJOR_AXIS = 6378137.0
@@ -57,6 +59,7 @@ class Neighbours(Sequence[np.ndarray]):
         return cls(offsets, np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
+@plain_arguments
 def neighbours_within(
     queries: np.ndarray, database: np.ndarray, radius: float, exclude_within: float = 0.0
 ) -> Neighbours:
@@ -108,6 +111,7 @@ def _block_neighbours(
     return np.bincount(pairs["i"], minlength=len(queries)), pairs["j"].astype(np.int64)
 
 
+@plain_arguments
 def earth_centred(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Converts WGS84 degrees to earth-centred, earth-fixed metres.
 

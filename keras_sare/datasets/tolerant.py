@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from keras_sare.datasets.images import decode_image
 from keras_sare.datasets.pixels import Size, why_undecodable
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 def decode_single(
     contents: Any, size: Size | int, orientation: str = "upright", antialias: bool = True
 ) -> tuple[Any, Any]:
@@ -38,6 +40,7 @@ def decode_single(
     return image, tf.cond(whole, lambda: tf.constant(""), lambda: why_undecodable(contents))
 
 
+@plain_arguments
 def decode_batch(contents: Any, size: Size, orientation: str = "upright", antialias: bool = True) -> tuple[Any, Any]:
     """Decodes images to one shape, as `decode_image` does, in parallel; bad ones do not harm the others.
 

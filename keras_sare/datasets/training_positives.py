@@ -5,8 +5,10 @@ from scipy.spatial import cKDTree
 
 from keras_sare.datasets.place_dataset import PlaceDataset
 from keras_sare.datasets.spatial import Neighbours
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 def training_positives(
     dataset: PlaceDataset, ids: np.ndarray, radius: float, min_positive: float | None = None
 ) -> Neighbours:

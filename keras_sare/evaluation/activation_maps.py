@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_sare.datasets.images import image_batches
 from keras_sare.models.crop_activations import split_at_pooling
 from keras_sare.models.resizing import antialiases
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import progress
 
@@ -56,6 +57,7 @@ class ActivationMaps(Sequence[np.ndarray]):
         return values.reshape(shape)
 
 
+@plain_arguments
 def write_activation_maps(
     model: keras.Model,
     paths: Sequence[str] | np.ndarray,

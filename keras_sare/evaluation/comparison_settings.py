@@ -7,10 +7,12 @@ from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.evaluation.landmark_descriptors import CROPS
 from keras_sare.models.multi_scale import SCALES
 from keras_sare.retrieval.diffusion import DiffusionSettings
+from keras_sare.utils.arguments import plain_arguments
 
 _OF_THE_MACHINE = ("batch_size", "memory_limit")
 
 
+@plain_arguments
 @dataclasses.dataclass(frozen=True)
 class ComparisonSettings:
     """How models are compared; the defaults are the papers'.

@@ -15,6 +15,7 @@ from keras_sare.models.crop_activations import CropActivations
 from keras_sare.models.extractor import Extractor
 from keras_sare.models.multi_scale import MultiScale
 from keras_sare.models.resizing import antialiases
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.arrays import array_within
 
 CROPS = ("image", "activations", "none")
@@ -23,6 +24,7 @@ CROPS = ("image", "activations", "none")
 _ROWS_CHECKED = 4096
 
 
+@plain_arguments
 def describe_landmarks(
     model: keras.Model,
     dataset: LandmarkDataset,
@@ -83,6 +85,7 @@ def describe_landmarks(
     return queries, describe(extractor, read(dataset.database), "database")
 
 
+@plain_arguments
 def describe_images(
     model: keras.Model,
     paths: np.ndarray,

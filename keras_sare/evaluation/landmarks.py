@@ -12,12 +12,14 @@ from keras_sare.evaluation.mean_average_precision import (
     mean_over_queries,
 )
 from keras_sare.evaluation.retrieval_report import RetrievalReport
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 PAPER_DIMENSIONS = (16, 32, 64, 128, 256, 512)
 """Those over which Radenovic et al., 2016, compare whitenings."""
 
 
+@plain_arguments
 def evaluate_landmarks(
     queries: np.ndarray,
     database: np.ndarray,
@@ -43,6 +45,7 @@ def evaluate_landmarks(
     return evaluate_protocols(queries, database, dataset, ks, dimensions, (protocol,))[protocol]
 
 
+@plain_arguments
 def evaluate_protocols(
     queries: np.ndarray,
     database: np.ndarray,
@@ -71,6 +74,7 @@ def evaluate_protocols(
     return {protocol: _report(dataset, protocol, ks, *each) for protocol, each in measured.items()}
 
 
+@plain_arguments
 def evaluate_rankings(
     ranks: np.ndarray, dataset: LandmarkDataset, ks: Sequence[int] = DEFAULT_KS, protocols: Sequence[str] | None = None
 ) -> dict[str, RetrievalReport]:
@@ -98,6 +102,7 @@ def evaluate_rankings(
     }
 
 
+@plain_arguments
 def dimension_sweep(
     queries: np.ndarray,
     database: np.ndarray,

@@ -6,9 +6,11 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.whitening import FittedWhitening, fit_learned_whitening
 
 
+@plain_arguments
 @dataclasses.dataclass(frozen=True, eq=False)
 class MatchingPairs:
     """Pairs of photos of the same, from which whitening is learned.
@@ -34,6 +36,7 @@ class MatchingPairs:
         joined = sparse.coo_matrix((np.ones(len(self.queries)), (self.queries, self.positives)), (size, size))
         return size - int(connected_components(joined, directed=False)[0])
 
+    @plain_arguments
     def whitening(self, descriptors: np.ndarray, dimensions: int) -> FittedWhitening:
         """Learns Lw, within as many principal directions of the descriptors as the pairs can speak of.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_sare.evaluation.streamed_ranks import streamed_ranks
+from keras_sare.utils.arguments import plain_arguments
 
 DEFAULT_KS = (1, 5, 10)
 """The k at which the revisited benchmark reports mP@k."""
@@ -12,6 +13,7 @@ DEFAULT_KS = (1, 5, 10)
 Labels = Sequence[np.ndarray]
 
 
+@plain_arguments
 def average_precisions(
     queries: np.ndarray,
     database: np.ndarray,
@@ -86,6 +88,7 @@ def average_precisions_by_protocol(
     return measured
 
 
+@plain_arguments
 def average_precisions_of_ranks(
     ranks: np.ndarray, positives: Labels, ignored: Labels, ks: Sequence[int] = DEFAULT_KS
 ) -> tuple[np.ndarray, np.ndarray]:

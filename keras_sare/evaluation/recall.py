@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_sare.evaluation.report import RecallReport
 from keras_sare.retrieval import nearest
+from keras_sare.utils.arguments import plain_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +15,7 @@ DEFAULT_NS = (1, 2, 3, 4, 5, *range(10, 101, 5))
 """The N at which NetVLAD's test reports recall."""
 
 
+@plain_arguments
 def evaluate(
     query_descriptors: np.ndarray,
     database_descriptors: np.ndarray,
@@ -70,6 +72,7 @@ def evaluate(
     return report, predictions
 
 
+@plain_arguments
 def recall_at(predictions: np.ndarray, positives: Sequence[np.ndarray], ns: Sequence[int]) -> np.ndarray:
     """Measures the share of queries with at least one positive among their first N predictions.
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from keras_sare.evaluation.json_report import JsonReport
+from keras_sare.utils.arguments import plain_arguments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,7 @@ class RecallReport(JsonReport):
         if not all(0 <= recall <= 1 for recall in self.recalls):
             raise ValueError(f"`recalls` must be shares between 0 and 1. Received: recalls={self.recalls}")
 
+    @plain_arguments
     def at(self, n: int) -> float:
         """Returns recall@`n`, between 0 and 1.
 
@@ -53,6 +55,7 @@ class RecallReport(JsonReport):
         return self.recalls[self.ns.index(n)]
 
 
+@plain_arguments
 def better(report_a: RecallReport, report_b: RecallReport, first: int = 5) -> bool:
     """Says whether `report_a` is strictly better: the rule that chooses the best epoch.
 
@@ -72,6 +75,7 @@ def better(report_a: RecallReport, report_b: RecallReport, first: int = 5) -> bo
     return [report_a.at(n) for n in order] > [report_b.at(n) for n in order]
 
 
+@plain_arguments
 def format_table(reports: Mapping[str, RecallReport], ns: Sequence[int] = (1, 5, 10, 20)) -> str:
     """Lays reports side by side in a Markdown table, with the ratio of each to the first.
 

@@ -13,6 +13,7 @@ from keras_sare.evaluation.retrieval_report import (
     check_same_evaluation,
     format_retrieval_table,
 )
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path
 
 Sweeps = Mapping[str, Mapping[int, Mapping[str, RetrievalReport]]]
@@ -21,6 +22,7 @@ Sweeps = Mapping[str, Mapping[int, Mapping[str, RetrievalReport]]]
 _RESULTS = "retrieval.json"
 
 
+@plain_arguments
 def write_retrieval(
     folder: Path,
     reports: Reports,

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from keras_sare.evaluation.json_report import JsonReport
+from keras_sare.utils.arguments import plain_arguments
 
 Reports = Mapping[str, Mapping[str, "RetrievalReport"]]
 """By name of the method, then by protocol."""
@@ -49,6 +50,7 @@ class RetrievalReport(JsonReport):
                 f"Received: mean_average_precision={self.mean_average_precision}, precisions={self.precisions}"
             )
 
+    @plain_arguments
     def at(self, k: int) -> float:
         """Returns mP@`k`, between 0 and 1.
 
@@ -60,6 +62,7 @@ class RetrievalReport(JsonReport):
         return self.precisions[self.ks.index(k)]
 
 
+@plain_arguments
 def format_retrieval_table(reports: Reports, ks: Sequence[int] = (10,), bases: Mapping[str, str] | None = None) -> str:
     """Lays methods out in a Markdown table, in points of 100 as papers do, mAP with the gain over the first method.
 

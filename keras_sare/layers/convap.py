@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_sare.layers.normalize import l2_normalize
 from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.utils.arguments import plain_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -40,6 +41,7 @@ class ConvAP(FeatureMapPooling):
     >>> descriptor = ConvAP()(features)  # features [8, 10, 10, 2048] -> [8, 4096]
     """
 
+    @plain_arguments
     def __init__(self, channels: int = 1024, s1: int = 2, s2: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name, value in (("channels", channels), ("s1", s1), ("s2", s2)):

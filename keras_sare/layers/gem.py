@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_sare.layers.normalize import at_least
 from keras_sare.layers.pooling import GlobalPooling
+from keras_sare.utils.arguments import plain_arguments
 
 SMALLEST_EXPONENT = 0.01
 
@@ -43,6 +44,7 @@ class GeM(GlobalPooling):
     >>> descriptor = GeM(p=3)(features)
     """
 
+    @plain_arguments
     def __init__(self, p: float = 3.0, per_channel: bool = False, epsilon: float = 1e-6, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name, value in (("p", p), ("epsilon", epsilon)):

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_sare.layers.normalize import l2_normalize
 from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.utils.arguments import plain_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -48,6 +49,7 @@ class MixVPR(FeatureMapPooling):
     >>> descriptor = MixVPR()(features)  # features [8, 20, 20, 1024] -> [8, 4096]
     """
 
+    @plain_arguments
     def __init__(
         self,
         tokens: tuple[int, int] = (20, 20),

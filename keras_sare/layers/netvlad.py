@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_sare.layers.normalize import EPSILON, at_least, check_normalization, l2_normalize
 from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.utils.arguments import plain_arguments
 
 METHODS = (
     "vlad_preL2_intra",
@@ -72,6 +73,7 @@ class NetVLAD(FeatureMapPooling):
     >>> descriptor = layer(features)  # features [8, 30, 40, 512] -> [8, 32768]
     """
 
+    @plain_arguments
     def __init__(
         self, clusters: int = 64, method: str = "vlad_preL2_intra", normalization: str = "matlab", **kwargs: Any
     ) -> None:
@@ -126,6 +128,7 @@ class NetVLAD(FeatureMapPooling):
             vlad = l2_normalize(vlad, normalization=self.normalization)
         return l2_normalize(ops.reshape(vlad, (-1, self.clusters * channels)), normalization=self.normalization)
 
+    @plain_arguments
     def unit_assignment(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the assignment that follows the clusters with sharpness alpha = 1.
 
@@ -143,6 +146,7 @@ class NetVLAD(FeatureMapPooling):
             return 2 * centroids.T, -squared_norms
         return centroids.T / np.sqrt(squared_norms + EPSILON), np.zeros_like(squared_norms)
 
+    @plain_arguments
     def set_clusters(self, centroids: np.ndarray, alpha: float) -> None:
         """Sets centres and assignment so that soft assignment follows the clusters.
 

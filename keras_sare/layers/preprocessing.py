@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sare.utils.arguments import plain_arguments
+
 
 @keras.saving.register_keras_serializable(package="keras_sare")
 class ImagePreprocessing(keras.layers.Layer):
@@ -27,6 +29,7 @@ class ImagePreprocessing(keras.layers.Layer):
     Output shape: the same, in the layer's compute dtype.
     """
 
+    @plain_arguments
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], bgr: bool = False, antialias: bool = True, **kwargs: Any
     ) -> None:

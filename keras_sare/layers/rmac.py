@@ -12,10 +12,12 @@ from keras import ops
 from keras_sare.layers.normalize import at_least, l2_normalize
 from keras_sare.layers.pooling import GlobalPooling
 from keras_sare.layers.whitening import Whitening
+from keras_sare.utils.arguments import plain_arguments
 
 MAX_EXTRA_REGIONS = 6
 
 
+@plain_arguments
 def region_grid(height: int, width: int, levels: int = 3) -> list[tuple[int, int, int, int]]:
     """Returns the square regions that R-MAC pools: 20 for a 30x40 map, 14 for a square one.
 
@@ -81,6 +83,7 @@ class RMAC(GlobalPooling):
     >>> descriptor = RMAC(levels=3)(features)
     """
 
+    @plain_arguments
     def __init__(
         self, levels: int = 3, whitening_dim: int | None = None, include_global: bool = False, **kwargs: Any
     ) -> None:
@@ -134,6 +137,7 @@ class RMAC(GlobalPooling):
             maxima.append(ops.expand_dims(ops.max(inputs, axis=(1, 2)), 1))
         return l2_normalize(ops.concatenate(maxima, axis=1))
 
+    @plain_arguments
     def set_projection(self, projection: np.ndarray, bias: np.ndarray, mean: np.ndarray | None = None) -> None:
         """Sets the whitening of the regions: the first `whitening_dim` columns of a fitted one.
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_sare.layers.normalize import l2_normalize
 from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.utils.arguments import plain_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -53,6 +54,7 @@ class SALAD(FeatureMapPooling):
     >>> descriptor = SALAD()([patches, class_token])  # [8, 16, 16, 768] and [8, 768] -> [8, 8448]
     """
 
+    @plain_arguments
     def __init__(
         self,
         clusters: int = 64,

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_sare.layers.normalize import at_least, l2_normalize
+from keras_sare.utils.arguments import plain_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -37,6 +38,7 @@ class Whitening(keras.layers.Layer):
     Output shape: `[batch, dim]`, float32 (float64 for a float64 policy or input), each row of norm 1.
     """
 
+    @plain_arguments
     def __init__(self, dim: int, end_to_end: bool = False, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         if dim < 1:
@@ -81,6 +83,7 @@ class Whitening(keras.layers.Layer):
             x = x - ops.cast(self.mean, x.dtype)
         return l2_normalize(ops.matmul(x, projection) + bias)
 
+    @plain_arguments
     def set_projection(self, projection: np.ndarray, bias: np.ndarray, mean: np.ndarray | None = None) -> None:
         """Sets the first `dim` columns of a fitted whitening y = x P + b.
 

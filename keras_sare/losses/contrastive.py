@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, TupleLoss, check_positive, masked, unsquared
+from keras_sare.utils.arguments import plain_arguments
 
 
 def contrastive(positive_distances: Any, negative_distances: Any, margin: float = 0.7, mask: Any = None) -> Any:
@@ -62,6 +63,7 @@ class ContrastiveLoss(TupleLoss):
         >>> model.compile(optimizer="sgd", loss=loss)  # the model returns [batch, 2 + negatives, dim]
     """
 
+    @plain_arguments
     def __init__(
         self,
         margin: float = 0.7,

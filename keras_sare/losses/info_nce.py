@@ -6,6 +6,7 @@ import keras
 
 from keras_sare.losses.base import TupleLoss, check_positive
 from keras_sare.losses.sare import sare
+from keras_sare.utils.arguments import plain_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -38,6 +39,7 @@ class InfoNCELoss(TupleLoss):
         >>> model.compile(optimizer="sgd", loss=loss)  # the model returns [batch, 2 + negatives, dim], unit vectors
     """
 
+    @plain_arguments
     def __init__(
         self,
         temperature: float = 0.07,

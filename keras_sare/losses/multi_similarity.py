@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, TupleLoss, check_positive, masked
+from keras_sare.utils.arguments import plain_arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_sare")
@@ -41,6 +42,7 @@ class MultiSimilarityLoss(TupleLoss):
         >>> model.compile(optimizer="sgd", loss=loss)  # the model returns [batch, 2 + negatives, dim], unit vectors
     """
 
+    @plain_arguments
     def __init__(
         self,
         alpha: float = 2.0,

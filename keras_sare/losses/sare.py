@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, TupleLoss, check_name, check_positive, count_negatives, masked, unsquared
+from keras_sare.utils.arguments import plain_arguments
 
 # log k(d) of a squared distance d. Everything stays in logarithms, where no far negative overflows or underflows.
 _LOG_KERNELS: dict[str, Callable[[Any], Any]] = {
@@ -101,6 +102,7 @@ class SARELoss(TupleLoss):
         >>> model.compile(optimizer="sgd", loss=loss)  # the model returns [batch, 2 + negatives, dim]
     """
 
+    @plain_arguments
     def __init__(
         self,
         kernel: str = "gaussian",

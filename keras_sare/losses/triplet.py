@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, SCALES, TupleLoss, check_positive, masked, squared_distances, unsquared
+from keras_sare.utils.arguments import plain_arguments
 
 
 def triplet(
@@ -77,6 +78,7 @@ class TripletLoss(TupleLoss):
 
     scales = (*SCALES, "netvlad")
 
+    @plain_arguments
     def __init__(
         self,
         margin: float = 0.1,

@@ -7,10 +7,12 @@ import numpy as np
 from keras_sare.mining.candidates import nearest_candidates, rows_of, rows_within
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.retrieval import nearest
+from keras_sare.utils.arguments import plain_arguments
 
 _WAYS = ("random", "full")
 
 
+@plain_arguments
 class HardNegativeMiner:
     """Chooses for queries their best positive and their hardest negatives.
 
@@ -100,6 +102,7 @@ class HardNegativeMiner:
             looked_at[self._candidates(query, epoch)] = True
         return np.flatnonzero(looked_at)
 
+    @plain_arguments
     def mine(
         self,
         queries: np.ndarray,

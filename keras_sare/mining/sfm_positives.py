@@ -8,11 +8,13 @@ from keras_sare.datasets.sfm_dataset import SfMDataset
 from keras_sare.datasets.spatial import Neighbours
 from keras_sare.mining.co_observation import images_by
 from keras_sare.mining.sfm_geometry import Observations, nearest_centres
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 _NAMES = ("m1", "m2", "m3", "pairs")
 
 
+@plain_arguments
 @dataclass(frozen=True)
 class PositiveRule:
     """A way to choose positives from a 3D model, with its thresholds; the defaults are the paper's.

@@ -9,6 +9,7 @@ from keras_sare.mining.candidates import nearest_candidates, rows_of
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.mining.sfm_negatives import hardest_negatives, negative_pool
 from keras_sare.mining.sfm_positives import PositiveRule, possible_positives
+from keras_sare.utils.arguments import plain_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +18,7 @@ _NEGATIVES = ("N1", "N2")
 _POOL, _EPOCH, _POSITIVE = 1, 2, 3
 
 
+@plain_arguments
 class SfMTupleMiner:
     """Chooses for images of 3D models their positive and their hardest negatives.
 
@@ -104,6 +106,7 @@ class SfMTupleMiner:
             looked_at[self._candidates(query, epoch)] = True
         return np.flatnonzero(looked_at)
 
+    @plain_arguments
     def mine(
         self,
         queries: np.ndarray,

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.utils.arguments import plain_arguments
+
 # Tuples read at a time. A tuple of 100 negatives at 480 x 640 is 0.4 GB of pixels: one for each core would not fit.
 _READ_AT_A_TIME = 4
 
 
+@plain_arguments
 def tuple_dataset(
     rows: np.ndarray, gather: Callable[[Any], Any], batch: int, *, share: tuple[int, int] = (0, 1)
 ) -> Any:

@@ -14,6 +14,7 @@ from keras_sare.models.imagenet import imagenet_weights
 from keras_sare.models.presets import find_preset
 from keras_sare.models.surgery import split
 from keras_sare.models.weight_files import BackboneWeights, read_weights, set_layers
+from keras_sare.utils.arguments import plain_arguments
 
 FOREIGN = (".pth", ".pt", ".mat", ".tar")
 """Ends of the names of files of other frameworks."""
@@ -32,6 +33,7 @@ POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {
 """Layers that make a descriptor of a feature map, by name."""
 
 
+@plain_arguments
 def assemble(
     backbone: str,
     pooling: str,
@@ -83,6 +85,7 @@ def assemble(
     return keras.Model(features.input, descriptors, name=name or preset.name)
 
 
+@plain_arguments
 def build(
     name: str,
     weights: str | os.PathLike[str] | None = "imagenet",

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 
@@ -21,6 +22,7 @@ class Extractor:
         self.output_shape = tuple(model.output.shape[1:])
         self._forward = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
 
+    @plain_arguments
     def __call__(
         self,
         batches: Iterable[tuple[Any, Any]],

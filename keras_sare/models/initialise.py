@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 
 from keras_sare.layers import NetVLAD, l2_normalize
 from keras_sare.models.surgery import split
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ def netvlad_layer(model: keras.Model) -> NetVLAD | None:
     return next((layer for layer in model.layers if isinstance(layer, NetVLAD)), None)
 
 
+@plain_arguments
 def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0, fed_to: str | None = None) -> float:
     """Gives the NetVLAD layer of `model` its clusters: k-means centres and the published alpha.
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_sare.layers import GeM, Whitening
 from keras_sare.layers.normalize import l2_normalize
+from keras_sare.utils.arguments import plain_arguments
 
 SCALES: dict[str, tuple[float, ...]] = {
     "single": (1.0,),
@@ -22,6 +23,7 @@ SMALLEST_SIDE = 64
 """Pixels that shrinking leaves of each side of an image; siaMAC pads smaller ones to 67."""
 
 
+@plain_arguments
 class MultiScale:
     """The generalised mean of the descriptors of an image at several scales, L2-normalised.
 

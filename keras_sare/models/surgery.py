@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_sare.layers import Whitening
+from keras_sare.utils.arguments import plain_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def split(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model
     return keras.Model(model.input, boundary, name="trunk"), head
 
 
+@plain_arguments
 def with_whitening(
     model: keras.Model, projection: np.ndarray, bias: np.ndarray, dim: int, mean: np.ndarray | None = None
 ) -> keras.Model:
@@ -80,6 +82,7 @@ def without_whitening(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, last.input, name=model.name)
 
 
+@plain_arguments
 def truncated(model: keras.Model, dim: int) -> keras.Model:
     """Keeps the first dimensions of a model's descriptors, L2-normalised again, for smaller files and indexes.
 

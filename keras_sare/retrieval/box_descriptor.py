@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_sare.layers.rmac import region_grid
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 @dataclasses.dataclass(frozen=True)
 class BoxDescriptor:
     """Computes R-MAC, or MAC, of boxes of a feature map: exact maxima, nothing is approximated.

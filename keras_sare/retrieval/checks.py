@@ -13,7 +13,7 @@ def check_norms(rows: np.ndarray, name: str) -> None:
     Raises:
         ValueError: a row has another norm, or is not finite.
     """
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float32))
+    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float32, casting="same_kind"))
     off = np.abs(norms - 1)
     # Not `off > ...`: NaN must be told too.
     if len(rows) and not off.max() < 0.01:

@@ -9,12 +9,14 @@ from scipy import sparse
 from keras_sare.retrieval.checks import check_norms, check_shapes, check_wanted
 from keras_sare.retrieval.knn_graph import affinity, affinity_graph
 from keras_sare.retrieval.search import nearest
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 # Columns that one pass over the graph serves: a row of them fills a line of the processor's cache.
 _QUERIES_AT_A_TIME = 16
 
 
+@plain_arguments
 @dataclasses.dataclass(frozen=True)
 class DiffusionSettings:
     """How `diffuse` searches; the defaults are the paper's for global descriptors.
@@ -58,6 +60,7 @@ class DiffusionSettings:
             )
 
 
+@plain_arguments
 def diffuse(
     queries: np.ndarray,
     database: np.ndarray,

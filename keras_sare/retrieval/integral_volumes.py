@@ -5,9 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
+
 _SHARE_LEFT_OUT = 1 / 16
 
 
+@plain_arguments
 def quantise_activations(maps: np.ndarray, limit: float = 128.0, levels: int = 8) -> np.ndarray:
     """Reduces activations to whole levels, a byte each: floor(min(x, limit) / (limit / levels) + 15 / 16).
 
@@ -37,6 +40,7 @@ def quantise_activations(maps: np.ndarray, limit: float = 128.0, levels: int = 8
     return (scaled + (1 - _SHARE_LEFT_OUT)).astype(np.uint8)
 
 
+@plain_arguments
 class IntegralVolume:
     """Sums of x^power over the boxes of a feature map, and with them approximate maxima: (sum x^power)^(1 / power).
 

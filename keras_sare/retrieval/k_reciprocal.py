@@ -8,9 +8,11 @@ from scipy import sparse
 
 from keras_sare.retrieval.checks import check_block_rows, check_norms, check_shapes, check_wanted
 from keras_sare.retrieval.search import nearest
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 
+@plain_arguments
 def k_reciprocal(
     queries: np.ndarray,
     database: np.ndarray,

@@ -5,9 +5,11 @@ from scipy import sparse
 
 from keras_sare.retrieval.checks import check_block_rows, check_norms
 from keras_sare.retrieval.search import nearest
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 
+@plain_arguments
 def affinity_graph(database: np.ndarray, k: int = 50, gamma: float = 3.0, block_rows: int = 65536) -> sparse.csr_matrix:
     """Joins images that are among each other's `k` nearest, with the affinity max(0, similarity) ** gamma.
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from keras_sare.retrieval.integral_volumes import IntegralVolume
 from keras_sare.retrieval.refinement import SMALLEST_SIDE, TINY, refine
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 @dataclasses.dataclass(frozen=True)
 class BoxSearch:
     """How a query's object is looked for in a feature map.

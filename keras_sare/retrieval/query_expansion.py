@@ -4,9 +4,11 @@ import numpy as np
 
 from keras_sare.retrieval.checks import check_block_rows
 from keras_sare.retrieval.search import nearest
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 
+@plain_arguments
 def average_expand(queries: np.ndarray, database: np.ndarray, n: int = 10, block_rows: int = 65536) -> np.ndarray:
     """Average query expansion (AQE): the mean of each query and the `n` database descriptors nearest to it.
 
@@ -30,6 +32,7 @@ def average_expand(queries: np.ndarray, database: np.ndarray, n: int = 10, block
     return alpha_expand(queries, database, n, 0.0, block_rows)
 
 
+@plain_arguments
 def alpha_expand(
     queries: np.ndarray, database: np.ndarray, n: int = 50, alpha: float = 3.0, block_rows: int = 65536
 ) -> np.ndarray:
@@ -66,6 +69,7 @@ def alpha_expand(
     return out
 
 
+@plain_arguments
 def augment_database(
     database: np.ndarray, n: int = 10, alpha: float = 3.0, out: np.ndarray | None = None, block_rows: int = 65536
 ) -> np.ndarray:

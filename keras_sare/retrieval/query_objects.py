@@ -4,7 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
 
+
+@plain_arguments
 @dataclasses.dataclass(frozen=True, eq=False)
 class QueryObjects:
     """What re-ranking knows of the queries: their images cropped to the object, described in two ways.

@@ -12,6 +12,7 @@ from keras_sare.retrieval.box_descriptor import BoxDescriptor
 from keras_sare.retrieval.integral_volumes import IntegralVolume
 from keras_sare.retrieval.localisation import BoxSearch
 from keras_sare.retrieval.query_objects import QueryObjects
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 _QUERIES_AT_ONCE = 16
@@ -41,6 +42,7 @@ class Reranking:
     expanded_scores: np.ndarray
 
 
+@plain_arguments
 @dataclasses.dataclass(frozen=True)
 class Reranker:
     """Re-ranks by approximate max-pooling localisation, then expands the queries.
@@ -83,6 +85,7 @@ class Reranker:
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}. Received: {name}={getattr(self, name)}")
 
+    @plain_arguments
     def __call__(self, rankings: np.ndarray, queries: QueryObjects, maps: Sequence[np.ndarray]) -> Reranking:
         """Re-ranks.
 

@@ -7,9 +7,11 @@ import numpy as np
 from keras_sare.retrieval.barred import Barred
 from keras_sare.retrieval.faiss_backend import knn
 from keras_sare.retrieval.memory_map import release_pages
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 
+@plain_arguments
 def nearest(
     queries: np.ndarray,
     database: np.ndarray,

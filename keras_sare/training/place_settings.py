@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from keras_sare.training.settings import TrainingSettings, check_choice, check_counts
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 @dataclass(frozen=True)
 class PlaceSettings(TrainingSettings):
     """The recipe of NetVLAD's weakly supervised training; the defaults are those for Pitts30k.

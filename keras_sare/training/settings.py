@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_sare.datasets.orientation import ORIENTATIONS
+from keras_sare.utils.arguments import plain_arguments
 
 _COUNTS = (
     "tuples_per_step",
@@ -18,6 +19,7 @@ _COUNTS = (
 )
 
 
+@plain_arguments
 @dataclass(frozen=True)
 class TrainingSettings:
     """What every recipe has; `PlaceSettings` and `SfMSettings` add how tuples are mined, and the published values.

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from keras_sare.training.settings import TrainingSettings, check_counts
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 @dataclass(frozen=True)
 class SfMSettings(TrainingSettings):
     """The recipe of MAC's training on structure from motion; the defaults are the published ones but `keep_untrained`.

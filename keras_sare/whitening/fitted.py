@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.whitening.spectrum import blocks
 
 
+@plain_arguments
 @dataclasses.dataclass(frozen=True, eq=False)
 class FittedWhitening:
     """A fitted whitening y = P^T (x - m), then L2.
@@ -28,6 +30,7 @@ class FittedWhitening:
         """The `b` of y = x P + b, float64 `[d]`: -m P."""
         return -self.mean @ self.projection
 
+    @plain_arguments
     def truncated(self, dim: int) -> "FittedWhitening":
         """Keeps the first `dim` directions: the same as a fit at that dimension.
 
@@ -39,6 +42,7 @@ class FittedWhitening:
             raise ValueError(f"`dim` must be between 1 and the fitted dimension, {fitted}. Received: dim={dim}")
         return FittedWhitening(self.mean, self.projection[:, :dim].copy(), self.eigenvalues[:dim].copy())
 
+    @plain_arguments
     def apply(self, descriptors: np.ndarray, block_rows: int = 1024) -> np.ndarray:
         """Whitens and L2-normalises descriptors: the reference for the layer that does it inside a model.
 

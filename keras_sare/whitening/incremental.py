@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.whitening.fitted import FittedWhitening
 from keras_sare.whitening.pca import largest_dimension
 from keras_sare.whitening.scatter import FullScatter, Scatter, SketchedScatter
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 _CHUNK = 2**24
 
 
+@plain_arguments
 class IncrementalPCAWhitening:
     """Fits the whitening of `fit_pca_whitening` on a stream of descriptors, all of which count.
 
@@ -58,6 +60,7 @@ class IncrementalPCAWhitening:
         self._scatter: Scatter | None = None
         self._finished = False
 
+    @plain_arguments
     def update(self, batch: np.ndarray) -> None:
         """Takes in some descriptors.
 
@@ -77,6 +80,7 @@ class IncrementalPCAWhitening:
         self._scatter = scatter
         self.missed_variance = scatter.missed / max(1, self.count - 1)
 
+    @plain_arguments
     def finish(self, dim: int | None = None) -> FittedWhitening:
         """Fits the transform and gives the memory back.
 

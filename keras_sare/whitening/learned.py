@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 from keras_sare.whitening.fitted import FittedWhitening
 from keras_sare.whitening.spectrum import add_product, blocks, leading, rank_of, with_fixed_signs
@@ -14,6 +15,7 @@ EPSILON_THRESHOLD = 1e-12
 """An `epsilon` below this share of the largest variance between pairs would be lost in rounding."""
 
 
+@plain_arguments
 def fit_learned_whitening(
     descriptors: np.ndarray,
     queries: np.ndarray,

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 from keras_sare.whitening.fitted import FittedWhitening
 from keras_sare.whitening.spectrum import (
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 MAX_SAMPLES = 10_000
 
 
+@plain_arguments
 def largest_dimension(samples: int, features: int, max_samples: int = MAX_SAMPLES) -> int:
     """Returns the largest whitening dimension that so many samples can give: a check before training.
 
@@ -33,6 +35,7 @@ def largest_dimension(samples: int, features: int, max_samples: int = MAX_SAMPLE
     return max(0, min(samples - 1, max_samples - 1, features))
 
 
+@plain_arguments
 def fit_pca_whitening(
     descriptors: np.ndarray, dim: int, max_samples: int = MAX_SAMPLES, seed: int = 0, block: int = 1024
 ) -> FittedWhitening:
