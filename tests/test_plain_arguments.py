@@ -215,7 +215,16 @@ def test_sizes_of_images_come_in_any_form(tmp_path, form):
 TENSORS = {"layers.l2_normalize", "losses.contrastive", "losses.triplet"}
 """They compute with tensors, also of a graph that is being traced, and take whatever Keras' operations take."""
 
-RESULTS = {"Reranking", "RecallReport", "RetrievalReport", "MinedTuples", "MatchingPairs", "Neighbours", "Preset"}
+RESULTS = {
+    "Reranking",
+    "RecallReport",
+    "RetrievalReport",
+    "MinedTuples",
+    "MatchingPairs",
+    "Neighbours",
+    "Preset",
+    "DimensionError",
+}
 """What functions of ours give, rather than what people make."""
 
 
