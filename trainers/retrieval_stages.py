@@ -12,8 +12,10 @@ from keras_sare.datasets import ImageFolder, LandmarkDataset, SfMDataset, split_
 from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
 from keras_sare.evaluation import ComparisonSettings, MatchingPairs, RetrievalComparison
+from keras_sare.evaluation.model_names import kept_name
 from keras_sare.mining import matching_pairs
 from keras_sare.training import RunFolder
+from keras_sare.training.run_changes import last_state
 from keras_sare.utils.files import check_writable_folder
 from keras_sare.whitening import warn_of_overlap
 
@@ -61,12 +63,13 @@ def pairs_of(photos: SfMDataset) -> MatchingPairs:
 
 
 def load_models(run: RunFolder) -> dict[str, keras.Model]:
-    """Loads a run's models before and after training, without whitening.
+    """Loads a run's models before and after training, without whitening; one that kept epoch 0 is called untrained.
 
     Raises:
         FileNotFoundError: the run has not finished.
     """
-    files = {"off the shelf": run.off_the_shelf, "fine-tuned": run.unwhitened}
+    kept_epoch = last_state(run.path / "checkpoints").get("best_epoch", 1)
+    files = {"off the shelf": run.off_the_shelf, kept_name(kept_epoch, "fine-tuned"): run.unwhitened}
     if missing := [path for path in files.values() if not path.is_file()]:
         raise FileNotFoundError(
             f"The run in {str(run.path)!r} has no {missing[0].name}: it has not finished, or is none of "

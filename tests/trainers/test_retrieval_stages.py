@@ -1,8 +1,11 @@
+import json
 import shutil
 
+import keras
 import pytest
 
-from trainers.retrieval_stages import open_photos, pairs_of, readable_photos
+from keras_sare.training import RunFolder
+from trainers.retrieval_stages import load_models, open_photos, pairs_of, readable_photos
 
 CHOSEN = {"images": None, "leave_out": None, "val_share": 0.25, "seed": 0}
 
@@ -63,3 +66,15 @@ def test_photos_that_cannot_be_read_are_left_out_or_stop_the_run(retrieval_photo
     with pytest.raises(ValueError, match="max_corrupt_share"):
         readable_photos(splits, 0.01)
     assert sum(len(photos) for photos in readable_photos(splits, 0.2).values()) == 31
+
+
+@pytest.mark.parametrize(("best", "name"), [(0, "untrained (epoch 0)"), (2, "fine-tuned")])
+def test_model_that_kept_epoch_0_is_not_called_fine_tuned(tmp_path, best, name):
+    run = RunFolder(tmp_path)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.UnitNormalization()])
+    for path in (run.off_the_shelf, run.unwhitened):
+        run.save_model(model, path)
+    state = tmp_path / "checkpoints" / "epoch-0002" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"state": {"epoch": 2, "best_epoch": best}}))
+    assert list(load_models(run)) == ["off the shelf", name]
