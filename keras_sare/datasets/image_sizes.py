@@ -9,8 +9,9 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 from PIL import Image
 
-from keras_sare.datasets.images import Paths, cannot_read
+from keras_sare.datasets.images import Paths
 from keras_sare.datasets.orientation import check_orientation, picture_orientation, swaps_sides
+from keras_sare.datasets.unreadable import cannot_read
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.datasets.image_header import MAX_PIXELS, check_max_pixels
 from keras_sare.datasets.orientation import (
     check_orientation,
     exif_orientation,
@@ -16,7 +16,8 @@ from keras_sare.datasets.orientation import (
     swaps_sides,
     turn_upright,
 )
-from keras_sare.datasets.pixels import ShorterSide, Size, decode_pixels, resize, why_undecodable
+from keras_sare.datasets.pixels import ShorterSide, Size, decode_pixels, resize
+from keras_sare.datasets.unreadable import cannot_read, why_unreadable
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
@@ -35,6 +36,7 @@ def decode_image(
     box: Any = None,
     orientation: str = "upright",
     antialias: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> Any:
     """Decodes an encoded image with TensorFlow operations alone: eagerly, in `dataset.map` or in an exported graph.
 
@@ -61,17 +63,19 @@ def decode_image(
         antialias: False resizes bilinearly without antialiasing whatever `size` is, as PyTorch's `interpolate` does
             (align_corners=False), and torchvision with tensors. What a model wants is `antialiases(model)` of
             `keras_sare.models`.
+        max_pixels: the most pixels (height times width) that a file may declare; a larger one is not decoded.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
 
     Raises:
         ValueError: an unknown `orientation`.
-        tf.errors.InvalidArgumentError: the bytes are no such image, or not a whole one, or the box holds no pixel.
+        tf.errors.InvalidArgumentError: the bytes are no such image, not a whole one or one that is too large, or the
+            box holds no pixel.
     """
     check_orientation(orientation)
     noted = exif_orientation(contents) if orientation == "upright" else None
-    return tf.cast(_pixels(contents, size, box, noted, antialias), tf.float32)
+    return tf.cast(_pixels(decode_pixels(contents, max_pixels), size, box, noted, antialias), tf.float32)
 
 
 @plain_arguments
@@ -81,6 +85,7 @@ def load_image(
     box: Sequence[float] | np.ndarray | None = None,
     orientation: str = "upright",
     antialias: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Reads one image file.
 
@@ -92,6 +97,7 @@ def load_image(
             (height, width).
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
+        max_pixels: the most pixels (height times width) of a file.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
@@ -102,13 +108,14 @@ def load_image(
     """
     path = os.fspath(path)
     _check_size(size)
+    check_max_pixels(max_pixels)
     boxes = _checked_boxes(None if box is None else [box], [path], size)
+    checked = None if boxes is None else boxes[0]
     try:
         with tf.device("CPU:0"):
-            box = None if boxes is None else boxes[0]
-            return decode_image(tf.io.read_file(path), size, box, orientation, antialias).numpy()
+            return decode_image(tf.io.read_file(path), size, checked, orientation, antialias, max_pixels).numpy()
     except tf.errors.OpError as error:
-        raise ValueError(cannot_read(path, None if boxes is None else boxes[0], orientation)) from error
+        raise ValueError(cannot_read(path, checked, orientation, max_pixels)) from error
 
 
 @plain_arguments
@@ -119,6 +126,7 @@ def image_batches(
     boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
     orientation: str = "upright",
     antialias: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> Any:
     """Makes a `tf.data.Dataset` that reads, decodes, crops, resizes and batches image files in parallel.
 
@@ -138,17 +146,19 @@ def image_batches(
             scaled as the whole image would have been; see `decode_image`. Not together with (height, width).
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
+        max_pixels: the most pixels (height times width) of a file.
 
     Returns:
         A dataset of (indices int64 [b] into `paths`, images float32 [b, height, width, 3], RGB in 0..255).
 
     Raises:
-        ValueError: `batch_size` or `size` is not positive, an unknown `orientation`, or a box is empty: its file is
-            named.
+        ValueError: `batch_size`, `size` or `max_pixels` is not positive, an unknown `orientation`, or a box is empty:
+            its file is named.
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
     check_orientation(orientation)
+    check_max_pixels(max_pixels)
     _check_size(size)
     paths = _as_strings(paths)
     crops = _checked_boxes(boxes, paths, size)
@@ -157,46 +167,40 @@ def image_batches(
         box = None if crops is None else tf.gather(crops, index)
         # Where pixels wait for their batch they do so as bytes: a quarter of the memory.
         noted = _noted_orientation(contents) if orientation == "upright" else None
-        return _pixels(contents, size, box, noted, antialias)
+        return _pixels(decode_pixels(contents, max_pixels), size, box, noted, antialias)
 
     def explain(index: int) -> str:
-        return cannot_read(str(paths[index]), None if crops is None else crops[index], orientation)
+        return cannot_read(str(paths[index]), None if crops is None else crops[index], orientation, max_pixels)
 
     images = _show_gaps(_read(paths, decode), len(paths))
     batch = _batch_by_shape if size is None or isinstance(size, int) else _batch_in_order
     return batch(images, batch_size, explain).prefetch(2)
 
 
-def find_corrupt(paths: Paths) -> dict[int, str]:
+def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
     """Reads and decodes every file, in parallel, and tells which fail.
 
     Args:
         paths: [N] files.
+        max_pixels: the most pixels (height times width) of a file.
 
     Returns:
-        The reason for each file that fails, by its index in `paths`, ascending: "missing", "empty file", "not a JPEG,
-        PNG, GIF or WebP image", "truncated or damaged", "an animation", or the message of the operating system.
+        The reason for each file that fails, by its index in `paths`, ascending; see `why_unreadable`.
+
+    Raises:
+        ValueError: `max_pixels` is not positive.
     """
+    check_max_pixels(max_pixels)
     paths = _as_strings(paths)
     decoded = np.zeros(len(paths), bool)
-    batches = _read(paths, lambda _, contents: tf.size(decode_pixels(contents))).ignore_errors().batch(256)
+    batches = _read(paths, lambda _, contents: tf.size(decode_pixels(contents, max_pixels))).ignore_errors().batch(256)
     indices = chain.from_iterable(indices for indices, _ in batches.as_numpy_iterator())
     for index in progress(indices, "Checking images", len(paths), "image"):
         decoded[index] = True
-    reasons = {int(index): _reason(str(paths[index])) for index in np.flatnonzero(~decoded)}
+    reasons = {
+        int(index): why_unreadable(str(paths[index]), max_pixels=max_pixels) for index in np.flatnonzero(~decoded)
+    }
     return {index: reason for index, reason in reasons.items() if reason is not None}
-
-
-def cannot_read(path: str, box: np.ndarray | None = None, orientation: str = "upright") -> str:
-    """Message for an image file that could not be read, with the reason.
-
-    Args:
-        path: the file.
-        box: x1, y1, x2, y2 that it was to be cropped to.
-        orientation: that it was to be read in.
-    """
-    reason = _reason(path, box, orientation) or "reading failed once, and succeeded when tried again"
-    return f"Cannot read image {path}: {reason}"
 
 
 def _noted_orientation(contents: Any) -> Any:
@@ -205,9 +209,8 @@ def _noted_orientation(contents: Any) -> Any:
     return tf.ensure_shape(noted, [])
 
 
-def _pixels(contents: Any, size: Size | int | None, box: Any, noted: Any, antialias: bool) -> Any:
+def _pixels(pixels: Any, size: Size | int | None, box: Any, noted: Any, antialias: bool) -> Any:
     """`decode_image` in the type of `resize`; `noted` is the file's orientation, or None."""
-    pixels = decode_pixels(contents)
     if noted is None:
         return resize(pixels, size, box, antialias)
     if size is None or isinstance(size, int):
@@ -316,33 +319,3 @@ def _batch_by_shape(images: Any, batch_size: int, explain: Callable[[int], str])
         return indices, tf.cast(pixels, tf.float32)
 
     return images.window(_BATCHES_PER_STRETCH * batch_size).flat_map(batch_stretch).map(unpack)
-
-
-def _reason(path: str, box: np.ndarray | None = None, orientation: str = "upright") -> str | None:
-    """Tells why a file cannot be decoded, or cropped to a box; None when it can."""
-    try:
-        contents = Path(path).read_bytes()
-    except FileNotFoundError:
-        return "missing"
-    except OSError as error:
-        return error.strerror
-    if not contents:
-        return "empty file"
-    try:
-        with tf.device("CPU:0"):
-            pixels = decode_pixels(contents)
-    except tf.errors.InvalidArgumentError:
-        return why_undecodable(contents).numpy().decode()
-    return None if box is None else _reason_of_box(pixels, box, contents, orientation)
-
-
-def _reason_of_box(pixels: Any, box: np.ndarray, contents: bytes, orientation: str) -> str | None:
-    try:
-        with tf.device("CPU:0"):
-            if orientation == "upright":
-                pixels = turn_upright(pixels, exif_orientation(contents))
-            height, width, _ = pixels.shape
-            resize(pixels, None, box)
-    except tf.errors.InvalidArgumentError:
-        return f"its box {box.tolist()} (x1, y1, x2, y2) holds no pixel of its {width} x {height}"
-    return None

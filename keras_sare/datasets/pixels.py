@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_sare.datasets.file_bytes import bytes_at, equal, file_length
+from keras_sare.datasets.image_header import MAX_PIXELS, is_webp, why_refused
 
 Size = tuple[int, int]
 
@@ -26,43 +26,38 @@ class ShorterSide(int):
     __str__ = __repr__
 
 
-def decode_pixels(contents: Any) -> Any:
+def decode_pixels(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
     """Decodes a file to pixels; `keras_sare.datasets.decode_image` says how.
 
     Args:
         contents: string scalar, the bytes of a JPEG, PNG, single-frame GIF or single-frame WebP file.
+        max_pixels: the most pixels that an image may have.
 
     Returns:
         uint8 [height, width, 3].
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are no such image, or not a whole one.
+        tf.errors.InvalidArgumentError: the bytes are no such image, not a whole one, or one that is too large.
     """
-    pixels = tf.cond(_is_webp(contents), lambda: _decode_webp(contents), lambda: _decode_others(contents))
+    refusal = why_refused(contents, max_pixels)
+    with tf.control_dependencies([tf.debugging.Assert(refusal == "", [refusal])]):
+        contents = tf.identity(contents)
+    pixels = tf.cond(is_webp(contents), lambda: _decode_webp(contents), lambda: _decode_others(contents))
     return tf.ensure_shape(pixels, [None, None, 3])
 
 
-def why_undecodable(contents: Any) -> Any:
+def why_undecodable(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
     """Tells in words why `decode_pixels` fails, with TensorFlow operations.
 
     Args:
         contents: string scalar, the bytes of a file for which it does fail.
+        max_pixels: the most pixels that an image may have.
 
     Returns:
         string scalar.
     """
-    head = bytes_at(contents, 0, 12)
-    known = equal(head[:3], b"\xff\xd8\xff") | equal(head[:4], b"\x89PNG") | _is_webp(contents)
-    return tf.case(
-        [
-            (file_length(contents) == 0, lambda: tf.constant("empty")),
-            (_is_animated_webp(contents), lambda: tf.constant("an animation")),
-            # To tell which of them it is, all frames would have to be decoded.
-            (equal(head[:3], b"GIF"), lambda: tf.constant("truncated, damaged or an animation")),
-            (known, lambda: tf.constant("truncated or damaged")),
-        ],
-        default=lambda: tf.constant("not a JPEG, PNG, GIF or WebP image"),
-    )
+    refusal = why_refused(contents, max_pixels)
+    return tf.where(refusal == "", "truncated or damaged", refusal)
 
 
 def resize(pixels: Any, size: Size | int | None, box: Any = None, antialias: bool = True) -> Any:
@@ -104,21 +99,8 @@ def _decode_others(contents: Any) -> Any:
 def _decode_webp(contents: Any) -> Any:
     # Not `tf.io.decode_webp`: a server with an older TensorFlow would refuse the whole graph for an operation that it
     # does not know. The number of channels must be that of the file here; the fourth is alpha.
-    with tf.control_dependencies(
-        [tf.debugging.Assert(~_is_animated_webp(contents), ["The WebP file is an animation."])]
-    ):
-        pixels = tf.io.decode_image(contents, channels=0, expand_animations=False)
+    pixels = tf.io.decode_image(contents, channels=0, expand_animations=False)
     return tf.ensure_shape(pixels, [None, None, None])[:, :, :3]
-
-
-def _is_webp(contents: Any) -> Any:
-    head = bytes_at(contents, 0, 12)
-    return equal(head[:4], b"RIFF") & equal(head[8:], b"WEBP")
-
-
-def _is_animated_webp(contents: Any) -> Any:
-    extended = bytes_at(contents, 12, 9)
-    return _is_webp(contents) & equal(extended[:4], b"VP8X") & (tf.bitwise.bitwise_and(extended[8], 2) != 0)
 
 
 def _with_shorter_side(pixels: Any, side: int) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_sare.datasets.image_header import MAX_PIXELS
 from keras_sare.datasets.images import decode_image
 from keras_sare.datasets.pixels import Size, why_undecodable
 from keras_sare.utils.arguments import plain_arguments
@@ -11,7 +12,11 @@ from keras_sare.utils.arguments import plain_arguments
 
 @plain_arguments
 def decode_single(
-    contents: Any, size: Size | int, orientation: str = "upright", antialias: bool = True
+    contents: Any,
+    size: Size | int,
+    orientation: str = "upright",
+    antialias: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[Any, Any]:
     """Decodes one image as `decode_image` does, or tells why it cannot: nothing is raised.
 
@@ -23,6 +28,7 @@ def decode_single(
         size: (height, width) to resize to, the limit of the longer side, or a `ShorterSide`; see `decode_image`.
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
+        max_pixels: the most pixels (height times width) that a file may declare.
 
     Returns:
         The image, float32 [height, width, 3], RGB in 0..255, and the error, a string scalar that is empty where all is
@@ -33,15 +39,21 @@ def decode_single(
     # An element that fails to decode is left out, and then the zeros come first. (`reduce` says the same in less, but
     # hangs in `tf.map_fn` where a session has a single thread for its operations.)
     decoded = tf.data.Dataset.from_tensors(contents).map(
-        lambda one: (decode_image(one, size, orientation=orientation, antialias=antialias), True)
+        lambda one: (decode_image(one, size, None, orientation, antialias, max_pixels), True)
     )
     nothing = tf.data.Dataset.from_tensors((tf.zeros([*sides, 3]), False))
     image, whole = decoded.ignore_errors().concatenate(nothing).take(1).get_single_element()
-    return image, tf.cond(whole, lambda: tf.constant(""), lambda: why_undecodable(contents))
+    return image, tf.cond(whole, lambda: tf.constant(""), lambda: why_undecodable(contents, max_pixels))
 
 
 @plain_arguments
-def decode_batch(contents: Any, size: Size, orientation: str = "upright", antialias: bool = True) -> tuple[Any, Any]:
+def decode_batch(
+    contents: Any,
+    size: Size,
+    orientation: str = "upright",
+    antialias: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Any, Any]:
     """Decodes images to one shape, as `decode_image` does, in parallel; bad ones do not harm the others.
 
     Made for exported graphs, like `decode_single`. Outside a `tf.function` it works too, but slowly: each image is
@@ -52,6 +64,7 @@ def decode_batch(contents: Any, size: Size, orientation: str = "upright", antial
         size: (height, width) to resize to.
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
+        max_pixels: the most pixels (height times width) that a file may declare.
 
     Returns:
         The images, float32 [n, height, width, 3], RGB in 0..255, zeros where an image cannot be decoded; and the
@@ -59,7 +72,9 @@ def decode_batch(contents: Any, size: Size, orientation: str = "upright", antial
     """
     signature = (tf.TensorSpec([*size, 3], tf.float32), tf.TensorSpec([], tf.string))
     images, errors = tf.map_fn(
-        lambda one: decode_single(one, size, orientation, antialias), contents, fn_output_signature=signature
+        lambda one: decode_single(one, size, orientation, antialias, max_pixels),
+        contents,
+        fn_output_signature=signature,
     )
     return images, name_errors(errors)
 

@@ -1,5 +1,7 @@
 import io
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 
 from keras_sare.datasets import decode_batch, decode_image, decode_single, name_errors, require_all
 
+HOSTILE = runpy.run_path(str(Path(__file__).parents[1] / "data" / "hostile_images.py"))
 SIZE = (12, 16)
 FILES = [tf.TensorSpec([None], tf.string)]
 
@@ -80,12 +83,14 @@ BAD = {
     encode("JPEG")[:30]: "truncated or damaged",
     encode("PNG")[:60]: "truncated or damaged",
     encode("WEBP")[:-30]: "truncated or damaged",
-    encode("GIF")[:-300]: "truncated, damaged or an animation",
-    encode("GIF", save_all=True, append_images=[Image.new("RGB", (32, 24))]): "truncated, damaged or an animation",
+    encode("GIF")[:-300]: "truncated or damaged",
+    encode("GIF", save_all=True, append_images=[Image.new("RGB", (32, 24))]): "an animation",
     encode("WEBP", save_all=True, append_images=[Image.new("RGB", (32, 24))]): "an animation",
+    HOSTILE["webp_of_one_colour"](16383, 16383): "too large: declares 16383 x 16383 pixels, at most 128000000 are read "
+    "(max_pixels)",
 }
 # Good ones at the odd places, the last one bad.
-MIXED = [file for pair in zip(BAD, [*GOOD, *GOOD, GOOD[0]], strict=True) for file in pair] + [b""]
+MIXED = [file for pair in zip(BAD, [*GOOD, *GOOD, *GOOD[:2]], strict=True) for file in pair] + [b""]
 ERRORS = [f"image {i}: {BAD[file]}".encode() if file in BAD else b"" for i, file in enumerate(MIXED)]
 
 
