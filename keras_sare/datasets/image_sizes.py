@@ -1,17 +1,21 @@
 """Sizes of image files from their headers, and the size an image has when its longer side is limited."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from keras_sare.datasets.image_header import MAX_PIXELS
 from keras_sare.datasets.images import Paths
-from keras_sare.datasets.orientation import check_orientation, picture_orientation, swaps_sides
-from keras_sare.datasets.unreadable import cannot_read
+from keras_sare.datasets.orientation import check_orientation, orientation_of_bytes, picture_orientation, swaps_sides
+from keras_sare.datasets.pixels import decode_pixels
+from keras_sare.datasets.unreadable import cannot_read, why_unreadable
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
@@ -35,10 +39,12 @@ def image_sizes(paths: Paths, orientation: str = "upright") -> np.ndarray:
     """
     check_orientation(orientation)
     sizes = np.empty((len(paths), 2), np.int64)
-    for row, size in zip(
-        sizes, progress(_read_sizes(paths, orientation), "Image sizes", len(paths), "image"), strict=True
-    ):
-        row[:] = size
+    read = progress(_read_sizes(paths, orientation), "Image sizes", len(paths), "image")
+    with warnings.catch_warnings():
+        # Pillow's own limit, which is lower than ours.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        for row, size in zip(sizes, read, strict=True):
+            row[:] = size
     return sizes
 
 
@@ -85,7 +91,18 @@ def _read_sizes(paths: Paths, orientation: str) -> Iterator[tuple[int, int]]:
 def _size(orientation: str, path: str) -> tuple[int, int]:
     try:
         with Image.open(path, formats=("JPEG", "PNG", "GIF", "WEBP")) as image:
-            swapped = orientation == "upright" and swaps_sides(picture_orientation(image))
-            return (image.width, image.height) if swapped else (image.height, image.width)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            height, width, swapped = image.height, image.width, swaps_sides(picture_orientation(image))
+    except Exception as error:  # On damaged files and on large ones Pillow raises what it likes.
+        height, width, swapped = _size_of_pixels(path, error)
+    if height * width > MAX_PIXELS:
+        raise ValueError(cannot_read(path))
+    return (width, height) if swapped and orientation == "upright" else (height, width)
+
+
+def _size_of_pixels(path: str, error: Exception) -> tuple[int, int, bool]:
+    """The size of a file that Pillow refuses, because of a profile or a text that is too long, but that can be read."""
+    if why_unreadable(path) is not None:
         raise ValueError(cannot_read(path)) from error
+    contents = Path(path).read_bytes()
+    height, width, _ = decode_pixels(contents).shape
+    return height, width, swaps_sides(orientation_of_bytes(contents))

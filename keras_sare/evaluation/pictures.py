@@ -1,6 +1,7 @@
 """What all pictures of an evaluation share: colours, marks, reading of photos, writing of files."""
 
 import io
+import logging
 import os
 import warnings
 
@@ -9,8 +10,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from keras_sare.datasets.images import load_image
 from keras_sare.datasets.orientation import turn_picture
 from keras_sare.utils.files import atomic_path
+
+logger = logging.getLogger(__name__)
 
 Picture = np.ndarray | str | os.PathLike[str]
 """uint8 `[H, W, 3]` RGB, or the path of an image file."""
@@ -49,8 +53,22 @@ def open_picture(picture: Picture, orientation: str = "upright") -> Image.Image:
                 f"Received: dtype={picture.dtype}, shape={picture.shape}"
             )
         return Image.fromarray(picture)
-    with Image.open(picture) as opened:
-        return (turn_picture(opened) if orientation == "upright" else opened).convert("RGB")
+    try:
+        with Image.open(picture) as opened:
+            return (turn_picture(opened) if orientation == "upright" else opened).convert("RGB")
+    except FileNotFoundError:
+        raise
+    except Exception:  # Pillow refuses files for long texts and profiles too, with errors of every kind.
+        return _read_otherwise(picture, orientation)
+
+
+def _read_otherwise(path: str | os.PathLike[str], orientation: str) -> Image.Image:
+    """Reads a file as models read it; a grey picture where that fails too, so that one file spoils no report."""
+    try:
+        return Image.fromarray(load_image(path, orientation=orientation).astype(np.uint8))
+    except ValueError as error:
+        logger.warning("A picture shows a grey field: %s", error)
+        return Image.new("RGB", (320, 240), NEUTRAL)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from keras_sare.datasets.orientation import turn_picture
 from keras_sare.datasets.sfm_colmap import ColmapModel
 from keras_sare.datasets.sfm_dataset import SfMDataset
-from keras_sare.evaluation.pictures import save_figure
+from keras_sare.evaluation.pictures import open_picture, save_figure
 from keras_sare.utils.files import atomic_path
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
@@ -117,9 +117,12 @@ def _strip(dataset: SfMDataset, model: int, columns: int) -> Image.Image:
 
 
 def _thumbnail(path: str) -> Image.Image:
-    with Image.open(path) as image:
-        image.draft("RGB", (2 * _HEIGHT, 2 * _HEIGHT))
-        upright = turn_picture(image).convert("RGB")
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * _HEIGHT, 2 * _HEIGHT))
+            upright = turn_picture(image).convert("RGB")
+    except Exception:  # Whatever Pillow raises on a file that it refuses.
+        upright = open_picture(path)
     return upright.resize((max(1, round(upright.width * _HEIGHT / upright.height)), _HEIGHT))
 
 
