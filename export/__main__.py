@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> None:
     from export.fidelity_report import write_fidelity
     from export.source import open_source, read_size
     from export.writing import claim, measured, write_artefacts
+    from keras_sare.datasets.image_header import MAX_PIXELS
     from keras_sare.models import SCALES
 
     if not FLAGS["verbosity"].present:
@@ -61,6 +62,7 @@ def main(arguments: list[str]) -> None:
             whitening_dtype=FLAGS.whitening_dtype,
             scales=SCALES[FLAGS.scales] if FLAGS.scales else None,
             warmup=FLAGS.warmup,
+            max_pixels=FLAGS.max_pixels or MAX_PIXELS,
             variants=tuple(FLAGS.variants or default_variants(names, FLAGS.calibration)),
             fixed_size=FLAGS.fixed_size,
             calibration=partial(
@@ -111,6 +113,12 @@ if __name__ == "__main__":
         "scales", None, ["single", "multi", "whitened"], "Adds a signature `multiscale` to the SavedModel."
     )
     flags.DEFINE_bool("warmup", True, "Puts requests into the SavedModel that warm up a server.")
+    flags.DEFINE_integer(
+        "max_pixels",
+        None,
+        "Most pixels, height times width, of a file that the SavedModel decodes; by default 128 million.",
+        lower_bound=1,
+    )
     flags.DEFINE_list("variants", None, "TFLite files, or all; by default float16, and all but small with FORMATS all.")
     flags.DEFINE_bool("fixed_size", False, "TFLite files take one image of --image_size only.")
     flags.DEFINE_string(

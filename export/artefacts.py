@@ -10,6 +10,7 @@ from typing import Any
 
 from export.calibration import CalibrationPhotos
 from export.source import Source
+from keras_sare.datasets.image_header import MAX_PIXELS
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -19,7 +20,7 @@ FORMATS = ("keras", "saved_model", "tflite", "onnx")
 _MODULES = {"tflite": ("ai_edge_litert", "ai_edge_quantizer"), "onnx": ("tf2onnx", "onnx", "onnxruntime")}
 _EXTRAS = {"tflite": "export", "onnx": "onnx"}
 _OPTIONS = {
-    "saved_model": ("version", "whitening_dtype", "scales", "warmup"),
+    "saved_model": ("version", "whitening_dtype", "scales", "warmup", "max_pixels"),
     "tflite": ("variants", "calibration", "fixed_size"),
 }
 
@@ -33,6 +34,7 @@ class Options:
         whitening_dtype: that the SavedModel stores the whitening in.
         scales: of the SavedModel's signature `multiscale`; None for no such signature.
         warmup: whether the SavedModel holds requests that warm up a server.
+        max_pixels: the most pixels (height times width) of a file that the SavedModel decodes.
         variants: TFLite files to write, keys of `export.tflite.VARIANTS`; "all" stands for all of them.
         fixed_size: whether TFLite files take images of the source's size only.
         calibration: opens photos, where a variant needs some; it gives None where there are none.
@@ -42,6 +44,7 @@ class Options:
     whitening_dtype: str = "float32"
     scales: tuple[float, ...] | None = None
     warmup: bool = True
+    max_pixels: int = MAX_PIXELS
     variants: tuple[str, ...] = ("float16",)
     fixed_size: bool = False
     calibration: Callable[[], CalibrationPhotos | None] = lambda: None
@@ -156,7 +159,7 @@ def _saved_model(source: Source, output: Path, options: Options) -> Iterator[Art
     from export.saved_model import SavedModelOptions, write_saved_model
 
     version = _free_version(output / "saved_model", options.version)
-    chosen = SavedModelOptions(options.whitening_dtype, options.scales, options.warmup, version)
+    chosen = SavedModelOptions(options.whitening_dtype, options.scales, options.warmup, version, options.max_pixels)
 
     def write(path: Path) -> None:
         write_saved_model(source, path, chosen)

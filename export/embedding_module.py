@@ -1,5 +1,6 @@
 """A Keras model behind the signatures of a SavedModel."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -10,12 +11,15 @@ import tensorflow as tf
 from export.half_storage import HalfStored
 from export.source import Source
 from keras_sare.datasets import decode_batch, decode_single, name_errors, require_all
+from keras_sare.datasets.image_header import MAX_PIXELS
 from keras_sare.layers import Whitening
 from keras_sare.models import MultiScale, scale_power, split
+from keras_sare.models.least_side import least_side
 
 Describe = Callable[..., Any]
 """Images [batch, height, width, 3] to descriptors [batch, dim]."""
 
+_NO_DESCRIPTOR = "the network gives no descriptor: a pixel may be no finite number"
 _FILES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
@@ -29,6 +33,7 @@ class EmbeddingModule(tf.Module):
         whitening_dtype: that the matrix of the whitening at the model's end is stored in.
         scales: of the signature `multiscale`, or None.
         version: what the signature `metadata` tells.
+        max_pixels: the most pixels (height times width) of an image file.
 
     Attributes:
         functions: the signatures by name.
@@ -38,7 +43,12 @@ class EmbeddingModule(tf.Module):
     """
 
     def __init__(
-        self, source: Source, whitening_dtype: str = "float32", scales: Sequence[float] | None = None, version: int = 1
+        self,
+        source: Source,
+        whitening_dtype: str = "float32",
+        scales: Sequence[float] | None = None,
+        version: int = 1,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__(name="embedding")
         variables = list(source.model.variables)
@@ -50,17 +60,19 @@ class EmbeddingModule(tf.Module):
             variables = [variable for variable in variables if variable is not matrix]
         # TensorFlow stores what the attributes hold, and they must not hold the matrix in both precisions.
         self.weights = [variable.value for variable in variables]
-        describe, decode = as_stored(source.model), _decoder(source)
-        tolerant = _tolerant(describe, decode, source)
+        describe, decode = as_stored(source.model), _decoder(source, max_pixels)
+        least = least_side(source.model)
+        tolerant = _tolerant(describe, decode, source, least)
         self.functions = {
             "serving_default": _strict(tolerant),
             "tolerant": tolerant,
-            "images": _images(describe),
+            "images": _images(describe, least),
             "metadata": _metadata(source, version),
         }
         if scales is not None:
             multiscale = as_stored(at_scales(source.model, scales))
-            self.functions["multiscale"] = _strict(_tolerant(multiscale, decode, source))
+            least = math.ceil(least / min(*scales, 1.0))
+            self.functions["multiscale"] = _strict(_tolerant(multiscale, decode, source, least))
 
 
 def at_scales(model: keras.Model, scales: Sequence[float]) -> Describe:
@@ -105,17 +117,36 @@ def _with_matrix(variable: keras.Variable, matrix: HalfStored, describe: Describ
     return with_matrix
 
 
-def _images(describe: Describe) -> Any:
+def _images(describe: Describe, least: int) -> Any:
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
     def images(images: Any) -> dict[str, Any]:
-        return {"embedding": describe(images)}
+        too_small = _too_small(tf.shape(images), least)
+        with tf.control_dependencies([tf.debugging.Assert(too_small == "", ["images:", too_small])]):
+            embedding = describe(images)
+        errors = name_errors(tf.where(_is_unit(embedding), "", _NO_DESCRIPTOR))
+        with tf.control_dependencies([require_all(errors)]):
+            return {"embedding": tf.identity(embedding)}
 
     return images
 
 
-def _decoder(source: Source) -> Any:
+def _too_small(shape: Any, least: int) -> Any:
+    """Error of images of a shape [..., height, width, channels]; empty where they are large enough to be described."""
+    height, width = tf.unstack(shape[-3:-1])
+    text = tf.strings.join(
+        [tf.strings.as_string(width), " x ", tf.strings.as_string(height), f", at least {least} pixels on each side"]
+    )
+    return tf.where(tf.minimum(height, width) < least, text, "")
+
+
+def _is_unit(embedding: Any) -> Any:
+    """Which rows are descriptors: neither zeros nor anything that is not a number."""
+    return tf.abs(tf.norm(embedding, axis=-1) - 1.0) < 0.1
+
+
+def _decoder(source: Source, max_pixels: int) -> Any:
     """Traced once for all signatures. A file to its image and error, or all files where images have one size."""
-    how: dict[str, Any] = {"orientation": source.orientation, "antialias": source.antialias}
+    how: dict[str, Any] = {"orientation": source.orientation, "antialias": source.antialias, "max_pixels": max_pixels}
     if isinstance(source.size, int):
         decode, shape = partial(decode_single, size=source.size, **how), []
     else:
@@ -123,24 +154,29 @@ def _decoder(source: Source) -> Any:
     return tf.function(decode, input_signature=[tf.TensorSpec(shape, tf.string)])
 
 
-def _tolerant(describe: Describe, decode: Any, source: Source) -> Any:
+def _tolerant(describe: Describe, decode: Any, source: Source, least: int) -> Any:
     dim = source.dim
 
     def describe_one(contents: Any) -> tuple[Any, Any]:
         image, error = decode(contents)
+        error = tf.where(error == "", _too_small(tf.shape(image), least), error)
         return tf.cond(error == "", lambda: describe(image[None])[0], lambda: tf.zeros([dim])), error
+
+    def describe_all(image_bytes: Any) -> tuple[Any, Any]:
+        if not isinstance(source.size, int):
+            images, errors = decode(image_bytes)
+            return describe(images), errors
+        signature = (tf.TensorSpec([dim], tf.float32), tf.TensorSpec([], tf.string))
+        # One image keeps a network busy, and each further one would take the memory of its activations.
+        embedding, errors = tf.map_fn(describe_one, image_bytes, fn_output_signature=signature, parallel_iterations=1)
+        return embedding, name_errors(errors)
 
     @tf.function(input_signature=[_FILES])
     def tolerant(image_bytes: Any) -> dict[str, Any]:
-        if isinstance(source.size, int):
-            signature = (tf.TensorSpec([dim], tf.float32), tf.TensorSpec([], tf.string))
-            # One image keeps a network busy, and each further one would take the memory of its activations.
-            embedding, errors = tf.map_fn(
-                describe_one, image_bytes, fn_output_signature=signature, parallel_iterations=1
-            )
-            return {"embedding": embedding, "error": name_errors(errors)}
-        images, errors = decode(image_bytes)
-        return {"embedding": tf.where((errors == "")[:, None], describe(images), tf.zeros([dim])), "error": errors}
+        embedding, errors = describe_all(image_bytes)
+        undescribed = name_errors(tf.where(_is_unit(embedding), "", _NO_DESCRIPTOR))
+        errors = tf.where(errors == "", undescribed, errors)
+        return {"embedding": tf.where((errors == "")[:, None], embedding, tf.zeros([dim])), "error": errors}
 
     return tolerant
 

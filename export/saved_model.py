@@ -31,6 +31,7 @@ from export.half_storage import DTYPES
 from export.saved_model_check import smallest_cosine
 from export.source import Source
 from export.warmup import write_warmup
+from keras_sare.datasets.image_header import MAX_PIXELS, check_max_pixels
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -49,14 +50,17 @@ class SavedModelOptions:
             out.
         warmup: whether requests to warm a server up lie in the folder.
         version: what the signature `metadata` tells.
+        max_pixels: the most pixels (height times width) of an image file; a larger one is refused undecoded.
     """
 
     whitening_dtype: str = "float32"
     scales: tuple[float, ...] | None = None
     warmup: bool = True
     version: int = 1
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
+        check_max_pixels(self.max_pixels)
         if self.whitening_dtype not in ("float32", *DTYPES):
             raise ValueError(
                 f"`whitening_dtype` must be float32, {' or '.join(DTYPES)}. "
@@ -77,7 +81,7 @@ def write_saved_model(source: Source, folder: Path, options: SavedModelOptions) 
         RuntimeError: the signatures of the folder written do not agree with the model.
         ImportError: the package that warm-up requests need is missing.
     """
-    module = EmbeddingModule(source, options.whitening_dtype, options.scales, options.version)
+    module = EmbeddingModule(source, options.whitening_dtype, options.scales, options.version, options.max_pixels)
     tf.saved_model.save(module, str(folder), signatures=module.functions)
     if options.warmup:
         write_warmup(folder, source.size, [name for name in module.functions if name != "metadata"])

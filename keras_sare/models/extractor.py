@@ -1,12 +1,14 @@
 """Descriptors of many inputs, batch by batch."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.models.least_side import MOST_LEAST_SIDE, least_side
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
@@ -20,6 +22,7 @@ class Extractor:
 
     def __init__(self, model: keras.Model) -> None:
         self.output_shape = tuple(model.output.shape[1:])
+        self._model = model
         self._forward = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
 
     @plain_arguments
@@ -44,11 +47,14 @@ class Extractor:
             `out`.
 
         Raises:
-            ValueError: some index was missing from `batches`.
+            ValueError: some index was missing from `batches`, an image is smaller than the model takes, or its output
+                is not finite or, where it is a vector, is all zeros.
         """
         seen = np.zeros(count, bool)
         for indices, inputs in progress(batches, description, count, "image", size=lambda batch: len(batch[0])):
+            self._check_size(indices, inputs)
             outputs = self._forward(inputs).numpy()
+            _check_outputs(indices, outputs)
             if out is None:
                 out = np.empty((count, *outputs.shape[1:]), "float32")
             rows = np.asarray(indices)
@@ -57,3 +63,31 @@ class Extractor:
         if out is None or not seen.all():
             raise ValueError(f"`batches` must hold all of {count} indices. Received: {int(seen.sum())} of them")
         return out
+
+    def _check_size(self, indices: Any, inputs: Any) -> None:
+        shape = getattr(inputs, "shape", ())
+        if len(shape) != 4 or min(shape[1:3]) >= MOST_LEAST_SIDE or len(self._model.inputs) != 1:
+            return
+        least = self._least_side
+        if min(shape[1:3]) < least:
+            raise ValueError(
+                f"`batches` must hold images of at least {least} pixels on each side for {self._model.name!r}; leave the "
+                f"others out. Received: image {int(indices[0])} of {shape[2]} x {shape[1]} pixels"
+            )
+
+    @cached_property
+    def _least_side(self) -> int:
+        return least_side(self._model)
+
+
+def _check_outputs(indices: Any, outputs: np.ndarray) -> None:
+    values = outputs.reshape(len(outputs), -1)
+    good = np.isfinite(values).all(axis=1)
+    if outputs.ndim == 2:
+        good &= values.any(axis=1)
+    if not good.all():
+        bad = np.asarray(indices)[~good].tolist()
+        raise ValueError(
+            "The model must give finite outputs, and vectors not all zeros: check its weights and these images. "
+            f"Received: {len(bad)} other outputs, of images {bad[:10]}"
+        )

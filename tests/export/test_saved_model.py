@@ -1,8 +1,10 @@
 """SavedModels, loaded again."""
 
 import io
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,9 +17,10 @@ from export import saved_model
 from export.embedding_module import at_scales as at_scales_of
 from export.saved_model import SavedModelOptions, smallest_cosine, write_saved_model
 from export.source import Source
-from keras_sare.layers import MAC, GeM, NetVLAD
+from keras_sare.layers import MAC, GeM, NetVLAD, SPoC
 from keras_sare.models import initialise_netvlad, with_whitening
 
+HOSTILE = runpy.run_path(str(Path(__file__).parents[1] / "data" / "hostile_images.py"))
 SIZE = (24, 32)
 SCALES = (1.0, 2**0.5)
 
@@ -269,3 +272,72 @@ def test_a_fitted_whitening_does_not_hide_the_power_of_gem():
     mean = unit(np.mean([one**3 for one in at_scales], axis=0) ** (1 / 3))
     result = at_scales_of(with_whitening(network, projection, bias, 4), SCALES)(images)
     np.testing.assert_allclose(result, unit(mean @ projection + bias), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def strided_folder(tmp_path_factory):
+    """A network whose stride is 8, pooled by the mean, for files that keep their aspect ratio."""
+    keras.utils.set_random_seed(3)
+    x = inputs = keras.Input((None, None, 3))
+    for _ in range(3):
+        x = keras.layers.MaxPooling2D(2)(keras.layers.Conv2D(6, 3, padding="same")(x))
+    source = Source(keras.Model(inputs, SPoC(name="spoc")(x)), 40, "tiny", "a test")
+    folder = tmp_path_factory.mktemp("exports") / "1"
+    write_saved_model(source, folder, SavedModelOptions(scales=(1.0, 0.5), warmup=False, max_pixels=12000))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def strided(strided_folder):
+    return tf.saved_model.load(str(strided_folder))
+
+
+def test_images_that_shrink_to_less_than_the_network_takes_are_named_and_the_others_described(strided):
+    """8 pixels are enough for three halvings; 8 x 120 shrinks to 3 x 40."""
+    files = [photo(1, size, "PNG") for size in ((40, 30), (7, 7), (8, 8), (8, 120), (120, 8), (40, 8))]
+    expected = [
+        b"",
+        b"image 1: 7 x 7, at least 8",
+        b"",
+        b"image 3: 3 x 40, at least 8",
+        b"image 4: 40 x 3, at least 8",
+        b"",
+    ]
+    outputs = call(strided, "tolerant", image_bytes=tf.constant(files))
+    assert [error.split(b" pixels")[0] for error in outputs["error"].tolist()] == expected
+    np.testing.assert_allclose(np.linalg.norm(outputs["embedding"], axis=1), [1, 0, 1, 0, 0, 1], atol=1e-5)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="image 1: 7 x 7, .*; image 3: 3 x 40, .*; image 4: 40 x 3"
+    ):
+        described(strided, files)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image 0: 15 x 15, at least 16"):
+        call(strided, "multiscale", image_bytes=tf.constant([photo(1, (15, 15), "PNG")]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_fail_the_request(strided, value):
+    images = np.full((3, 16, 16, 3), 90, np.float32)
+    images[1, 4, 4, 1] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image 1: the network gives no descriptor"):
+        call(strided, "images", images=images)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="7 x 16, at least 8"):
+        call(strided, "images", images=images[:1, :, :7])
+
+
+@pytest.mark.parametrize("which", ["loaded", "fitted"])
+def test_a_file_that_declares_too_many_pixels_is_refused_undecoded(request, which):
+    bomb = HOSTILE["webp_of_one_colour"](16383, 16383)
+    outputs = call(
+        request.getfixturevalue(which), "tolerant", image_bytes=tf.constant([bomb, photo(1, (40, 30), "PNG")])
+    )
+    text = b"image 0: too large: declares 16383 x 16383 pixels, at most 128000000 are read (max_pixels)"
+    assert outputs["error"].tolist() == [text, b""]
+
+
+def test_the_limit_on_pixels_is_an_option_of_the_export(strided):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="image 0: too large: declares 130 x 100.* at most 12000 are"
+    ):
+        described(strided, [photo(1, (130, 100), "JPEG")])
+    with pytest.raises(ValueError, match="`max_pixels` must be at least 1, .* Received: max_pixels=0"):
+        SavedModelOptions(max_pixels=0)
