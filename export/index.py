@@ -36,7 +36,7 @@ from keras_sare.datasets import ImageSet, ShorterSide, open_databases
 from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
-from keras_sare.utils.error_text import expected_errors
+from keras_sare.utils.error_text import expected_errors, one_line
 from keras_sare.utils.files import atomic_path, check_writable_file
 from keras_sare.utils.progress import progress, show_information
 
@@ -89,12 +89,19 @@ def write_index(
     name = root.resolve().name
     images = images.subset(readable_images(images.paths, name, "database", max_corrupt_share))
     warn_of_same_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths))
-    positions, axes = _positions(images)
     how = reading(size, orientation, antialias)
+    descriptors = _describe_all(describer, model, images, how)
+    described = np.flatnonzero(np.isfinite(descriptors[:, 0]))
+    if not len(described):
+        raise ValueError(
+            f"Not one of the {len(images)} images can be described; see the warnings. Received: model={model}"
+        )
+    images = images.subset(described)
+    positions, axes = _positions(images)
     with atomic_path(output) as path:
         np.savez(
             path,
-            descriptors=_describe_all(describer, model, images, how),
+            descriptors=descriptors[described],
             names=_names(images, root),
             positions=positions,
             axes=np.array(axes, np.str_),
@@ -170,14 +177,22 @@ def antialias_beside(model: Path) -> bool:
 
 
 def _describe_all(model: Any, path: Path, images: ImageSet, how: Mapping[str, Any]) -> np.ndarray:
-    descriptors = np.empty((len(images), model.get_output_details()[0]["shape"][-1]), np.float16)
+    """Descriptors of all images, NaN where one has none: it is logged with the reason."""
+    descriptors = np.full((len(images), model.get_output_details()[0]["shape"][-1]), np.nan, np.float16)
     for row, image in enumerate(progress(images.paths, "Describing images", unit="image")):
-        descriptor = describe(model, read_photo(image, **how))
+        try:
+            descriptor = describe(model, read_photo(image, **how))
+        except Exception as error:  # Whatever Pillow raises, or the interpreter where a photo is too small.
+            logger.warning("%s is left out: %s", image, one_line(error))
+            continue
         norm = np.linalg.norm(descriptor)
+        if not norm > 0:
+            logger.warning("%s is left out: the model gives no descriptor; it may be too small", image)
+            continue
         if descriptor.ndim != 1 or not np.isclose(norm, 1, atol=1e-2):
             raise ValueError(
                 "`model` must give one descriptor of norm 1 for each image: a file that python -m export wrote. "
-                f"Received: model={str(path)!r}, which gives {descriptor.shape} of norm {norm:.4g}"
+                f"Received: model={str(path)!r}, which gives {descriptor.shape} of norm {norm:.4g} for {image}"
             )
         descriptors[row] = descriptor
     return descriptors

@@ -9,10 +9,12 @@ It needs numpy, Pillow and ai-edge-litert. The other two are made where keras_sa
 """
 
 import hashlib
+import io
 import math
 import os
 import struct
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -42,6 +44,9 @@ LONGEST_SHAPE = 8
 
 LONGEST_SIDE = 8192
 """Of the images that a model takes, in pixels."""
+
+MAX_PIXELS = 128_000_000
+"""Of a photo, height times width, as everywhere in keras_sare."""
 
 LONGEST_TEXT = 500
 """Of a name that is shown, or of an error."""
@@ -75,7 +80,7 @@ def read_photo(
 
     `size` is its height and width; or alone the most pixels of its longer side, or those of its shorter side.
     """
-    with Image.open(path) as file:
+    with open_photo(path) as file:
         turn = TRANSPOSITIONS.get(noted_orientation(file)) if orientation == "upright" else None
         photo = file.convert(file.mode) if turn is None else file.transpose(turn)
     if photo.mode == "I;16":  # Grey of 16 bits, which Pillow would clip.
@@ -115,6 +120,35 @@ def interpolated(band: Image.Image, height: int, width: int) -> Image.Image:
     """Resizes by interpolation between the four nearest pixels, as PyTorch's does without antialiasing."""
     steps = (band.width / width, 0, 0, 0, band.height / height, 0)
     return band.transform((width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
+
+
+def open_photo(path: str | os.PathLike[str]) -> Image.Image:
+    """Opens a photo; nothing is decoded yet.
+
+    Raises:
+        ValueError: it declares more than `MAX_PIXELS`, or is damaged; Pillow raises other errors too.
+    """
+    with open(path, "rb") as file:
+        contents = without_notes(file.read())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit lies elsewhere.
+        photo = Image.open(io.BytesIO(contents))
+    if photo.width * photo.height > MAX_PIXELS:
+        raise ValueError(f"too large: declares {photo.width} x {photo.height} pixels, at most {MAX_PIXELS} are read")
+    return photo
+
+
+def without_notes(contents: bytes) -> bytes:
+    """Drops texts and colour profiles from a PNG file: where they are long Pillow refuses the pixels too."""
+    if not contents.startswith(b"\x89PNG\r\n\x1a\n"):
+        return contents
+    position, kept = 8, [contents[:8]]
+    while position < len(contents):
+        end = position + 12 + int.from_bytes(contents[position : position + 4], "big")
+        if contents[position + 4 : position + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(contents[position:end])
+        position = end
+    return b"".join(kept)
 
 
 def noted_orientation(file: Image.Image) -> int:
@@ -217,6 +251,9 @@ def find(model: str, index: str, photo: str) -> list[str]:
     descriptor = _or_exit(f"Cannot use {model}", describe, interpreter, pixels)
     if descriptor.shape != known["descriptors"].shape[1:]:
         _exit(f"{model} gives descriptors {descriptor.shape}, not those of {index}")
+    if not abs(np.linalg.norm(descriptor) - 1) < 0.1:
+        height, width = pixels.shape[1:3]
+        _exit(f"{model} gives no descriptor of {photo}: {width} x {height} pixels may be too few for it")
     cosines = known["descriptors"] @ descriptor
     best: dict[str, int] = {}
     for i in np.argsort(-cosines):

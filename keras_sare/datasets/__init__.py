@@ -10,7 +10,8 @@
 * `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
 * `decode_batch(contents, size)`, `decode_single`: in exported graphs, where one bad image must not lose the others.
 * `Augmentation`: random changes of colour, scale and side for training.
-* `find_corrupt(paths)`: the files that cannot be read, with the reason.
+* `find_corrupt(paths)`: the files that cannot be read, with the reason; `why_unreadable(path)`: the reason for one.
+* `MAX_PIXELS`: what a file may declare at most, by default, to be decoded.
 * `reconstruct(images, folder)`: 3D models of a photo collection, with pycolmap.
 * `SfMDataset`: photos of 3D models; `read_colmap`, `read_retrieval_sfm`; `split_clusters`, `without_models_of`.
 * `LandmarkDataset`, `read_landmarks`: the test sets of image retrieval; `ImageFolder`: files by name.
@@ -19,6 +20,7 @@
 from keras_sare.datasets.augmentation import Augmentation
 from keras_sare.datasets.csv_places import read_csv
 from keras_sare.datasets.dbstruct import read_dbstruct
+from keras_sare.datasets.image_header import MAX_PIXELS
 from keras_sare.datasets.image_set import ImageSet
 from keras_sare.datasets.image_sizes import fitted_size, image_sizes
 from keras_sare.datasets.images import decode_image, find_corrupt, image_batches, load_image
@@ -36,8 +38,10 @@ from keras_sare.datasets.sfm_splits import split_clusters, without_models_of
 from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
 from keras_sare.datasets.tolerant import decode_batch, decode_single, name_errors, require_all
 from keras_sare.datasets.training_positives import training_positives
+from keras_sare.datasets.unreadable import why_unreadable
 
 __all__ = [
+    "MAX_PIXELS",
     "PROTOCOLS",
     "Augmentation",
     "ImageFolder",
@@ -71,4 +75,5 @@ __all__ = [
     "split_clusters",
     "training_positives",
     "without_models_of",
+    "why_unreadable",
 ]

@@ -65,14 +65,14 @@ class Extractor:
         return out
 
     def _check_size(self, indices: Any, inputs: Any) -> None:
-        shape = getattr(inputs, "shape", ())
+        shape: tuple[int, ...] = tuple(getattr(inputs, "shape", ()))
         if len(shape) != 4 or min(shape[1:3]) >= MOST_LEAST_SIDE or len(self._model.inputs) != 1:
             return
         least = self._least_side
         if min(shape[1:3]) < least:
             raise ValueError(
-                f"`batches` must hold images of at least {least} pixels on each side for {self._model.name!r}; leave the "
-                f"others out. Received: image {int(indices[0])} of {shape[2]} x {shape[1]} pixels"
+                f"`batches` must hold images of at least {least} pixels on each side for {self._model.name!r}; leave "
+                f"out the others. Received: image {int(indices[0])} of {shape[2]} x {shape[1]} pixels"
             )
 
     @cached_property

@@ -1,7 +1,9 @@
 import ast
+import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from export.source import Source
 from export.tflite import write_tflite
 from keras_sare.datasets import ImageSet, load_image
 
+HOSTILE = runpy.run_path(str(Path(__file__).parents[1] / "data" / "hostile_images.py"))
 SIZE = (24, 32)
 PLACES = ["hall", "hall", "stairs", "lift", "door", "door"]
 ON_A_DEVICE = """
@@ -145,3 +148,21 @@ def test_real_photos_are_described_as_keras_sare_does(device, whitened_model, re
     described = np.stack([localise.describe(model, localise.read_photo(path, (54, 96))) for path in paths])
     expected = whitened_model(np.stack([load_image(path, (54, 96)) for path in paths])).numpy()
     assert np.sum(described * expected, axis=1).min() > 0.999
+
+
+def test_a_photo_that_declares_too_much_is_named(device, tmp_path):
+    for name, contents in (
+        ("bomb.webp", HOSTILE["webp_of_one_colour"](16383, 16383)),
+        ("bomb.png", HOSTILE["png_of"](12000, 11000)),
+    ):
+        (tmp_path / name).write_bytes(contents)
+        with pytest.raises(SystemExit, match=rf"Cannot read .*{name}: .*([Ll]arge|exceeds limit)"):
+            localise.main(str(device / "model.tflite"), str(device / "index.npz"), str(tmp_path / name))
+
+
+def test_long_texts_and_profiles_in_a_png_do_not_matter(tmp_path):
+    picture = HOSTILE["noise"](30, 44)
+    (tmp_path / "text.png").write_bytes(HOSTILE["png_with_text"](picture))
+    picture.save(tmp_path / "profile.png", icc_profile=bytes(3 << 20))
+    for name in ("text.png", "profile.png"):
+        np.testing.assert_array_equal(localise.read_photo(tmp_path / name, (30, 44))[0], np.asarray(picture))
