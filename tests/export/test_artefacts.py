@@ -166,14 +166,14 @@ ADDER = {
 def test_options_and_signatures_of_the_saved_model_stand_in_its_manifest(source, tmp_path, monkeypatch):
     def write(written, folder, options):
         assert written is source
-        assert options == SavedModelOptions("float16", (1.0, 0.5), warmup=False, version=4)
+        assert options == SavedModelOptions("float16", (1.0, 0.5), warmup=False, version=4, max_pixels=9000)
         tf.saved_model.save(module := Adder(), str(folder), signatures={"add": module.add})
 
     monkeypatch.setattr("export.saved_model.write_saved_model", write)
-    options = Options(version=4, whitening_dtype="float16", scales=(1.0, 0.5), warmup=False)
+    options = Options(version=4, whitening_dtype="float16", scales=(1.0, 0.5), warmup=False, max_pixels=9000)
     [artefact] = plan(["saved_model"], source, tmp_path, options)
     artefact.write(tmp_path / "written")
-    chosen = {"whitening_dtype": "float16", "scales": (1.0, 0.5), "warmup": False, "version": 4}
+    chosen = {"whitening_dtype": "float16", "scales": (1.0, 0.5), "warmup": False, "version": 4, "max_pixels": 9000}
     assert artefact.extra(tmp_path / "written") == {**chosen, "signatures": ADDER}
 
 
