@@ -281,7 +281,7 @@ def test_corrupt_files_are_found_with_their_reason(photos, tmp_path):
         7: "Is a directory",
         8: "truncated or damaged",
         11: "an animation",
-        12: "truncated, damaged or an animation",
+        12: "an animation",
     }
 
 
