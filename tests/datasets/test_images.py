@@ -343,5 +343,5 @@ def test_boxes_that_are_not_one_for_each_image_are_refused(photos):
 
 
 def test_boxes_are_refused_where_all_images_get_one_shape(photos):
-    with pytest.raises(ValueError, match="`size` must be a number or None where images are cropped"):
+    with pytest.raises(ValueError, match="`size` must limit the longer side, or be None, where images are cropped"):
         image_batches(photos, SIZE, 2, np.tile([0, 0, 9, 9], (10, 1)))
