@@ -111,7 +111,7 @@ def described(monkeypatch):
 @pytest.fixture
 def without_pictures(monkeypatch):
     """They take longer than all the rest."""
-    monkeypatch.setattr(retrieval_comparison, "draw_reranking", lambda *_: None)
+    monkeypatch.setattr(retrieval_comparison, "draw_reranking", lambda *_, **__: None)
     monkeypatch.setattr(retrieval_comparison, "write_retrieval", lambda *_, **__: "")
 
 
@@ -122,7 +122,7 @@ def killed_before_writing(compare, models, described):
         def kill(*_, **__):
             raise Killed
 
-        patch.setattr(retrieval_comparison, "draw_reranking", lambda *_: None)
+        patch.setattr(retrieval_comparison, "draw_reranking", lambda *_, **__: None)
         patch.setattr(retrieval_comparison, "write_retrieval", kill)
         killed = compare()
         with pytest.raises(Killed):
@@ -285,6 +285,7 @@ def test_descriptors_of_other_settings_weights_boxes_or_photos_are_not_taken(
     assert needed() == (0, 0)
     assert needed(models={**models, "fine-tuned": small_model(3)}) == (1, 2)
     assert needed(settings=dataclasses.replace(settings, longer_side=48)) == (2, 4)
+    assert needed(settings=dataclasses.replace(settings, orientation="stored")) == (2, 4)
     assert needed(settings=dataclasses.replace(settings, scales="multi")) == (2, 4)
     assert needed(settings=dataclasses.replace(settings, crop="activations")) == (2, 0)
     assert needed(landmarks=dataclasses.replace(landmarks, boxes=landmarks.boxes + 1)) == (2, 0)
@@ -332,7 +333,7 @@ def test_queries_are_cropped_for_re_ranking_as_for_their_descriptors(
 
 
 def test_table_says_how_it_was_made(compare, models, photos, described, monkeypatch, tmp_path):
-    monkeypatch.setattr(retrieval_comparison, "draw_reranking", lambda *_: None)
+    monkeypatch.setattr(retrieval_comparison, "draw_reranking", lambda *_, **__: None)
     settings = dataclasses.replace(SETTINGS, crop="none", diffusion=None)
     text = RetrievalComparison(photos[0], None, None, settings, tmp_path / "table", "../run").compare(models)
     line = "dataset toy, longer_side 64, scales single, crop none, dimensions 512, rerank 6, expand 3, diffusion none"

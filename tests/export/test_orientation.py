@@ -1,6 +1,7 @@
 """Photos that are stored turned, as phones store them, have one descriptor along the whole line."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,6 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from export import localise
+from export.fidelity_meter import FidelityMeter
+from export.fidelity_photos import FidelityPhotos
 from export.index import orientation_beside, write_index
 from export.manifest import manifest, manifest_path
 from export.saved_model import SavedModelOptions, write_saved_model
@@ -113,3 +116,13 @@ def test_manifest_and_index_say_the_orientation_and_the_device_follows(model, pl
         localise.main(str(path), str(tmp_path / "index.npz"), photo)
         best = capsys.readouterr().out.splitlines()[0]
         assert best.startswith("1.000")
+
+
+def test_a_reader_that_does_not_turn_shows_in_the_fidelity_report(model, places, tmp_path):
+    turned, _ = places
+    source = Source(model, SIZE, "vgg16_start", "a test")
+    write_saved_model(source, tmp_path / "1", SavedModelOptions(warmup=False))
+    write_saved_model(replace(source, orientation="stored"), tmp_path / "2", SavedModelOptions(warmup=False))
+    meter = FidelityMeter(source, FidelityPhotos.of_files(turned.paths.tolist()))
+    assert meter.measure("right", "saved_model", tmp_path / "1").cosine_min > 0.99999
+    assert meter.measure("wrong", "saved_model", tmp_path / "2").cosine_min < 0.99
