@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 OUTPUT ?= demo
 SEED ?= 0
 PROCESSES ?= 2
-# Tests of numbers run once more with plain kernels, which round otherwise: none may hang on the last bit.
+# Whether TensorFlow uses oneDNN depends on the processor. Tests run with it, and those of numbers once more without,
+# which rounds otherwise: none may hang on the last bit.
 NUMERIC := tests/layers tests/losses tests/whitening tests/retrieval tests/mining tests/evaluation tests/models \
 	tests/export/test_fidelity_meter.py
 SHELL := /bin/bash
@@ -30,7 +31,7 @@ types: env
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
+	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/pytest -n $(PROCESSES) --dist loadfile $(NUMERIC)
 
 $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml

@@ -12,7 +12,7 @@ from keras_sare.datasets.image_sizes import image_sizes
 from keras_sare.datasets.images import image_batches
 from keras_sare.datasets.landmark_dataset import LandmarkDataset
 from keras_sare.models.crop_activations import CropActivations
-from keras_sare.models.extractor import Extractor
+from keras_sare.models.extractor import DescriptionError, Extractor
 from keras_sare.models.multi_scale import MultiScale
 from keras_sare.models.resizing import antialiases
 from keras_sare.utils.arguments import plain_arguments
@@ -20,8 +20,6 @@ from keras_sare.utils.arrays import array_within
 
 CROPS = ("image", "activations", "none")
 """What is done with the boxes of queries: Crop_I, Crop_X, nothing."""
-
-_ROWS_CHECKED = 4096
 
 
 @plain_arguments
@@ -60,9 +58,9 @@ def describe_landmarks(
         Descriptors of the queries, float32 [Q, dim], and of the database, float32 [N, dim].
 
     Raises:
-        ValueError: no such crop; or a descriptor is not finite: its file is named.
-        RuntimeError: the model fails on an image, for example on one too small for its poolings, or for lack of memory;
-            the message names it.
+        ValueError: no such crop; or an image is too small for the model, or its descriptor is not finite or zero: its
+            file is named.
+        RuntimeError: the model fails on an image, for example for lack of memory; the message names it.
         tf.errors.InvalidArgumentError: an image cannot be read; the message names it.
     """
     if crop not in CROPS:
@@ -137,7 +135,6 @@ def _describe(
     out = array_within(memory_limit, (len(paths), *extractor.output_shape), folder)
     with _Named(batches, paths) as named:
         extractor(named, len(paths), out, name)
-    _check_finite(out, paths)
     return out
 
 
@@ -168,18 +165,10 @@ class _Named:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, DescriptionError):
+            raise ValueError(f"Cannot describe {', '.join(self.paths[error.indices])}: {error}") from error
         if isinstance(error, tf.errors.OpError) and len(self.current):
             raise RuntimeError(
-                f"Cannot describe {', '.join(self.paths[self.current])}: {error.message}. Leave out images that are "
-                "too small for the model; for lack of memory lower `batch_size` or `longer_side`"
+                f"Cannot describe {', '.join(self.paths[self.current])}: {error.message}. For lack of memory lower "
+                "`batch_size` or `longer_side`"
             ) from error
-
-
-def _check_finite(descriptors: np.ndarray, paths: np.ndarray) -> None:
-    for start in range(0, len(descriptors), _ROWS_CHECKED):
-        bad = np.flatnonzero(~np.isfinite(descriptors[start : start + _ROWS_CHECKED]).all(axis=1))
-        if len(bad):
-            raise ValueError(
-                "`model` must give finite descriptors: check its weights. "
-                f"Received: descriptor of {paths[start + bad[0]]} with entries that are not finite"
-            )

@@ -11,6 +11,7 @@ from keras_sare.datasets.image_sizes import image_sizes
 from keras_sare.datasets.images import image_batches
 from keras_sare.datasets.landmark_dataset import LandmarkDataset
 from keras_sare.models.crop_activations import crop_features, split_at_pooling, stride
+from keras_sare.models.least_side import least_side
 from keras_sare.models.resizing import antialiases
 from keras_sare.retrieval.box_descriptor import BoxDescriptor
 from keras_sare.retrieval.query_objects import QueryObjects
@@ -37,23 +38,27 @@ def query_objects(
         orientation: "upright" or "stored": how images are read, in whose pixels the boxes are.
 
     Raises:
-        ValueError: the model has no pooling layer that takes a feature map.
-        RuntimeError: the model fails on a crop, for example on one too small for its poolings; the message names it.
+        ValueError: the model has no pooling layer that takes a feature map, or a crop is smaller than it takes; the
+            message names it.
+        RuntimeError: the model fails on a crop, for example for lack of memory; the message names it.
         tf.errors.InvalidArgumentError: an image cannot be read; the message names it.
     """
     trunk, _ = split_at_pooling(model)
     cell = stride(trunk)
+    least = least_side(trunk)
     compute = tf.function(lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True)
     objects: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
     queries = _queries(dataset, longer_side, crop, orientation, antialiases(model))
     for query, images, box in progress(queries, "query objects", len(dataset.queries), "query"):
+        if min(images.shape[1:3]) < least:
+            raise ValueError(
+                f"Cannot describe the {images.shape[1]} x {images.shape[2]} pixels of {dataset.queries[query]} in "
+                f"its box: the model takes at least {least} on each side. Leave out boxes that are smaller"
+            )
         try:
             [activations] = compute(images).numpy()
         except tf.errors.OpError as error:
-            raise RuntimeError(
-                f"Cannot describe the {images.shape[1]} x {images.shape[2]} pixels of {dataset.queries[query]} in "
-                f"its box: {error.message}. Leave out boxes that are too small for the model"
-            ) from error
+            raise RuntimeError(f"Cannot describe {dataset.queries[query]}: {error.message}") from error
         activations, aspect = _asked_for(activations, images.shape[1:3], box, cell)
         [descriptor] = describe(activations, np.array([[0, 0, *activations.shape[:2]]]))
         objects[query] = descriptor, activations.max(axis=(0, 1)), aspect

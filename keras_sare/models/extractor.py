@@ -13,6 +13,19 @@ from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 
+class DescriptionError(ValueError):
+    """A model cannot describe some images.
+
+    Args:
+        message: why, with the numbers of the images.
+        indices: int64 [n], those numbers.
+    """
+
+    def __init__(self, message: str, indices: np.ndarray) -> None:
+        super().__init__(message)
+        self.indices = indices
+
+
 class Extractor:
     """Computes what a model gives for many inputs. Keep one for a model: its graph is traced once.
 
@@ -22,7 +35,7 @@ class Extractor:
 
     def __init__(self, model: keras.Model) -> None:
         self.output_shape = tuple(model.output.shape[1:])
-        self._model = model
+        self._network = _network(model)
         self._forward = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
 
     @plain_arguments
@@ -47,8 +60,9 @@ class Extractor:
             `out`.
 
         Raises:
-            ValueError: some index was missing from `batches`, an image is smaller than the model takes, or its output
-                is not finite or, where it is a vector, is all zeros.
+            ValueError: some index was missing from `batches`.
+            DescriptionError: an image is smaller than the model takes, or its output is not finite or, where it is a
+                vector, is all zeros.
         """
         seen = np.zeros(count, bool)
         for indices, inputs in progress(batches, description, count, "image", size=lambda batch: len(batch[0])):
@@ -66,18 +80,28 @@ class Extractor:
 
     def _check_size(self, indices: Any, inputs: Any) -> None:
         shape: tuple[int, ...] = tuple(getattr(inputs, "shape", ()))
-        if len(shape) != 4 or min(shape[1:3]) >= MOST_LEAST_SIDE or len(self._model.inputs) != 1:
+        if len(shape) != 4 or min(shape[1:3]) >= MOST_LEAST_SIDE or self._network is None:
             return
         least = self._least_side
         if min(shape[1:3]) < least:
-            raise ValueError(
-                f"`batches` must hold images of at least {least} pixels on each side for {self._model.name!r}; leave "
-                f"out the others. Received: image {int(indices[0])} of {shape[2]} x {shape[1]} pixels"
+            raise DescriptionError(
+                f"`batches` must hold images of at least {least} pixels on each side for {self._network.name!r}; leave "
+                f"out the others. Received: image {int(indices[0])} of {shape[2]} x {shape[1]} pixels",
+                np.asarray(indices),
             )
 
     @cached_property
     def _least_side(self) -> int:
-        return least_side(self._model)
+        return least_side(self._network)
+
+
+def _network(model: Any) -> keras.Model | None:
+    """The model of images inside what is called like one, such as `MultiScale`; None where there is none."""
+    while not isinstance(model, keras.Model):
+        model = getattr(model, "model", None)
+        if model is None:
+            return None
+    return model if len(getattr(model, "inputs", None) or ()) == 1 else None
 
 
 def _check_outputs(indices: Any, outputs: np.ndarray) -> None:
@@ -86,8 +110,9 @@ def _check_outputs(indices: Any, outputs: np.ndarray) -> None:
     if outputs.ndim == 2:
         good &= values.any(axis=1)
     if not good.all():
-        bad = np.asarray(indices)[~good].tolist()
-        raise ValueError(
+        bad = np.asarray(indices)[~good]
+        raise DescriptionError(
             "The model must give finite outputs, and vectors not all zeros: check its weights and these images. "
-            f"Received: {len(bad)} other outputs, of images {bad[:10]}"
+            f"Received: {len(bad)} other outputs, of images {bad[:10].tolist()}",
+            bad,
         )

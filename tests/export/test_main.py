@@ -57,7 +57,7 @@ def test_photos_that_the_model_does_not_take_are_told_without_a_traceback(photos
     source = [f"--model={tmp_path / 'square.keras'}", "--image_size=24", f"--images={photos}"]
     done = export("keras", *source, f"--output={tmp_path / 'out'}")
     assert done.returncode == 1
-    assert re.search(r"^export: .*expected shape=\(None, 24, 24, 3\), found shape=\(3, 18, 24, 3\)", done.stderr, re.M)
+    assert re.search(r"^export: .*expected shape=\(None, 24, 24, 3\), found shape=\(1, 18, 24, 3\)", done.stderr, re.M)
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").rglob("*.keras"))
 
