@@ -177,6 +177,7 @@ def image_batches(
     return batch(images, batch_size, explain).prefetch(2)
 
 
+@plain_arguments
 def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
     """Reads and decodes every file, in parallel, and tells which fail.
 

@@ -10,8 +10,10 @@ import tensorflow as tf
 from keras_sare.datasets.image_header import MAX_PIXELS
 from keras_sare.datasets.orientation import exif_orientation, turn_upright
 from keras_sare.datasets.pixels import decode_pixels, resize, why_undecodable
+from keras_sare.utils.arguments import plain_arguments
 
 
+@plain_arguments
 def why_unreadable(
     path: str | os.PathLike[str],
     box: np.ndarray | None = None,

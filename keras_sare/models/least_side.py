@@ -20,8 +20,7 @@ def least_side(model: keras.Model) -> int:
     """
     if None not in model.inputs[0].shape[1:3]:
         return 1
-    maps = [layer.output for layer in model.layers if _is_map(layer)]
-    shapes = keras.Model(model.inputs[0], maps)
+    shapes = keras.Model(model.inputs[0], _maps(model))
     low, high = 1, MOST_LEAST_SIDE
     while low < high:
         middle = (low + high) // 2
@@ -29,8 +28,22 @@ def least_side(model: keras.Model) -> int:
     return low
 
 
-def _is_map(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4
+def _maps(model: keras.Model) -> list[keras.KerasTensor]:
+    """The feature maps between a model's images and its outputs.
+
+    `layer.output` would be that of the layer's first use: of the whole network, where the model is a part of it.
+    """
+    found: dict[int, keras.KerasTensor] = {}
+    ends, waiting = {id(one) for one in model.inputs}, list(model.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in found:
+            continue
+        found[id(tensor)] = tensor
+        if id(tensor) not in ends:
+            operation, node, _ = tensor._keras_history
+            waiting += operation._inbound_nodes[node].input_tensors
+    return [tensor for tensor in found.values() if len(tensor.shape) == 4]
 
 
 def _fits(shapes: keras.Model, side: int) -> bool:
