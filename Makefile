@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 OUTPUT ?= demo
 SEED ?= 0
 PROCESSES ?= 2
-# Whether TensorFlow uses oneDNN depends on the processor. Tests run with it, and those of numbers once more without,
-# which rounds otherwise: none may hang on the last bit.
-NUMERIC := tests/layers tests/losses tests/whitening tests/retrieval tests/mining tests/evaluation tests/models \
+# Whether TensorFlow uses oneDNN depends on the processor. Tests of numbers run once more with the other choice, which
+# rounds otherwise: none may hang on the last bit.
+OTHER_ONEDNN := $(BIN)/python -c "from tensorflow.python.util import _pywrap_util_port as port; \
+	print(int(not port.IsMklEnabled()))" 2> /dev/null
+NUMERIC := tests/layers tests/losses tests/whitening tests/retrieval tests/evaluation \
 	tests/export/test_fidelity_meter.py
 SHELL := /bin/bash
 
@@ -31,8 +33,8 @@ types: env
 	$(BIN)/mypy
 
 test: lint types
-	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile
-	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/pytest -n $(PROCESSES) --dist loadfile $(NUMERIC)
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
+	TF_ENABLE_ONEDNN_OPTS=$$($(OTHER_ONEDNN)) $(BIN)/pytest -n $(PROCESSES) --dist loadfile $(NUMERIC)
 
 $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)-backends
