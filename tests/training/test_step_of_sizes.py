@@ -101,7 +101,8 @@ def test_step_is_that_of_one_image_after_the_other(make_model, expected, replica
 
 def test_adam_steps_are_those_of_one_image_after_the_other(make_model):
     def adam():
-        return keras.optimizers.Adam(1e-3, epsilon=0.1)  # A smaller epsilon makes steps of the rounding of gradients that are nearly 0.
+        # A smaller epsilon makes steps of the rounding of gradients that are nearly 0.
+        return keras.optimizers.Adam(1e-3, epsilon=0.1)
 
     expected = one_by_one(make_model, ContrastiveLoss(), adam)
     losses, changes, _ = run(make_model, ContrastiveLoss(), optimizer=adam)
