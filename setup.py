@@ -32,7 +32,7 @@ setup(
         f"tensorflow{TENSORFLOW}",
         "keras>=3.15,<3.16",
         "numpy>=2.0,<3",
-        "scipy>=1.14,<2",
+        "scipy>=1.15,<2",
         "scikit-learn>=1.5,<2",
         "absl-py>=2.1,<3",
         "h5py>=3.11,<4",

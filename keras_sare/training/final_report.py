@@ -128,6 +128,8 @@ def _write(folder: Path, protocol: _Protocol, saved: SavedModel | None, notes: S
     with atomic_path(folder / f"{protocol.stem}_verdict.json") as path:
         path.write_text(json.dumps(contents, indent=2) + "\n")
     text = format_verdict(verdict, *((saved.name, saved.reason) if saved else ()))
+    if saved and verdict.is_surpassed(saved.name):
+        text += " The test split never chooses."
     return write_reports(folder, protocol.reports, protocol.stem, [*notes, text])
 
 

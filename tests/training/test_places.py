@@ -140,7 +140,7 @@ def test_report_explains_its_rows_and_ends_in_a_verdict(places, make_model, tmp_
     assert text.endswith("Saved as model.keras: **trained** (recall@5 on val 0.9).")
     stored = json.loads((tmp_path / "out" / "recall_verdict.json").read_text())
     measured = json.loads((tmp_path / "out" / "recall.json").read_text())
-    assert stored["recalls"] == {name: report["recalls"][0] for name, report in measured.items()}
+    assert stored["values"] == {name: report["recalls"][0] for name, report in measured.items()}
     assert (stored["saved"], stored["reason"]) == ("trained", "recall@5 on val 0.9")
 
 
