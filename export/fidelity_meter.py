@@ -12,7 +12,7 @@ import numpy as np
 from export.fidelity import NS, Fidelity
 from export.fidelity_photos import FidelityPhotos
 from export.localise import read_photo
-from export.reading import reading
+from export.reading import Reading
 from export.runtime import Runtime
 from export.source import Source
 from keras_sare.datasets import image_batches
@@ -148,7 +148,7 @@ class FidelityMeter:
 
     def _by_device(self, runtime: Runtime) -> Iterator[Described]:
         """By the pixels that a device reads, one photo at a time."""
-        how = reading(self._source.size, self._source.orientation, self._source.antialias)
+        how = Reading(self._source.size, self._source.orientation, self._source.antialias).arguments()
         for index, path in enumerate(self._photos.paths.tolist()):
             yield np.array([index]), runtime.describe(read_photo(path, **how))
 

@@ -18,8 +18,8 @@ descriptors. It is a `.npz` file of plain arrays:
     model         text: SHA-256 of the TFLite file
 """
 
-import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,10 +29,9 @@ import numpy as np
 from absl import app, flags
 
 from export.localise import describe, open_model, read_photo
-from export.manifest import manifest_path
-from export.reading import reading
+from export.reading import Reading, reading_beside
 from export.source import Size, read_size
-from keras_sare.datasets import ImageSet, ShorterSide, open_databases
+from keras_sare.datasets import ImageSet, open_databases
 from keras_sare.datasets.readable_images import readable_images
 from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
@@ -50,27 +49,24 @@ FLAGS = flags.FLAGS
 
 def write_index(
     model: Path,
-    size: Size,
+    reading: Reading,
     images: ImageSet,
     root: Path,
     output: Path,
     max_corrupt_share: float = 0.01,
-    orientation: str = "upright",
-    antialias: bool = True,
 ) -> int:
     """Describes images one by one, and writes the index.
 
-    Images that cannot be read are logged and left out; photos that are listed twice are logged.
+    Images that cannot be read, or that the model gives no descriptor for, are logged and left out; photos that are
+    listed twice are logged.
 
     Args:
         model: a TFLite file that `python -m export` wrote.
-        size: (height, width) that images are resized to, the limit of their longer side, or a `ShorterSide`.
+        reading: how images are read, here and on the device.
         images: the map, for example of `open_map`.
         root: folder that the names of images without a place start from.
         output: the index, a `.npz` file. It appears whole, or not at all.
         max_corrupt_share: share of the images, in [0, 1], that may be left out.
-        orientation: "upright" or "stored": how images are read, here and on the device.
-        antialias: whether images that shrink are antialiased, here and on the device.
 
     Returns:
         Number of images in the index.
@@ -79,23 +75,21 @@ def write_index(
         FileNotFoundError: there is no such model.
         ImportError: ai-edge-litert is not installed; the message has the line to install it with.
         ValueError: `model` is no such file or takes another size, `output` is not called `.npz`, or more images than
-            `max_corrupt_share` cannot be read.
+            `max_corrupt_share` cannot be read or described.
         OSError: `output` cannot be written.
     """
     if output.suffix != ".npz":
         raise ValueError(f"`output` must be a .npz file. Received: output={str(output)!r}")
     check_writable_file(output)
-    describer = _open(model, size)  # Before the images are checked, which takes longer.
+    describer = _open(model, reading.size)  # Before the images are checked, which takes longer.
     name = root.resolve().name
+    most = math.floor(max_corrupt_share * len(images))
+    listed = len(images)
     images = images.subset(readable_images(images.paths, name, "database", max_corrupt_share))
     warn_of_same_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths))
-    how = reading(size, orientation, antialias)
-    descriptors = _describe_all(describer, model, images, how)
+    how = reading.arguments()
+    descriptors = _describe_all(describer, model, images, how, most - (listed - len(images)))
     described = np.flatnonzero(np.isfinite(descriptors[:, 0]))
-    if not len(described):
-        raise ValueError(
-            f"Not one of the {len(images)} images can be described; see the warnings. Received: model={model}"
-        )
     images = images.subset(described)
     positions, axes = _positions(images)
     with atomic_path(output) as path:
@@ -109,33 +103,6 @@ def write_index(
             model=path_digest(model),
         )
     return len(images)
-
-
-def size_beside(model: Path) -> Size:
-    """The size of images that the manifest of an artefact names.
-
-    Raises:
-        FileNotFoundError: no manifest lies beside it.
-    """
-    path = manifest_path(model)
-    try:
-        resize = json.loads(path.read_text())["preprocessing"]["resize"]
-        if "shorter_side" in resize:
-            return ShorterSide(resize["shorter_side"])
-        return resize["longer_side"] if "longer_side" in resize else (resize["height"], resize["width"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileNotFoundError(
-            "`image_size` must say what images the model is for where no manifest lies beside it, for example "
-            f"--image_size=480,640. Received: model={str(model)!r} without {path.name}"
-        ) from error
-
-
-def orientation_beside(model: Path) -> str:
-    """The orientation that the manifest of an artefact says images are read in; upright where there is none."""
-    try:
-        return str(json.loads(manifest_path(model).read_text())["preprocessing"]["orientation"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "upright"
 
 
 def open_map(root: Path, prefix: str = "", splits: Sequence[str] | None = None) -> ImageSet:
@@ -168,34 +135,40 @@ def open_map(root: Path, prefix: str = "", splits: Sequence[str] | None = None) 
     return images.subset(np.sort(first))
 
 
-def antialias_beside(model: Path) -> bool:
-    """Whether the manifest of an artefact says that images are antialiased; so they are where there is none."""
-    try:
-        return bool(json.loads(manifest_path(model).read_text())["preprocessing"]["resize"]["antialias"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
-
-
-def _describe_all(model: Any, path: Path, images: ImageSet, how: Mapping[str, Any]) -> np.ndarray:
-    """Descriptors of all images, NaN where one has none: it is logged with the reason."""
+def _describe_all(model: Any, path: Path, images: ImageSet, how: Mapping[str, Any], allowed: int) -> np.ndarray:
+    """Descriptors of all images, NaN where one has none: it is logged with the reason. Of these, `allowed` at most."""
     descriptors = np.full((len(images), model.get_output_details()[0]["shape"][-1]), np.nan, np.float16)
+    left_out = 0
     for row, image in enumerate(progress(images.paths, "Describing images", unit="image")):
-        try:
-            descriptor = describe(model, read_photo(image, **how))
-        except Exception as error:  # Whatever Pillow raises, or the interpreter where a photo is too small.
-            logger.warning("%s is left out: %s", image, one_line(error))
+        descriptor, reason = _describe(model, path, image, how)
+        if descriptor is not None:
+            descriptors[row] = descriptor
             continue
-        norm = np.linalg.norm(descriptor)
-        if not norm > 0:
-            logger.warning("%s is left out: the model gives no descriptor; it may be too small", image)
-            continue
-        if descriptor.ndim != 1 or not np.isclose(norm, 1, atol=1e-2):
+        logger.warning("%s is left out: %s", image, reason)
+        left_out += 1
+        if left_out > allowed:
             raise ValueError(
-                "`model` must give one descriptor of norm 1 for each image: a file that python -m export wrote. "
-                f"Received: model={str(path)!r}, which gives {descriptor.shape} of norm {norm:.4g} for {image}"
+                f"{left_out} of the first {row + 1} images that can be read have no descriptor, at most {allowed} more "
+                f"may be left out. Take another `image_size`, or raise `max_corrupt_share`. Received: {image}: {reason}"
             )
-        descriptors[row] = descriptor
     return descriptors
+
+
+def _describe(model: Any, path: Path, image: str, how: Mapping[str, Any]) -> tuple[np.ndarray | None, str]:
+    """The descriptor of an image, or the reason why it has none."""
+    try:
+        descriptor = describe(model, read_photo(image, **how))
+    except Exception as error:  # Whatever Pillow raises, or the interpreter where a photo is too small.
+        return None, one_line(error)
+    norm = np.linalg.norm(descriptor)
+    if not norm > 0:
+        return None, "the model gives no descriptor; it may be too small"
+    if descriptor.ndim != 1 or not np.isclose(norm, 1, atol=1e-2):
+        raise ValueError(
+            "`model` must give one descriptor of norm 1 for each image: a file that python -m export wrote. "
+            f"Received: model={str(path)!r}, which gives {descriptor.shape} of norm {norm:.4g} for {image}"
+        )
+    return descriptor, ""
 
 
 def _open(path: Path, size: Size) -> Any:
@@ -237,11 +210,10 @@ def main(_: list[str]) -> None:
     """Writes the index of a dataset."""
     show_information()
     model, root, output = Path(FLAGS.model), Path(FLAGS.root), Path(FLAGS.output)
-    size = read_size(FLAGS.image_size) if FLAGS.image_size else size_beside(model)
+    size = read_size(FLAGS.image_size) if FLAGS.image_size else None
+    reading = reading_beside(model, size, FLAGS.orientation)
     images = open_map(root, FLAGS.prefix, FLAGS.split)
-    orientation = FLAGS.orientation or orientation_beside(model)
-    how = orientation, antialias_beside(model)
-    count = write_index(model, size, images, root, output, FLAGS.max_corrupt_share, *how)
+    count = write_index(model, reading, images, root, output, FLAGS.max_corrupt_share)
     left_out = len(images) - count
     logger.info("Wrote %s: %d images, %d left out, %d bytes", output, count, left_out, output.stat().st_size)
 

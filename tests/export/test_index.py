@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.index import open_map, size_beside, write_index
+from export.index import open_map, write_index
+from export.reading import Reading, reading_beside
 from export.source import Source
 from export.tflite import write_tflite
 from keras_sare.datasets import ImageSet, load_image
@@ -57,7 +58,7 @@ def read(path):
 
 def test_index_holds_the_models_descriptors_and_says_what_is_what(whitened_model, tflite, root):
     places = ["a", "b", "", "a"]
-    assert write_index(tflite, SIZE, known(root, places=np.array(places)), root, root / "index.npz") == 4
+    assert write_index(tflite, Reading(SIZE), known(root, places=np.array(places)), root, root / "index.npz") == 4
     index = read(root / "index.npz")
     photos = np.stack([load_image(root / "images" / f"{number}.jpg", SIZE) for number in range(4)])
     assert index["descriptors"].dtype == np.float16
@@ -72,7 +73,7 @@ def test_index_holds_the_models_descriptors_and_says_what_is_what(whitened_model
 
 def test_degrees_are_kept_where_the_dataset_has_them(tflite, root):
     degrees = np.array([[48.1, 11.5], [48.2, 11.6], [48.3, 11.7], [48.4, 11.8]])
-    write_index(tflite, SIZE, known(root, np.ones((4, 3)), coordinates=degrees), root, root / "index.npz")
+    write_index(tflite, Reading(SIZE), known(root, np.ones((4, 3)), coordinates=degrees), root, root / "index.npz")
     index = read(root / "index.npz")
     np.testing.assert_array_equal(index["positions"], degrees)
     assert index["axes"].tolist() == ["latitude", "longitude"]
@@ -80,7 +81,7 @@ def test_degrees_are_kept_where_the_dataset_has_them(tflite, root):
 
 def test_places_without_positions_have_no_axes(tflite, root):
     rooms = ImageSet(known(root).paths, places=np.array(["hall", "hall", "roof", "yard"]))
-    write_index(tflite, SIZE, rooms, root, root / "index.npz")
+    write_index(tflite, Reading(SIZE), rooms, root, root / "index.npz")
     index = read(root / "index.npz")
     assert index["names"].tolist() == ["hall", "hall", "roof", "yard"]
     assert (index["positions"].shape, index["axes"].tolist()) == ((4, 0), [])
@@ -90,7 +91,7 @@ def test_places_without_positions_have_no_axes(tflite, root):
 def test_photo_that_is_listed_twice_is_named(tflite, root, caplog):
     shutil.copy(root / "images/0.jpg", root / "images/3.jpg")
     with caplog.at_level(logging.WARNING):
-        write_index(tflite, SIZE, known(root), root, root / "index.npz")
+        write_index(tflite, Reading(SIZE), known(root), root, root / "index.npz")
     assert [record.getMessage() for record in caplog.records] == [
         f"{root.name}, database: 1 of 4 images repeat one that is listed before (the same file or the same bytes): "
         f"{root}/images/3.jpg"
@@ -98,13 +99,13 @@ def test_photo_that_is_listed_twice_is_named(tflite, root, caplog):
 
 
 def test_earth_centred_positions_have_three_axes(tflite, root):
-    write_index(tflite, SIZE, known(root, np.ones((4, 3))), root, root / "index.npz")
+    write_index(tflite, Reading(SIZE), known(root, np.ones((4, 3))), root, root / "index.npz")
     assert read(root / "index.npz")["axes"].tolist() == ["x (m)", "y (m)", "z (m)"]
 
 
 def test_limit_of_the_longer_side_keeps_each_images_aspect_ratio(whitened_model, tflite, root):
     Image.open(root / "images" / "2.jpg").transpose(Image.Transpose.ROTATE_90).save(root / "images" / "2.jpg")
-    write_index(tflite, 40, known(root), root, root / "index.npz")
+    write_index(tflite, Reading(40), known(root), root, root / "index.npz")
     index = read(root / "index.npz")
     photos = [load_image(root / "images" / f"{number}.jpg", 40)[None] for number in range(4)]
     assert [photo.shape[1:3] for photo in photos] == [(30, 40), (30, 40), (40, 30), (30, 40)]
@@ -117,7 +118,7 @@ def test_corrupt_images_are_named_and_left_out_with_their_places(tflite, root, c
     (root / "images" / "1.jpg").write_bytes(b"no image")
     data = known(root, places=np.array(["a", "b", "c", "d"]))
     with caplog.at_level(logging.WARNING):
-        assert write_index(tflite, SIZE, data, root, root / "index.npz", max_corrupt_share=0.5) == 3
+        assert write_index(tflite, Reading(SIZE), data, root, root / "index.npz", max_corrupt_share=0.5) == 3
     assert "1.jpg" in caplog.text
     assert "1 of 4 images cannot be read" in caplog.text
     index = read(root / "index.npz")
@@ -129,60 +130,78 @@ def test_corrupt_images_are_named_and_left_out_with_their_places(tflite, root, c
 def test_too_many_corrupt_images_stop_it(tflite, root):
     (root / "images" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(ValueError, match="1 of the 4 `database` images of '.*' cannot be read"):
-        write_index(tflite, SIZE, known(root), root, root / "index.npz")
+        write_index(tflite, Reading(SIZE), known(root), root, root / "index.npz")
     assert not (root / "index.npz").exists()
 
 
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_images_that_cannot_be_described_count_as_those_that_cannot_be_read(tflite, root, share, caplog):
+    Image.new("RGB", (64, 2)).save(root / "images" / "1.jpg")  # 24 x 0 pixels: nothing is left of it.
+    (root / "images" / "2.jpg").write_bytes(b"no image")
+    arguments = tflite, Reading(24), known(root), root, root / "index.npz", share
+    if share == 0.5:
+        assert write_index(*arguments) == 2
+    else:
+        with pytest.raises(ValueError, match="1 of the first 2 images that can be read have no descriptor, at most 0"):
+            write_index(*arguments)
+    assert (root / "index.npz").exists() == (share == 0.5)
+    assert "images/1.jpg is left out" in caplog.text
+
+
 def test_model_of_one_size_takes_that_size_only(fixed, root):
-    write_index(fixed, SIZE, known(root), root, root / "index.npz")
+    write_index(fixed, Reading(SIZE), known(root), root, root / "index.npz")
     with pytest.raises(ValueError, match="`image_size` must be 24,32, the only size that the model takes"):
-        write_index(fixed, (32, 24), known(root), root, root / "other.npz")
+        write_index(fixed, Reading((32, 24)), known(root), root, root / "other.npz")
     with pytest.raises(ValueError, match="Received: image_size=40"):
-        write_index(fixed, 40, known(root), root, root / "other.npz")
+        write_index(fixed, Reading(40), known(root), root, root / "other.npz")
 
 
-def test_size_is_the_manifests(tmp_path):
+def test_photos_are_read_as_the_manifest_says_where_nothing_else_is_asked_for(tmp_path):
     for resize, expected in (({"height": 480, "width": 640}, (480, 640)), ({"longer_side": 1024}, 1024)):
+        known = {"resize": resize | {"antialias": True}, "orientation": "stored"}
+        (tmp_path / "small.json").write_text(json.dumps({"preprocessing": known}))
+        assert reading_beside(tmp_path / "small.tflite") == Reading(expected, "stored")
+        assert reading_beside(tmp_path / "small.tflite", 99, "upright") == Reading(99)
         (tmp_path / "small.json").write_text(json.dumps({"preprocessing": {"resize": resize}}))
-        assert size_beside(tmp_path / "small.tflite") == expected
+        assert reading_beside(tmp_path / "small.tflite") == Reading(expected)
 
 
 def test_size_without_a_manifest_must_be_given(tmp_path):
     with pytest.raises(FileNotFoundError, match="`image_size` must say .* Received: model=.*without small.json"):
-        size_beside(tmp_path / "small.tflite")
+        reading_beside(tmp_path / "small.tflite")
 
 
 def test_file_beside_the_model_that_is_no_manifest_is_none(tmp_path):
     (tmp_path / "small.json").write_text('{"preprocessing": null}')
     with pytest.raises(FileNotFoundError, match="`image_size` must say"):
-        size_beside(tmp_path / "small.tflite")
+        reading_beside(tmp_path / "small.tflite")
 
 
 def test_model_must_be_an_existing_tflite_file(root):
     with pytest.raises(FileNotFoundError, match="`model` must name an existing TFLite file. Received: model=.*none"):
-        write_index(root / "none", SIZE, known(root), root, root / "index.npz")
+        write_index(root / "none", Reading(SIZE), known(root), root, root / "index.npz")
     (root / "model.tflite").write_bytes(b"no model")
     with pytest.raises(ValueError, match="`model` must be a TFLite file: .*Received: model="):
-        write_index(root / "model.tflite", SIZE, known(root), root, root / "index.npz")
+        write_index(root / "model.tflite", Reading(SIZE), known(root), root, root / "index.npz")
 
 
 def test_model_without_normalised_descriptors_is_refused(tflite, root, monkeypatch):
     monkeypatch.setattr("export.index.describe", lambda *_: np.ones(8, np.float32))
     with pytest.raises(ValueError, match=r"one descriptor of norm 1 .* which gives \(8,\) of norm 2.828"):
-        write_index(tflite, SIZE, known(root), root, root / "index.npz")
+        write_index(tflite, Reading(SIZE), known(root), root, root / "index.npz")
     assert not (root / "index.npz").exists()
 
 
 def test_output_must_be_called_npz(tflite, root):
     with pytest.raises(ValueError, match="`output` must be a .npz file. Received: output='index'"):
-        write_index(tflite, SIZE, known(root), root, Path("index"))
+        write_index(tflite, Reading(SIZE), known(root), root, Path("index"))
 
 
 def test_missing_runtime_is_named_with_the_line_that_installs_it(tflite, root, monkeypatch):
     monkeypatch.delitem(sys.modules, "export.localise", raising=False)
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(ImportError, match=r'ai_edge_litert.interpreter must .*pip install "keras-sare\[export\]"'):
-        write_index(tflite, SIZE, known(root), root, root / "index.npz")
+        write_index(tflite, Reading(SIZE), known(root), root, root / "index.npz")
 
 
 def test_program_reads_a_datasets_folder_and_the_manifest(tflite, root):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from export import localise
 from export.index import write_index
+from export.reading import Reading
 from export.source import Source
 from export.tflite import write_tflite
 from keras_sare.datasets import ImageSet, load_image
@@ -42,7 +43,7 @@ def device(whitened_model, tmp_path_factory):
     photos = [draw(folder / f"{number}.png", number) for number in range(6)]
     places = np.array(PLACES)
     images = ImageSet(list(map(str, photos)), [[500.0 + i, 0.25 * i] for i in range(6)], places=places)
-    write_index(folder / "model.tflite", SIZE, images, folder, folder / "index.npz")
+    write_index(folder / "model.tflite", Reading(SIZE), images, folder, folder / "index.npz")
     return folder
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 from export import localise
 from export.fidelity_meter import FidelityMeter
 from export.fidelity_photos import FidelityPhotos
-from export.index import orientation_beside, write_index
+from export.index import write_index
 from export.manifest import manifest, manifest_path
+from export.reading import Reading, reading_beside
 from export.saved_model import SavedModelOptions, write_saved_model
 from export.source import Source
 from export.tflite import write_tflite
@@ -107,11 +108,11 @@ def test_manifest_and_index_say_the_orientation_and_the_device_follows(model, pl
     path = tmp_path / "float32.tflite"
     source = Source(model, SIZE, "vgg16_start", "a test", orientation="stored")
     write_tflite(source, path)
-    assert orientation_beside(path) == "upright"
+    assert reading_beside(path, SIZE).orientation == "upright"
     fidelity = type("Nothing", (), {"to_json": lambda self: "{}"})()
     manifest_path(path).write_text(json.dumps(manifest(source, "tflite", path, path.name, fidelity, {})))
-    assert orientation_beside(path) == "stored"
-    write_index(path, SIZE, turned.database, tmp_path, tmp_path / "index.npz", orientation="stored")
+    assert reading_beside(path) == Reading(SIZE, "stored")
+    write_index(path, Reading(SIZE, "stored"), turned.database, tmp_path, tmp_path / "index.npz")
     for photo in turned.database.paths[1:3].tolist():
         localise.main(str(path), str(tmp_path / "index.npz"), photo)
         best = capsys.readouterr().out.splitlines()[0]

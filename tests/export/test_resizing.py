@@ -10,9 +10,8 @@ from PIL import Image
 
 from export import localise
 from export.embedding_module import EmbeddingModule
-from export.index import antialias_beside, size_beside
 from export.manifest import manifest, manifest_path
-from export.reading import reading
+from export.reading import Reading, reading_beside
 from export.source import Source, read_size
 from keras_sare.datasets import ShorterSide, fitted_size, image_batches, load_image
 from keras_sare.datasets.image_sizes import image_sizes
@@ -82,7 +81,7 @@ def test_shorter_side_is_antialiased_by_default(photos, small):
 @pytest.mark.parametrize("size", SIZES)
 def test_device_resizes_as_keras_sare_does(photos, small, size, antialias):
     for path in (*photos, small):
-        photo = localise.read_photo(path, **reading(size, antialias=antialias))
+        photo = localise.read_photo(path, **Reading(size, antialias=antialias).arguments())
         difference = np.abs(photo[0] - load_image(path, size, antialias=antialias))
         rounded = antialias and not isinstance(size, tuple | ShorterSide)
         assert difference.max() <= (1 if rounded else 2e-2)  # Halves may be rounded either way.
@@ -147,7 +146,8 @@ def test_manifest_says_how_images_are_resized_and_the_index_follows(model, size,
     written = manifest(Source(model, size, "edges", "a test"), "tflite", path, path.name, fidelity, {})
     assert "not antialiased" in written["preprocessing"]["resize"]["filter"]
     manifest_path(path).write_text(json.dumps(written))
-    assert (size_beside(path), type(size_beside(path)), antialias_beside(path)) == (size, type(size), False)
+    found = reading_beside(path)
+    assert (found.size, type(found.size), found.antialias) == (size, type(size), False)
 
 
 def test_shorter_side_is_read_from_text():
