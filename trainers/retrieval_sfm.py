@@ -20,8 +20,7 @@ from keras_sare import models
 from keras_sare.datasets import SfMDataset, read_landmarks
 from keras_sare.datasets.orientation import ORIENTATIONS
 from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
-from keras_sare.evaluation.kept_arrays import KeptArrays, model_digest
-from keras_sare.evaluation.kept_descriptors import KeptDescriptors
+from keras_sare.evaluation.kept_arrays import KeptArrays
 from keras_sare.training import (
     MeanAveragePrecisionValidation,
     RunFolder,
@@ -36,12 +35,13 @@ from keras_sare.training.inputs import ImageInputs
 from keras_sare.training.open_inputs import KEPT_FREE
 from keras_sare.training.tuple_checks import check_replicas
 from keras_sare.utils.error_text import expected_errors
-from keras_sare.utils.files import atomic_path, check_writable_folder
+from keras_sare.utils.files import check_writable_folder
 from trainers.checks import check_room, disk_needed, spilled
 from trainers.fitted import fit_photos
 from trainers.losses import LOSS_SCALES, RETRIEVAL_SCALES, retrieval_losses, scale_of
 from trainers.recipes import RETRIEVAL_RECIPES
-from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, pairs_of, readable_photos
+from trainers.retrieval_stages import is_published, load_models, open_photos, open_table, readable_photos
+from trainers.retrieval_whitening import WHITENING, RetrievalWhitening
 from trainers.stages import Run, adopt_settings, apply_recipe, chosen_flags, start
 from trainers.starting_model import check_start, is_model_file, open_start
 
@@ -99,7 +99,12 @@ flags.DEFINE_enum("store_dtype", "float16", ["float16", "bfloat16", "float32"], 
 flags.DEFINE_integer("checkpoint_every", DEFAULTS.checkpoint_every, "Steps between checkpoints.", lower_bound=1)
 flags.DEFINE_integer("keep_checkpoints", DEFAULTS.keep_checkpoints, "Last checkpoints kept.", lower_bound=1)
 flags.DEFINE_float("max_corrupt_share", 0.01, "Share of unreadable images at which the run stops.")
-flags.DEFINE_integer("whitening_side", 1024, "Longer side of the photos to learn whitening from.", lower_bound=32)
+flags.DEFINE_enum(
+    "whitening", "auto", WHITENING, "Saved model: with whitening if validation is no worse, without, or always with."
+)
+flags.DEFINE_integer(
+    "whitening_side", 1024, "Longer side of the photos that whitening is learned from and chosen by.", lower_bound=32
+)
 flags.DEFINE_integer("dim", 512, "Dimension after learned whitening, at most.", lower_bound=1)
 flags.DEFINE_string("ground_truth", None, "Test set: gnd_*.json or .pkl, or a folder of *_query.txt files.")
 flags.DEFINE_string("test_images", None, "Folder of the test set's images.")
@@ -131,8 +136,8 @@ def train() -> None:
     keras.utils.set_random_seed(run.settings.seed)
     model = run.load(run.folder.off_the_shelf)
     _begin(run, model, splits)
-    _fit(run, model, splits)
-    run.write_once(lambda: _whiten(run, model, splits["train"], table))
+    kept_epoch = _fit(run, model, splits)
+    run.write_once(lambda: _whiten(run, model, splits, kept_epoch, table))
     if table and run.workers.is_chief:
         print(table.compare(load_models(run.folder)))
         logger.info("Model: %s; tables and pictures: %s", run.folder.model, table.folder)
@@ -180,14 +185,15 @@ def _check_sufficient(splits: dict[str, SfMDataset], replicas: int) -> None:
     """Makes the miner and the validation as training does, which check the photos."""
     fit_photos(splits["train"], _choose()[1], replicas)
     settings = _choose()[1]
-    size = FLAGS.longer_side, FLAGS.longer_side  # No photo is read through these inputs.
-    train, val = (
-        SfMPhotos(splits[name], ImageInputs(splits[name].paths, size), settings, Path(FLAGS.output))
-        for name in ("train", "val")
-    )
     check_replicas(settings, replicas)
-    train.tuple_source()
-    MeanAveragePrecisionValidation(val)
+    _unread(splits["train"], settings).tuple_source()
+    MeanAveragePrecisionValidation(_unread(splits["val"], settings))
+
+
+def _unread(photos: SfMDataset, settings: SfMSettings) -> SfMPhotos:
+    """Photos of which none is going to be read as a model's input."""
+    size = FLAGS.longer_side, FLAGS.longer_side
+    return SfMPhotos(photos, ImageInputs(photos.paths, size), settings, Path(FLAGS.output))
 
 
 def _make_off_the_shelf(run: Run[SfMSettings], splits: dict[str, SfMDataset]) -> None:
@@ -220,8 +226,8 @@ def _store(folder: RunFolder) -> Path:
     return Path(FLAGS.store or folder.path / "trunk")
 
 
-def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset]) -> None:
-    """Trains, and writes the model without whitening."""
+def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset]) -> int:
+    """Trains, and returns the kept epoch."""
     trunk, head = models.split(model, FLAGS.train_from)
     store, limit = _store(run.folder), FLAGS.store_gb * 1e9
     options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy, "times": run.times}
@@ -234,34 +240,26 @@ def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset
     models.set_precision(head if stored else model, FLAGS.precision)
     validation = MeanAveragePrecisionValidation(photos["val"])
     loss = retrieval_losses(FLAGS.tau)[FLAGS.loss](scale_of(FLAGS.loss, FLAGS.loss_scale, RETRIEVAL_SCALES))
-    Trainer(head, loss, photos["train"], validation, run.folder.path, run.strategy, trunk).fit(run.spent())
+    state = Trainer(head, loss, photos["train"], validation, run.folder.path, run.strategy, trunk).fit(run.spent())
     models.set_precision(model, "float32")
-    run.write_once(lambda: run.folder.save_model(model, run.folder.unwhitened))
+    return state.best_epoch
 
 
-def _whiten(run: Run[SfMSettings], model: keras.Model, photos: SfMDataset, table: RetrievalComparison | None) -> None:
-    """Writes the finished model, with the whitening learned from pairs of training photos, where it is not there."""
-    pairs, kept = pairs_of(photos), table.kept if table else KeptArrays(run.folder.path)
-    marker, side, orientation = run.folder.path / "whitening.txt", FLAGS.whitening_side, FLAGS.orientation
-    images = pairs.paths, pairs.queries, pairs.positives, side, orientation
-    origin = kept.place(model_digest(model), *images, FLAGS.dim).name
-    if run.folder.model.is_file() and marker.is_file() and marker.read_text() == origin:
-        logger.info("Whitening: %s is that of the trained model already", run.folder.model)
-        return
-    marker.unlink(missing_ok=True)
-    kept.claim()
-    how = ComparisonSettings(longer_side=side, batch_size=FLAGS.extraction_batch, orientation=orientation)
-    descriptors = KeptDescriptors(kept, how).photos(model, pairs.paths, "photos to whiten by")
-    wanted = min(FLAGS.dim, descriptors.shape[1])
-    fitted = pairs.whitening(descriptors, wanted)
-    dim = fitted.projection.shape[1]
-    if dim < wanted:
-        few = len(pairs.queries), len(pairs.paths)
-        logger.warning("Whitening: %d dimensions, not %d: %d pairs of %d photos tell of no more", dim, wanted, *few)
-    whitened = models.with_whitening(model, fitted.projection, fitted.bias, dim, fitted.mean)
-    run.folder.save_model(whitened, run.folder.model)
-    with atomic_path(marker) as path:
-        path.write_text(origin)
+def _whiten(
+    run: Run[SfMSettings],
+    model: keras.Model,
+    splits: dict[str, SfMDataset],
+    kept_epoch: int,
+    table: RetrievalComparison | None,
+) -> None:
+    """Writes the finished model, and tells how good it is on the validation photos."""
+    kept = table.kept if table else KeptArrays(run.folder.path)
+    how = ComparisonSettings(
+        longer_side=FLAGS.whitening_side, batch_size=FLAGS.extraction_batch, orientation=FLAGS.orientation
+    )
+    validation = MeanAveragePrecisionValidation(_unread(splits["val"], run.settings))
+    stage = RetrievalWhitening(run, splits["train"], validation, kept, how, FLAGS.whitening, FLAGS.dim)
+    print(stage.finish(run.load(run.folder.off_the_shelf), model, kept_epoch))
     if not table:  # It needs the descriptors once more.
         kept.clear()
 

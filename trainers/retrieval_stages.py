@@ -19,6 +19,9 @@ from keras_sare.training.run_changes import last_state
 from keras_sare.utils.files import check_writable_folder
 from keras_sare.whitening import warn_of_overlap
 
+OFF_THE_SHELF, FINE_TUNED = "off the shelf", "fine-tuned"
+"""What the models before and after training are called."""
+
 
 def is_published(dataset: str) -> bool:
     """Whether a dataset is a published list, which has pairs and splits of its own, and not `sfm.npz`."""
@@ -69,7 +72,10 @@ def load_models(run: RunFolder) -> dict[str, keras.Model]:
         FileNotFoundError: the run has not finished.
     """
     kept_epoch = last_state(run.path / "checkpoints").get("best_epoch", 1)
-    files = {"off the shelf": run.off_the_shelf, kept_name(kept_epoch, "fine-tuned"): run.unwhitened}
+    trained = kept_name(kept_epoch, FINE_TUNED)
+    # Earlier versions wrote no choice, and the model without whitening always under this name.
+    file = run.choice.files[trained] if run.choice else run.unwhitened.name
+    files = {OFF_THE_SHELF: run.off_the_shelf, trained: run.path / file}
     if missing := [path for path in files.values() if not path.is_file()]:
         raise FileNotFoundError(
             f"The run in {str(run.path)!r} has no {missing[0].name}: it has not finished, or is none of "

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import flags
 
 from keras_sare.training import RunFolder, TrainingSettings, Workers
-from keras_sare.training.run_changes import EARLIER
+from keras_sare.training.run_changes import complete
 from keras_sare.training.time_split import TimeSplit
 from keras_sare.utils.progress import show_information
 from trainers.starting_model import OF_THE_FILE, is_model_file
@@ -96,7 +96,7 @@ def adopt_settings(folder: RunFolder, resume: bool) -> None:
         resume: whether it is resumed; where there is none, one may start.
     """
     if resume and folder.is_run:
-        settings = {**EARLIER, **folder.settings}
+        settings = complete(folder.settings)
         apply_recipe({name: value for name, value in settings.items() if name in flags.FLAGS})
 
 

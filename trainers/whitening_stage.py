@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ class WhiteningStage:
         """
         origin = self._origin(model, kept_epoch)
         # One worker looks: what the others see of a shared folder may be older.
-        if self.run.workers.of_chief(np.array([self._is_made(origin)], np.int64))[0]:
+        if self.run.workers.of_chief(np.array([self.run.folder.has_saved(origin)], np.int64))[0]:
             logger.info("Saved already: %s", self.run.folder.model)
         elif self.mode == "none":
             self.run.write_once(lambda: self._save_plain(model, kept_epoch, origin))
@@ -72,16 +72,10 @@ class WhiteningStage:
             parts += [f"recall@{self.run.settings.select_by} of {self.places['val'].fingerprint}"]
         return "; ".join(parts)
 
-    def _is_made(self, origin: str) -> bool:
-        folder = self.run.folder
-        choice = folder.choice
-        if choice is None or choice.origin != origin:
-            return False
-        return all((folder.path / name).is_file() for name in choice.files.values())
-
     def _save_plain(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
         name = kept_name(kept_epoch)
-        self._save({name: model}, ModelChoice(name, "--whitening=none", kept_epoch, {}, {}, origin))
+        choice = ModelChoice(name, "--whitening=none", kept_epoch, {}, {}, origin)
+        self.run.folder.save_chosen({name: model}, choice)
 
     def _whiten(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
         describer = Describer(self.fed(model), self.run.strategy)
@@ -104,17 +98,7 @@ class WhiteningStage:
                 wins, reason = choose(reports[plain], reports[whitened], self.run.settings.select_by)
                 saved = whitened if wins else plain
             validations = {name: asdict(report) for name, report in reports.items()}
-            self._save(candidates, ModelChoice(saved, reason, kept_epoch, {}, validations, origin))
+            choice = ModelChoice(saved, reason, kept_epoch, {}, validations, origin)
+            self.run.folder.save_chosen(candidates, choice)
 
         self.run.write_once(write)
-
-    def _save(self, candidates: Mapping[str, keras.Model], choice: ModelChoice) -> None:
-        """Writes the models, that without whitening first, and last of all the choice."""
-        folder = self.run.folder
-        folder.forget_choice()
-        others = zip(candidates, (folder.unwhitened, folder.whitened), strict=False)
-        files = {name: folder.model if name == choice.saved else other for name, other in others}
-        for name, model in candidates.items():
-            folder.save_model(model, files[name])
-        folder.save_choice(replace(choice, files={name: path.name for name, path in files.items()}))
-        logger.info("Saved as %s: %s (%s)", folder.model, choice.saved, choice.reason)

@@ -67,22 +67,44 @@ class MeanAveragePrecisionValidation(Validation[RetrievalReport]):
 
     def measure(self, describer: Describer, workers: Workers) -> RetrievalReport:
         """MAP of a describer's model; see `Validation`."""
-        images = len(self.images.paths)
-        database = self.images.describe(describer, np.arange(images), f"{self.images.name} photos")
+        database = self.images.describe(describer, np.arange(len(self.images.paths)), f"{self.images.name} photos")
+        return self.report(workers.of_chief(self.measure_queries(database)))
+
+    def report(self, measured: np.ndarray) -> RetrievalReport:
+        """Sums up the queries.
+
+        Args:
+            measured: float64 [Q, 1 + K], as of `measure_queries`.
+        """
         # The rounding of a perfect ranking may end above 1, as in the public code.
-        means = np.minimum(mean_over_queries(self._measure(database)), 1)
-        mean_average_precision, *precisions = workers.of_chief(means).tolist()
+        mean_average_precision, *precisions = np.minimum(mean_over_queries(measured), 1).tolist()
         of_same = "of one model that share points" if self.images.dataset.points is not None else "of one cluster"
         return RetrievalReport(
             dataset=self.images.name,
             protocol=f"photos {of_same}",
             queries=len(self.queries),
             queries_without_positive=0,
-            database=images,
+            database=len(self.images.paths),
             mean_average_precision=mean_average_precision,
             ks=DEFAULT_KS,
             precisions=tuple(precisions),
         )
+
+    def measure_queries(self, database: np.ndarray) -> np.ndarray:
+        """Measures each query.
+
+        Args:
+            database: float32 [n, dim], descriptors of all photos.
+
+        Returns:
+            float64 [Q, 1 + K]: average precision, and precision at each k of `DEFAULT_KS`.
+        """
+        # Labels of all queries would grow with the square of the largest cluster.
+        of_query = 4 * database.shape[1] + _LABEL_BYTES * max(map(len, self._clusters))
+        step = max(1, int(min(self.images.settings.memory_limit, _BLOCK_BYTES) // of_query))
+        blocks = [self.queries[start : start + step] for start in range(0, len(self.queries), step)]
+        measured = [average_precisions(database[block], database, *self.relevant(block)) for block in blocks]
+        return np.concatenate([np.column_stack(both) for both in measured])
 
     def is_better(self, report: RetrievalReport, best: str) -> bool:
         """Whether the mAP is higher."""
@@ -92,12 +114,3 @@ class MeanAveragePrecisionValidation(Validation[RetrievalReport]):
         """MAP, and the mean precision at each k."""
         precisions = {f"mP@{k}": value for k, value in zip(report.ks, report.precisions, strict=True)}
         return {"mAP": report.mean_average_precision, **precisions}
-
-    def _measure(self, database: np.ndarray) -> np.ndarray:
-        """Average precision and precision at each k of each query: float64 [Q, 1 + ks]."""
-        # Labels of all queries would grow with the square of the largest cluster.
-        of_query = 4 * database.shape[1] + _LABEL_BYTES * max(map(len, self._clusters))
-        step = max(1, int(min(self.images.settings.memory_limit, _BLOCK_BYTES) // of_query))
-        blocks = [self.queries[start : start + step] for start in range(0, len(self.queries), step)]
-        measured = [average_precisions(database[block], database, *self.relevant(block)) for block in blocks]
-        return np.concatenate([np.column_stack(both) for both in measured])

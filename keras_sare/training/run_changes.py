@@ -27,17 +27,22 @@ among them: where there is batch normalisation or dropout it changes more than t
 AFTER_TRAINING = frozenset({"dim", "extraction_batch", "max_corrupt_share", "store_gb", "whitening"})
 """Those of them that have an effect when all epochs are trained: whitening and evaluation are done again."""
 
-EARLIER = {"orientation": "stored", "loss_scale": "tuple", "keep_untrained": True, "whitening": "pca"}
-"""Settings that runs of earlier versions do not name."""
+_EARLIER = {"orientation": "stored", "loss_scale": "tuple", "keep_untrained": True}
 
 _UNTIL = ("epochs", "patience")
 
 Settings = Mapping[str, Any]
 
 
+def complete(settings: Settings) -> dict[str, Any]:
+    """Adds what runs of earlier versions did without naming it."""
+    whitening = "learned" if "whitening_side" in settings else "pca"
+    return {**_EARLIER, "whitening": whitening, **settings}
+
+
 def differences(before: Settings, now: Settings) -> list[str]:
     """Names of settings that differ, in the order of the settings."""
-    before, now = {**EARLIER, **before}, {**EARLIER, **now}
+    before, now = complete(before), complete(now)
     return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
@@ -97,5 +102,5 @@ def _is_over(settings: Settings, state: Mapping[str, Any]) -> bool:
 
 
 def _told(names: list[str], before: Settings, now: Settings) -> str:
-    before, now = {**EARLIER, **before}, {**EARLIER, **now}
+    before, now = complete(before), complete(now)
     return ", ".join(f"{name}: {before.get(name)!r} before, {now.get(name)!r} now" for name in names)

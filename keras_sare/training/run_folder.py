@@ -4,13 +4,14 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_sare.training.model_choice import ModelChoice
-from keras_sare.training.run_changes import EARLIER, check_changes, differences, last_state
+from keras_sare.training.run_changes import check_changes, complete, differences, last_state
 from keras_sare.utils.files import atomic_path, check_writable_folder, lock, partials, remove_partials
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ def orientation_of(settings: Mapping[str, Any]) -> str:
     Args:
         settings: of the run.
     """
-    return str({**EARLIER, **settings}["orientation"])
+    return str(complete(settings)["orientation"])
 
 
 class RunFolder:
@@ -40,6 +41,7 @@ class RunFolder:
     | `choice.json` | which of the two the result is, and why: a `ModelChoice` |
     | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation of places on the test split |
     | `recall_verdict.json` | which model is best there, and whether beyond chance |
+    | `validation.json`, `validation.md` | evaluation of 3D models' photos on the validation photos, with a verdict |
 
     Args:
         path: the folder.
@@ -132,18 +134,36 @@ class RunFolder:
 
     @property
     def choice(self) -> ModelChoice | None:
-        """What the run has saved, and why; None where it has not come so far, or saves its models otherwise."""
+        """What the run has saved, and why; None where it has not come so far."""
         return ModelChoice.from_json(self._choice.read_text()) if self._choice.is_file() else None
 
-    def save_choice(self, choice: ModelChoice) -> None:
-        """Writes what the run has saved, when the models are written."""
+    def has_saved(self, origin: str) -> bool:
+        """Whether the run has saved its models already, made from `origin` (see `ModelChoice`)."""
+        choice = self.choice
+        if choice is None or choice.origin != origin:
+            return False
+        return all((self.path / name).is_file() for name in choice.files.values())
+
+    def save_chosen(self, candidates: Mapping[str, keras.Model], choice: ModelChoice) -> ModelChoice:
+        """Saves the chosen model as `model.keras`, the other one beside it, and last of all the choice.
+
+        Args:
+            candidates: the model without whitening, and with it where there is one, by name.
+            choice: which is chosen and why; its `files` are filled in here.
+
+        Returns:
+            The choice as it was saved.
+        """
+        self._forget_choice()
+        others = zip(candidates, (self.unwhitened, self.whitened), strict=False)
+        files = {name: self.model if name == choice.saved else other for name, other in others}
+        for name, model in candidates.items():
+            self.save_model(model, files[name])
+        choice = replace(choice, files={name: path.name for name, path in files.items()})
         with atomic_path(self._choice) as path:
             path.write_text(choice.to_json() + "\n")
-
-    def forget_choice(self) -> None:
-        """Deletes what an earlier choice left beside `model.keras`, before the models are written anew."""
-        for path in (self._choice, self.unwhitened, self.whitened):
-            path.unlink(missing_ok=True)
+        logger.info("Saved as %s: %s (%s)", self.model, choice.saved, choice.reason)
+        return choice
 
     def load_model(self) -> keras.Model:
         """Loads the finished model.
@@ -156,6 +176,11 @@ class RunFolder:
                 f"The run in {str(self.path)!r} has no model.keras: it has not finished. Continue it with --resume."
             )
         return keras.saving.load_model(self.model)
+
+    def _forget_choice(self) -> None:
+        """Deletes what an earlier choice left beside `model.keras`, before the models are written anew."""
+        for path in (self._choice, self.unwhitened, self.whitened):
+            path.unlink(missing_ok=True)
 
     def _record(self) -> dict[str, Any]:
         if not self.is_run:

@@ -118,6 +118,9 @@ def test_run_trains_whitens_and_ends_with_the_table(unbroken):
     assert [row["epoch"] for row in csv.DictReader((run.path / "log.csv").read_text().splitlines())] == ["0", "1", "2"]
     table = run.path / "toy"
     assert (table / "retrieval.md").read_text() in printed
+    assert "Verdict: best is **" in printed
+    assert (run.path / "validation.md").read_text() in printed
+    assert run.choice.saved == "fine-tuned, whitened to 9-D"
     stored = json.loads((table / "retrieval.json").read_text())
     assert list(stored["reports"]) == ROWS
     assert stored["notes"][-1] == ("fine-tuned + Lw has 9 dimensions, not 24: 36 pairs of 24 photos tell of no more.")
@@ -131,7 +134,7 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     train, tested, unbroken, tmp_path, program, without_pictures, caplog
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "pairs_of", kill)  # trained, not whitened
+        patch.setattr("trainers.retrieval_whitening.pairs_of", kill)  # trained, not whitened
         with pytest.raises(Killed):
             train("killed", *tested)
     assert not (tmp_path / "killed" / "model.keras").exists()
@@ -146,8 +149,13 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     assert list(kept.iterdir())
     assert "Resuming after epoch 2" in caplog.text
     # The trained model's pairs are described for the whitening that the model gets, and not again for the table's.
-    assert seen == ["photos to whiten by", "off the shelf, independent photos", "off the shelf, pairs"] + [
-        "fine-tuned, independent photos"
+    assert seen == [
+        "validation photos, off the shelf",
+        "validation photos, fine-tuned",
+        "photos to whiten by",
+        "off the shelf, independent photos",
+        "off the shelf, pairs",
+        "fine-tuned, independent photos",
     ]
 
     with pytest.MonkeyPatch.context() as patch:

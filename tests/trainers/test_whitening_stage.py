@@ -125,7 +125,7 @@ def changed_weights(run, model):
         ("auto", {}, 2, None),
         ("auto", {}, 1, changed_weights),
         ("auto", {}, 1, lambda run, model: run.folder.whitened.unlink()),
-        ("auto", {}, 1, lambda run, model: run.folder.forget_choice()),
+        ("auto", {}, 1, lambda run, model: (run.folder.path / "choice.json").unlink()),
     ],
 )
 def test_resumed_run_saves_anew_what_changed_or_is_gone(make_stage, run, model, mode, changed, epoch, prepare):
