@@ -23,11 +23,11 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sare.datasets import Augmentation, load_image
+from keras_sare.extraction.inputs import ImageInputs, StoredInputs
 from keras_sare.losses import SARELoss
 from keras_sare.mining import tuple_dataset
 from keras_sare.models import build, freeze_before, split
-from keras_sare.training.augmented_inputs import AugmentedInputs
-from keras_sare.training.inputs import ImageInputs, StoredInputs
+from keras_sare.training.data.augmented_inputs import AugmentedInputs
 from keras_sare.training.step import make_train_step
 
 CUT = "conv5_1"

@@ -24,8 +24,9 @@ from machine import limit_threads
 
 from keras_sare import models
 from keras_sare.datasets import PlaceDataset, open_splits
+from keras_sare.distribution import choose_strategy
 from keras_sare.losses import SARELoss
-from keras_sare.training import Places, PlaceSettings, RecallValidation, Trainer, choose_strategy, open_places
+from keras_sare.training import Places, PlaceSettings, RecallValidation, Trainer, open_places
 
 SPLITS = ("train", "val")
 SAMPLE = 100

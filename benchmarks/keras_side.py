@@ -21,10 +21,10 @@ from sides import serve
 
 from keras_sare import models
 from keras_sare.datasets import ImageSet, PlaceDataset
+from keras_sare.extraction.distributed_extractor import Describer
 from keras_sare.losses import SARELoss
 from keras_sare.mining import tuple_dataset
 from keras_sare.training import Places, PlaceSettings, open_places
-from keras_sare.training.describer import Describer
 from keras_sare.training.step import make_train_step
 
 FIRST_TRAINED = "conv5_1"

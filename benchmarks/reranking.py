@@ -29,12 +29,12 @@ from unittest import mock
 import numpy as np
 
 from keras_sare.layers.rmac import region_grid
-from keras_sare.retrieval.box_descriptor import BoxDescriptor
-from keras_sare.retrieval.integral_volumes import IntegralVolume
-from keras_sare.retrieval.localisation import BoxSearch
-from keras_sare.retrieval.query_objects import QueryObjects
-from keras_sare.retrieval.refinement import refine
-from keras_sare.retrieval.reranking import Reranker, Reranking
+from keras_sare.retrieval.reranking.box_descriptor import BoxDescriptor
+from keras_sare.retrieval.reranking.integral_volumes import IntegralVolume
+from keras_sare.retrieval.reranking.localisation import BoxSearch
+from keras_sare.retrieval.reranking.query_objects import QueryObjects
+from keras_sare.retrieval.reranking.refinement import refine
+from keras_sare.retrieval.reranking.reranker import Reranker, Reranking
 
 MOVES = [(side, sign) for side in (0, 2, 1, 3) for sign in (-1, 1)]
 

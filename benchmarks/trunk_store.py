@@ -21,10 +21,10 @@ import numpy as np
 import tensorflow as tf
 from machine import disk_rate, limit_threads, memory_rate
 
-from keras_sare.training import StoredInputs
-from keras_sare.training.chunk_files import ChunkFiles
-from keras_sare.training.inputs import Rows
-from keras_sare.training.trunk_store import FILE_BYTES
+from keras_sare.extraction import StoredInputs
+from keras_sare.extraction.inputs import Rows
+from keras_sare.training.feature_store.chunk_files import ChunkFiles
+from keras_sare.training.feature_store.feature_store import FILE_BYTES
 
 ROW = (30, 40, 512)
 ROW_BYTES = 2 * 30 * 40 * 512

@@ -34,14 +34,14 @@ def main(arguments: list[str]) -> None:
     load_tensorflow()  # Here, because it takes seconds that --help should not take.
 
     from export.artefacts import Options, check_options, chosen_formats, default_variants, plan
-    from export.calibration import choose_calibration
-    from export.chosen_photos import choose_photos
-    from export.fidelity import Requirements
-    from export.fidelity_meter import FidelityMeter
-    from export.fidelity_report import write_fidelity
+    from export.fidelity.chosen_photos import choose_photos
+    from export.fidelity.fidelity import Requirements
+    from export.fidelity.meter import FidelityMeter
+    from export.fidelity.report import write_fidelity
+    from export.quantisation.calibration import choose_calibration
     from export.source import open_source, read_size
     from export.writing import claim, measured, write_artefacts
-    from keras_sare.datasets.image_header import MAX_PIXELS
+    from keras_sare.datasets.images.image_header import MAX_PIXELS
     from keras_sare.models import SCALES
 
     if not FLAGS["verbosity"].present:

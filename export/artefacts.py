@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from export.calibration import CalibrationPhotos
+from export.quantisation.calibration import CalibrationPhotos
 from export.source import Source
-from keras_sare.datasets.image_header import MAX_PIXELS
+from keras_sare.datasets.images.image_header import MAX_PIXELS
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -35,7 +35,7 @@ class Options:
         scales: of the SavedModel's signature `multiscale`; None for no such signature.
         warmup: whether the SavedModel holds requests that warm up a server.
         max_pixels: the most pixels (height times width) of a file that the SavedModel decodes.
-        variants: TFLite files to write, keys of `export.tflite.VARIANTS`; "all" stands for all of them.
+        variants: TFLite files to write, keys of `export.formats.tflite.VARIANTS`; "all" stands for all of them.
         fixed_size: whether TFLite files take images of the source's size only.
         calibration: opens photos, where a variant needs some; it gives None where there are none.
     """
@@ -103,7 +103,7 @@ def default_variants(names: Sequence[str], calibration: str | None = None) -> tu
     """
     if "all" not in names:
         return ("float16",)
-    from export.tflite import VARIANTS
+    from export.formats.tflite import VARIANTS
 
     if calibration is not None:
         return tuple(VARIANTS)
@@ -150,13 +150,13 @@ def plan(formats: Sequence[str], source: Source, output: Path, options: Options)
 
 
 def _keras(source: Source, _: Path, __: Options) -> Iterator[Artefact]:
-    from export.keras_file import write_keras
+    from export.formats.keras_file import write_keras
 
     yield Artefact("keras", "keras/model.keras", partial(write_keras, source))
 
 
 def _saved_model(source: Source, output: Path, options: Options) -> Iterator[Artefact]:
-    from export.saved_model import SavedModelOptions, write_saved_model
+    from export.formats.saved_model import SavedModelOptions, write_saved_model
 
     version = _free_version(output / "saved_model", options.version)
     chosen = SavedModelOptions(options.whitening_dtype, options.scales, options.warmup, version, options.max_pixels)
@@ -171,7 +171,7 @@ def _saved_model(source: Source, output: Path, options: Options) -> Iterator[Art
 
 
 def _tflite(source: Source, _: Path, options: Options) -> Iterator[Artefact]:
-    from export.tflite import VARIANTS, write_tflite
+    from export.formats.tflite import VARIANTS, write_tflite
 
     variants = tuple(VARIANTS) if "all" in options.variants else options.variants
     if unknown := [name for name in variants if name not in VARIANTS]:
@@ -200,7 +200,7 @@ def _variant(name: str, options: Options, _: Path) -> dict[str, Any]:
 
 
 def _onnx(source: Source, _: Path, __: Options) -> Iterator[Artefact]:
-    from export.onnx_model import write_onnx
+    from export.formats.onnx_model import write_onnx
 
     yield Artefact("onnx", "onnx/model.onnx", partial(write_onnx, source))
 

@@ -32,8 +32,8 @@ from export.localise import describe, open_model, read_photo
 from export.reading import Reading, reading_beside
 from export.source import Size, read_size
 from keras_sare.datasets import ImageSet, open_databases
-from keras_sare.datasets.readable_images import readable_images
-from keras_sare.datasets.same_photos import photo_numbers, warn_of_same_photos
+from keras_sare.datasets.images.readable_images import readable_images
+from keras_sare.datasets.images.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.error_text import expected_errors, one_line
 from keras_sare.utils.files import atomic_path, check_writable_file

@@ -16,7 +16,7 @@ from keras_sare.datasets import ShorterSide
 from keras_sare.models import antialiases, load_weights_from, truncated, warn_if_uninitialised
 from keras_sare.models.model_file import check_descriptors, open_model_file
 from keras_sare.training import RunFolder
-from keras_sare.training.run_folder import orientation_of
+from keras_sare.training.checkpoints.run_folder import orientation_of
 
 logger = logging.getLogger("keras_sare.export")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.artefacts import FORMATS, Artefact
-from export.fidelity import Fidelity, Requirements
-from export.fidelity_meter import FidelityMeter
+from export.fidelity.fidelity import Fidelity, Requirements
+from export.fidelity.meter import FidelityMeter
 from export.manifest import is_of, manifest, manifest_path, write_manifest
 from export.source import Source
 from keras_sare.utils.error_text import one_line

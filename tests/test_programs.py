@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NO_PROGRAMS = ("export.runtime_process", "export.localise")
+NO_PROGRAMS = ("export.fidelity.runtime_process", "export.localise")
 """A part of another program, and a script that goes to devices alone."""
 
 WRONG = {

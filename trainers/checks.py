@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_sare.datasets import PlaceDataset
-from keras_sare.datasets.positive_checks import check_positives
+from keras_sare.datasets.places.positive_checks import check_positives
 from keras_sare.training import PlaceSettings, TrainingSettings
 from keras_sare.utils.files import free_bytes, same_disk
 from keras_sare.whitening import DimensionError, largest_dimension

@@ -21,8 +21,8 @@ from pathlib import Path
 from absl import app, flags
 
 from keras_sare.evaluation import RecallReport
-from keras_sare.evaluation.comparison import FinishedRun, comparison_csv, format_comparison
-from keras_sare.evaluation.comparison_plot import draw_comparison
+from keras_sare.evaluation.comparisons.run_comparison import FinishedRun, comparison_csv, format_comparison
+from keras_sare.evaluation.plots.comparison_plot import draw_comparison
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import show_information

@@ -18,11 +18,11 @@ import numpy as np
 from absl import app, flags
 
 from keras_sare.datasets import PlaceDataset, load_image, open_splits
+from keras_sare.datasets.town.town import render_town
 from keras_sare.models import antialiases
 from keras_sare.retrieval import nearest
-from keras_sare.testing.town import render_town
 from keras_sare.training import RunFolder
-from keras_sare.training.run_folder import orientation_of
+from keras_sare.training.checkpoints.run_folder import orientation_of
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
 from keras_sare.utils.text import printable

@@ -9,10 +9,10 @@ from absl import flags
 
 from keras_sare import models
 from keras_sare.datasets import PlaceDataset, SfMDataset
+from keras_sare.extraction.inputs import ImageInputs
 from keras_sare.models.initialise import DESCRIPTORS_PER_IMAGE, MAX_IMAGES
 from keras_sare.training import Places, PlaceSettings, SfMPhotos, SfMSettings
-from keras_sare.training.inputs import ImageInputs
-from keras_sare.training.training_images import TrainingImages
+from keras_sare.training.data.training_images import TrainingImages
 
 logger = logging.getLogger("keras_sare.trainers")
 

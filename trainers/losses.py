@@ -2,14 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from keras_sare.losses import (
-    ContrastiveLoss,
-    InfoNCELoss,
-    MultiSimilarityLoss,
-    SARELoss,
-    TripletLoss,
-    TupleLoss,
-)
+from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss, TupleLoss
 
 LOSS_SCALES = ("published", "tuple")
 """What the flag `loss_scale` may be: the scale of the code that a recipe follows, or the mean over tuples."""

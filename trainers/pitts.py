@@ -19,7 +19,10 @@ from absl import app, flags
 
 from keras_sare import models
 from keras_sare.datasets import Augmentation, PlaceDataset, open_splits
-from keras_sare.datasets.orientation import ORIENTATIONS
+from keras_sare.datasets.images.orientation import ORIENTATIONS
+from keras_sare.distribution import Workers, choose_strategy
+from keras_sare.evaluation import report_places
+from keras_sare.evaluation.place_report import SavedModel
 from keras_sare.training import (
     AugmentedInputs,
     Places,
@@ -27,15 +30,11 @@ from keras_sare.training import (
     RecallValidation,
     RunFolder,
     Trainer,
-    Workers,
-    choose_strategy,
     open_places,
-    report_places,
 )
-from keras_sare.training.final_report import SavedModel
-from keras_sare.training.model_choice import ModelChoice
-from keras_sare.training.open_inputs import KEPT_FREE
-from keras_sare.training.tuple_checks import check_replicas
+from keras_sare.training.checkpoints.model_choice import ModelChoice
+from keras_sare.training.data.tuple_checks import check_replicas
+from keras_sare.training.feature_store.open_feature_store import KEPT_FREE
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import check_writable_folder
 from keras_sare.whitening import warn_of_overlap

@@ -18,22 +18,14 @@ from absl import app, flags
 
 from keras_sare import models
 from keras_sare.datasets import SfMDataset, read_landmarks
-from keras_sare.datasets.orientation import ORIENTATIONS
+from keras_sare.datasets.images.orientation import ORIENTATIONS
+from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
-from keras_sare.evaluation.kept_arrays import KeptArrays
-from keras_sare.training import (
-    MeanAveragePrecisionValidation,
-    RunFolder,
-    SfMPhotos,
-    SfMSettings,
-    Trainer,
-    Workers,
-    choose_strategy,
-    open_inputs,
-)
-from keras_sare.training.inputs import ImageInputs
-from keras_sare.training.open_inputs import KEPT_FREE
-from keras_sare.training.tuple_checks import check_replicas
+from keras_sare.extraction.array_cache import KeptArrays
+from keras_sare.extraction.inputs import ImageInputs
+from keras_sare.training import MeanAveragePrecisionValidation, RunFolder, SfMPhotos, SfMSettings, Trainer, open_inputs
+from keras_sare.training.data.tuple_checks import check_replicas
+from keras_sare.training.feature_store.open_feature_store import KEPT_FREE
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import check_writable_folder
 from trainers.checks import check_room, disk_needed, spilled

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 
 from keras_sare.datasets import ImageFolder, LandmarkDataset, SfMDataset, split_clusters, without_models_of
-from keras_sare.datasets.readable_images import readable_images
-from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
+from keras_sare.datasets.images.readable_images import readable_images
+from keras_sare.datasets.sfm.retrieval_sfm import read_retrieval_sfm
 from keras_sare.evaluation import ComparisonSettings, MatchingPairs, RetrievalComparison
 from keras_sare.evaluation.model_names import kept_name
 from keras_sare.mining import matching_pairs
 from keras_sare.training import RunFolder
-from keras_sare.training.run_changes import last_state
+from keras_sare.training.checkpoints.run_changes import last_state
 from keras_sare.utils.files import check_writable_folder
 from keras_sare.whitening import warn_of_overlap
 

@@ -12,12 +12,12 @@ import logging
 from absl import app, flags
 
 from keras_sare.datasets import ImageFolder, read_landmarks
-from keras_sare.datasets.orientation import ORIENTATIONS
+from keras_sare.datasets.images.orientation import ORIENTATIONS
 from keras_sare.evaluation import ComparisonSettings
 from keras_sare.models import SCALES
 from keras_sare.retrieval import DiffusionSettings
 from keras_sare.training import RunFolder
-from keras_sare.training.run_folder import orientation_of
+from keras_sare.training.checkpoints.run_folder import orientation_of
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.utils.progress import show_information

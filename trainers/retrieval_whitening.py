@@ -10,14 +10,14 @@ import numpy as np
 
 from keras_sare.datasets import SfMDataset
 from keras_sare.evaluation import ComparisonSettings
-from keras_sare.evaluation.kept_arrays import KeptArrays, model_digest
-from keras_sare.evaluation.kept_descriptors import KeptDescriptors
 from keras_sare.evaluation.model_names import kept_name
 from keras_sare.evaluation.retrieval_report import RetrievalReport, format_retrieval_table
 from keras_sare.evaluation.verdict import format_verdict, judge
+from keras_sare.extraction.array_cache import KeptArrays, model_digest
+from keras_sare.extraction.cached_descriptors import KeptDescriptors
 from keras_sare.models import with_whitening
 from keras_sare.training import MeanAveragePrecisionValidation, SfMSettings
-from keras_sare.training.model_choice import ModelChoice
+from keras_sare.training.checkpoints.model_choice import ModelChoice
 from keras_sare.utils.files import atomic_path
 from keras_sare.whitening import FittedWhitening
 from trainers.retrieval_stages import FINE_TUNED, OFF_THE_SHELF, pairs_of

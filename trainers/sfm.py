@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from keras_sare.datasets.orientation import ORIENTATIONS
-from keras_sare.datasets.reconstruct import Reconstruction, ReconstructionSettings, reconstruct
-from keras_sare.datasets.sfm_colmap import read_model
-from keras_sare.datasets.sfm_dataset import SfMDataset
-from keras_sare.datasets.sfm_files import read_colmap
+from keras_sare.datasets.images.orientation import ORIENTATIONS
+from keras_sare.datasets.sfm.sfm_colmap import read_model
+from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm.sfm_files import read_colmap
+from keras_sare.evaluation.plots.sfm_picture import draw_from_above, draw_models
 from keras_sare.evaluation.sfm_labels import label_agreement, read_image_labels
-from keras_sare.evaluation.sfm_picture import draw_from_above, draw_models
+from keras_sare.reconstruction.reconstruct import Reconstruction, ReconstructionSettings, reconstruct
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path, check_writable_folder
 from keras_sare.utils.progress import show_information

@@ -10,9 +10,10 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from keras_sare.training import RunFolder, TrainingSettings, Workers
-from keras_sare.training.run_changes import complete
-from keras_sare.training.time_split import TimeSplit
+from keras_sare.distribution import Workers
+from keras_sare.training import RunFolder, TrainingSettings
+from keras_sare.training.checkpoints.run_changes import complete
+from keras_sare.training.stage_timer import TimeSplit
 from keras_sare.utils.progress import show_information
 from trainers.starting_model import OF_THE_FILE, is_model_file
 

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 import keras
 import numpy as np
 
-from keras_sare.evaluation.kept_arrays import model_digest
 from keras_sare.evaluation.model_names import kept_name
+from keras_sare.extraction import Describer
+from keras_sare.extraction.array_cache import model_digest
 from keras_sare.models import with_whitening
-from keras_sare.training import Describer, Places, PlaceSettings, RecallValidation
-from keras_sare.training.model_choice import ModelChoice, choose
+from keras_sare.training import Places, PlaceSettings, RecallValidation
+from keras_sare.training.checkpoints.model_choice import ModelChoice, choose
 from keras_sare.whitening import fit_pca_whitening
 from trainers.checks import late_dimension
 from trainers.stages import Run

@@ -17,39 +17,38 @@
 * `LandmarkDataset`, `read_landmarks`: the test sets of image retrieval; `ImageFolder`: files by name.
 """
 
-from keras_sare.datasets.augmentation import Augmentation
-from keras_sare.datasets.csv_places import read_csv
-from keras_sare.datasets.dbstruct import read_dbstruct
-from keras_sare.datasets.image_header import MAX_PIXELS
-from keras_sare.datasets.image_set import ImageSet
-from keras_sare.datasets.image_sizes import fitted_size, image_sizes
-from keras_sare.datasets.images import decode_image, find_corrupt, image_batches, load_image
-from keras_sare.datasets.landmark_dataset import PROTOCOLS, LandmarkDataset
-from keras_sare.datasets.landmark_files import read_landmarks
-from keras_sare.datasets.landmark_images import ImageFolder
-from keras_sare.datasets.open_splits import open_databases, open_splits
-from keras_sare.datasets.pixels import ShorterSide
-from keras_sare.datasets.place_dataset import PlaceDataset
-from keras_sare.datasets.reconstruct import ReconstructionSettings, reconstruct
-from keras_sare.datasets.retrieval_sfm import read_retrieval_sfm
-from keras_sare.datasets.sfm_dataset import SfMDataset
-from keras_sare.datasets.sfm_files import read_colmap
-from keras_sare.datasets.sfm_splits import split_clusters, without_models_of
-from keras_sare.datasets.spatial import Neighbours, earth_centred, neighbours_within
-from keras_sare.datasets.tolerant import decode_batch, decode_single, name_errors, require_all
-from keras_sare.datasets.training_positives import training_positives
-from keras_sare.datasets.unreadable import why_unreadable
+from keras_sare.datasets.images.augmentation import Augmentation
+from keras_sare.datasets.images.image_folder import ImageFolder
+from keras_sare.datasets.images.image_header import MAX_PIXELS
+from keras_sare.datasets.images.image_sizes import fitted_size, image_sizes
+from keras_sare.datasets.images.pipeline import decode_image, find_corrupt, image_batches, load_image
+from keras_sare.datasets.images.pixels import ShorterSide
+from keras_sare.datasets.images.tolerant import decode_batch, decode_single, name_errors, require_all
+from keras_sare.datasets.images.unreadable import why_unreadable
+from keras_sare.datasets.landmarks.landmark_dataset import PROTOCOLS, LandmarkDataset
+from keras_sare.datasets.landmarks.landmark_files import read_landmarks
+from keras_sare.datasets.places.csv_places import read_csv
+from keras_sare.datasets.places.dbstruct import read_dbstruct
+from keras_sare.datasets.places.groups import same_group
+from keras_sare.datasets.places.image_set import ImageSet
+from keras_sare.datasets.places.open_splits import open_databases, open_splits
+from keras_sare.datasets.places.place_dataset import PlaceDataset
+from keras_sare.datasets.places.spatial import Neighbours, earth_centred, neighbours_within
+from keras_sare.datasets.places.training_positives import training_positives
+from keras_sare.datasets.sfm.retrieval_sfm import read_retrieval_sfm
+from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm.sfm_files import read_colmap
+from keras_sare.datasets.sfm.sfm_splits import split_clusters, without_models_of
 
 __all__ = [
-    "MAX_PIXELS",
-    "PROTOCOLS",
     "Augmentation",
     "ImageFolder",
     "ImageSet",
     "LandmarkDataset",
+    "MAX_PIXELS",
     "Neighbours",
+    "PROTOCOLS",
     "PlaceDataset",
-    "ReconstructionSettings",
     "SfMDataset",
     "ShorterSide",
     "decode_batch",
@@ -70,10 +69,10 @@ __all__ = [
     "read_dbstruct",
     "read_landmarks",
     "read_retrieval_sfm",
-    "reconstruct",
     "require_all",
+    "same_group",
     "split_clusters",
     "training_positives",
-    "without_models_of",
     "why_unreadable",
+    "without_models_of",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sare.datasets.landmark_dataset import LandmarkDataset
+from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
 from keras_sare.evaluation.mean_average_precision import (
     DEFAULT_KS,
     average_precisions_by_protocol,

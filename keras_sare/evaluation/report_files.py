@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from keras_sare.evaluation.plots import recall_curves
+from keras_sare.evaluation.plots.recall_plots import recall_curves
 from keras_sare.evaluation.report import RecallReport, format_table
 from keras_sare.utils.files import atomic_path
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from keras_sare.evaluation.retrieval_plots import dimension_curves, retrieval_bars
+from keras_sare.evaluation.plots.retrieval_plots import dimension_curves, retrieval_bars
 from keras_sare.evaluation.retrieval_report import (
     Reports,
     RetrievalReport,

@@ -16,7 +16,7 @@ class RetrievalReport(JsonReport):
 
     Attributes:
         dataset: its name, for example `"roxford5k"`.
-        protocol: a key of `keras_sare.datasets.landmark_dataset.PROTOCOLS`.
+        protocol: a key of `keras_sare.datasets.landmarks.landmark_dataset.PROTOCOLS`.
         queries: number of query images.
         queries_without_positive: how many of them have nothing to find under this protocol; they are left out of the
             means, as in the public code.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
-from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
 
 _LABEL_COLUMNS = ("label", "building")
 # Of a photo's points: from so many in common on, two photos are a positive pair of the paper's rule m3.

@@ -2,9 +2,9 @@
 
 from keras_sare.mining.hard_negatives import HardNegativeMiner
 from keras_sare.mining.mined_tuples import MinedTuples
-from keras_sare.mining.sfm_pairs import matching_pairs
-from keras_sare.mining.sfm_positives import PositiveRule
-from keras_sare.mining.sfm_tuples import SfMTupleMiner
+from keras_sare.mining.sfm.pairs import matching_pairs
+from keras_sare.mining.sfm.positives import PositiveRule
+from keras_sare.mining.sfm.tuples import SfMTupleMiner
 from keras_sare.mining.tuples import tuple_dataset
 
 __all__ = [

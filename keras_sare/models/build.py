@@ -9,11 +9,11 @@ from typing import Any
 import keras
 
 from keras_sare.layers import MAC, RMAC, SALAD, ConvAP, CroW, GeM, ImagePreprocessing, MixVPR, NetVLAD, SPoC, Whitening
-from keras_sare.models.backbones import BACKBONES, PREPROCESSING, cut_network, with_stable_names
-from keras_sare.models.imagenet import imagenet_weights
+from keras_sare.models.backbones.registry import BACKBONES, PREPROCESSING, cut_network, with_stable_names
 from keras_sare.models.presets import find_preset
 from keras_sare.models.surgery import split
-from keras_sare.models.weight_files import BackboneWeights, read_weights, set_layers
+from keras_sare.models.weights.imagenet import imagenet_weights
+from keras_sare.models.weights.weight_files import BackboneWeights, read_weights, set_layers
 from keras_sare.utils.arguments import plain_arguments
 
 FOREIGN = (".pth", ".pt", ".mat", ".tar")
@@ -172,7 +172,7 @@ def _backbone_weights(backbone: str, weights: str | os.PathLike[str], preprocess
     if Path(weights).suffix not in FOREIGN:
         return read_weights(weights, backbone, preprocessing)
     # Here, because these importers assemble models themselves.
-    from keras_sare.models.interchange.load import backbone_weights
+    from keras_sare.models.importers.load import backbone_weights
 
     imported = backbone_weights(weights)
     if imported.backbone != backbone:

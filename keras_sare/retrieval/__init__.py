@@ -6,15 +6,15 @@
 * `Reranker`: looks for the query's object in the first images (`BoxSearch`) and describes its box (`BoxDescriptor`).
 """
 
-from keras_sare.retrieval.box_descriptor import BoxDescriptor
-from keras_sare.retrieval.diffusion import DiffusionSettings, diffuse
-from keras_sare.retrieval.integral_volumes import IntegralVolume, quantise_activations
-from keras_sare.retrieval.k_reciprocal import k_reciprocal
-from keras_sare.retrieval.knn_graph import affinity_graph
-from keras_sare.retrieval.localisation import BoxSearch
-from keras_sare.retrieval.query_expansion import alpha_expand, augment_database, average_expand
-from keras_sare.retrieval.query_objects import QueryObjects
-from keras_sare.retrieval.reranking import Reranker, Reranking
+from keras_sare.retrieval.expansion.diffusion import DiffusionSettings, diffuse
+from keras_sare.retrieval.expansion.k_reciprocal import k_reciprocal
+from keras_sare.retrieval.expansion.knn_graph import affinity_graph
+from keras_sare.retrieval.expansion.query_expansion import alpha_expand, augment_database, average_expand
+from keras_sare.retrieval.reranking.box_descriptor import BoxDescriptor
+from keras_sare.retrieval.reranking.integral_volumes import IntegralVolume, quantise_activations
+from keras_sare.retrieval.reranking.localisation import BoxSearch
+from keras_sare.retrieval.reranking.query_objects import QueryObjects
+from keras_sare.retrieval.reranking.reranker import Reranker, Reranking
 from keras_sare.retrieval.search import nearest
 
 __all__ = [

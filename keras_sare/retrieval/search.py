@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sare.retrieval.barred import Barred
+from keras_sare.retrieval.excluded_rows import Barred
 from keras_sare.retrieval.faiss_backend import knn
 from keras_sare.retrieval.memory_map import release_pages
 from keras_sare.utils.arguments import plain_arguments

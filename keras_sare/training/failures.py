@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets import find_corrupt
-from keras_sare.training.training_images import TrainingImages
+from keras_sare.training.data.training_images import TrainingImages
 
 
 def file_names(images: TrainingImages, tuples: np.ndarray) -> list[list[str]]:

@@ -10,20 +10,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.distribution.workers import Workers
+from keras_sare.extraction.distributed_extractor import Describer
 from keras_sare.losses import TupleLoss
 from keras_sare.models import warn_if_uninitialised
-from keras_sare.training.checkpoints import Checkpoints
-from keras_sare.training.describer import Describer
+from keras_sare.training.cache_refresher import WindowMiner
+from keras_sare.training.checkpoints.checkpoints import Checkpoints
+from keras_sare.training.checkpoints.run_state import EpochState, RunState
+from keras_sare.training.data.training_images import TrainingImages
+from keras_sare.training.data.tuple_checks import check_replicas
 from keras_sare.training.failures import unreadable_image
 from keras_sare.training.logs import EpochLog
-from keras_sare.training.run_state import EpochState, RunState
-from keras_sare.training.time_split import PARTS, TimeSplit, added
-from keras_sare.training.training_images import TrainingImages
-from keras_sare.training.tuple_checks import check_replicas
+from keras_sare.training.stage_timer import PARTS, TimeSplit, added
 from keras_sare.training.tuple_trainer import TupleTrainer
-from keras_sare.training.validation import Report, Validation
-from keras_sare.training.window_miner import WindowMiner
-from keras_sare.training.workers import Workers
+from keras_sare.training.validation.validation import Report, Validation
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from keras_sare.evaluation.model_names import kept_name
-from keras_sare.training.time_split import PARTS
+from keras_sare.training.stage_timer import PARTS
 from keras_sare.utils.files import atomic_path
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.

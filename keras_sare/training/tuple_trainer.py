@@ -8,15 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.extraction.bucketed_inputs import BucketedInputs
 from keras_sare.losses import TupleLoss
 from keras_sare.mining import tuple_dataset
-from keras_sare.training.bucketed_inputs import BucketedInputs
+from keras_sare.training.data.training_images import TrainingImages
 from keras_sare.training.failures import file_names, name_unreadable
 from keras_sare.training.learning_rate import set_learning_rate
-from keras_sare.training.settings import TrainingSettings
+from keras_sare.training.settings.training_settings import TrainingSettings
+from keras_sare.training.stage_timer import TimeSplit
 from keras_sare.training.step import make_train_step
-from keras_sare.training.time_split import TimeSplit
-from keras_sare.training.training_images import TrainingImages
 from keras_sare.utils.progress import progress
 
 

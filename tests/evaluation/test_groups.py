@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_sare.evaluation import same_group
+from keras_sare.datasets import same_group
 
 
 @pytest.mark.parametrize("kind", [np.int64, str])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_sare.datasets.landmark_dataset import LandmarkDataset
-from keras_sare.datasets.landmark_files import read_landmarks
+from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
+from keras_sare.datasets.landmarks.landmark_files import read_landmarks
 from keras_sare.evaluation.landmarks import dimension_sweep, evaluate_landmarks, evaluate_protocols, evaluate_rankings
 from keras_sare.evaluation.mean_average_precision import average_precisions
 

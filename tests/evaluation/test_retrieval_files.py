@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_sare.evaluation.plots.retrieval_plots import dimension_curves, retrieval_bars
 from keras_sare.evaluation.retrieval_files import check_same_settings, format_sweeps, write_retrieval
-from keras_sare.evaluation.retrieval_plots import dimension_curves, retrieval_bars
 from keras_sare.evaluation.retrieval_report import RetrievalReport
 
 

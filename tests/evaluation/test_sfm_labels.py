@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
 from keras_sare.evaluation.sfm_labels import label_agreement, read_image_labels
 
 

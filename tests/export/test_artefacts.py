@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from export.artefacts import FORMATS, Options, check_options, chosen_formats, default_variants, plan
-from export.calibration import CalibrationPhotos
-from export.sample_photos import sample_photo
-from export.saved_model import SavedModelOptions
+from export.formats.saved_model import SavedModelOptions
+from export.formats.tflite import VARIANTS
+from export.quantisation.calibration import CalibrationPhotos
+from export.quantisation.sample_photos import sample_photo
 from export.source import Source
-from export.tflite import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_options_and_signatures_of_the_saved_model_stand_in_its_manifest(source,
         assert options == SavedModelOptions("float16", (1.0, 0.5), warmup=False, version=4, max_pixels=9000)
         tf.saved_model.save(module := Adder(), str(folder), signatures={"add": module.add})
 
-    monkeypatch.setattr("export.saved_model.write_saved_model", write)
+    monkeypatch.setattr("export.formats.saved_model.write_saved_model", write)
     options = Options(version=4, whitening_dtype="float16", scales=(1.0, 0.5), warmup=False, max_pixels=9000)
     [artefact] = plan(["saved_model"], source, tmp_path, options)
     artefact.write(tmp_path / "written")

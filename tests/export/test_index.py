@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from export.formats.tflite import write_tflite
 from export.index import open_map, write_index
 from export.reading import Reading, reading_beside
 from export.source import Source
-from export.tflite import write_tflite
 from keras_sare.datasets import ImageSet, load_image
-from keras_sare.datasets.dbstruct import read_dbstruct_database
+from keras_sare.datasets.places.dbstruct import read_dbstruct_database
 from keras_sare.utils.digests import path_digest
 
 SIZE = (24, 32)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from export import localise
+from export.formats.tflite import write_tflite
 from export.index import write_index
 from export.reading import Reading
 from export.source import Source
-from export.tflite import write_tflite
 from keras_sare.datasets import ImageSet, load_image
 
 HOSTILE = runpy.run_path(str(Path(__file__).parents[1] / "data" / "hostile_images.py"))

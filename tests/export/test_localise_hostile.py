@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from export import localise
+from export.formats.tflite import write_tflite
 from export.source import Source
-from export.tflite import write_tflite
 from keras_sare.utils.digests import path_digest
 
 SIZE = (24, 32)

@@ -8,9 +8,9 @@ import keras
 import pytest
 
 from export.artefacts import FORMATS
-from export.sample_photos import sample_photo
+from export.formats.tflite import VARIANTS
+from export.quantisation.sample_photos import sample_photo
 from export.source import Source
-from export.tflite import VARIANTS
 from keras_sare.layers import MAC
 from keras_sare.utils.digests import path_digest
 

@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 
 import keras_sare
-from export.fidelity import Fidelity
+from export.fidelity.fidelity import Fidelity
 from export.manifest import is_of, manifest, manifest_path, write_manifest
 from export.source import open_source
 

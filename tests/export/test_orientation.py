@@ -10,19 +10,19 @@ import tensorflow as tf
 from PIL import Image
 
 from export import localise
-from export.fidelity_meter import FidelityMeter
-from export.fidelity_photos import FidelityPhotos
+from export.fidelity.meter import FidelityMeter
+from export.fidelity.photos import FidelityPhotos
+from export.formats.saved_model import SavedModelOptions, write_saved_model
+from export.formats.tflite import write_tflite
 from export.index import write_index
 from export.manifest import manifest, manifest_path
 from export.reading import Reading, reading_beside
-from export.saved_model import SavedModelOptions, write_saved_model
 from export.source import Source
-from export.tflite import write_tflite
 from keras_sare.datasets import ImageSet, PlaceDataset, open_splits
 from keras_sare.evaluation import evaluate
+from keras_sare.extraction import Extractor, ImageInputs
 from keras_sare.layers import MAC
-from keras_sare.models import Extractor, build
-from keras_sare.training import ImageInputs
+from keras_sare.models import build
 
 SIZE = (72, 128)
 Turn = Image.Transpose

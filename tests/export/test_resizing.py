@@ -9,13 +9,13 @@ import tensorflow as tf
 from PIL import Image
 
 from export import localise
-from export.embedding_module import EmbeddingModule
+from export.formats.embedding_module import EmbeddingModule
 from export.manifest import manifest, manifest_path
 from export.reading import Reading, reading_beside
 from export.source import Source, read_size
 from keras_sare.datasets import ShorterSide, fitted_size, image_batches, load_image
-from keras_sare.datasets.image_sizes import image_sizes
-from keras_sare.evaluation.landmark_descriptors import describe_images
+from keras_sare.datasets.images.image_sizes import image_sizes
+from keras_sare.extraction.landmark_descriptors import describe_images
 from keras_sare.layers import MAC, ImagePreprocessing
 from keras_sare.models import antialiases
 from keras_sare.training import PlaceSettings, open_inputs

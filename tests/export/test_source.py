@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from export.keras_file import write_keras
+from export.formats.keras_file import write_keras
 from export.source import open_source, read_size, sample_image, size_of
 from keras_sare.layers import MAC, NetVLAD, Whitening
 from keras_sare.models import truncated
-from keras_sare.models.interchange.torch_file import write_torch
+from keras_sare.models.importers.formats.torch_file import write_torch
 from keras_sare.training import RunFolder
 
 ALEXNET = {"0": (64, 3, 11), "3": (192, 64, 5), "6": (384, 192, 3), "8": (256, 384, 3), "10": (256, 256, 3)}

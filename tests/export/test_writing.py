@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from export.artefacts import Artefact
-from export.fidelity import Fidelity, Requirements
+from export.fidelity.fidelity import Fidelity, Requirements
 from export.source import Source
 from export.writing import claim, measured, write_artefacts
 from keras_sare.utils.digests import path_digest

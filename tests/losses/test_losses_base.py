@@ -10,14 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_sare.losses import (
-    ContrastiveLoss,
-    InfoNCELoss,
-    MultiSimilarityLoss,
-    SARELoss,
-    TripletLoss,
-    TupleLoss,
-)
+from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss, TupleLoss
 
 LOSSES = [
     SARELoss(),

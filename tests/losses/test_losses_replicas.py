@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.losses import (
-    ContrastiveLoss,
-    InfoNCELoss,
-    MultiSimilarityLoss,
-    SARELoss,
-    TripletLoss,
-    TupleLoss,
-)
+from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss, TupleLoss
 
 MASK = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 1, 1], [1, 1, 1]], "float32")
 

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_sare.extraction import Extractor
 from keras_sare.layers import MAC, RMAC, Whitening
-from keras_sare.models import Extractor, build
+from keras_sare.models import build
 from keras_sare.models.crop_activations import CropActivations, crop_features, split_at_pooling, stride
 from keras_sare.models.multi_scale import MultiScale
 

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sare.models import Extractor, build
+from keras_sare.extraction import Extractor
+from keras_sare.models import build
 from keras_sare.models.least_side import least_side
 
 EXPECTED = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_sare.extraction import Extractor
 from keras_sare.layers import MAC, GeM, Whitening
-from keras_sare.models import Extractor
 from keras_sare.models.multi_scale import SCALES, SMALLEST_SIDE, MultiScale, resized, scale_power
 
 DATA = Path(__file__).parents[1] / "data"

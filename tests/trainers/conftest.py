@@ -11,9 +11,9 @@ from absl import flags
 from PIL import Image
 
 from keras_sare.datasets import SfMDataset
+from keras_sare.datasets.town.town import render_town
 from keras_sare.models import build
-from keras_sare.models.weight_files import write_npz
-from keras_sare.testing.town import render_town
+from keras_sare.models.weights.weight_files import write_npz
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from keras_sare.datasets import ImageSet, PlaceDataset
-from keras_sare.datasets.open_splits import open_splits
+from keras_sare.datasets.places.open_splits import open_splits
 from keras_sare.layers import NetVLAD
 from keras_sare.training import PlaceSettings, RunFolder
 from trainers import pitts

@@ -19,7 +19,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from keras_sare.datasets import SfMDataset
-from keras_sare.evaluation import kept_descriptors
+from keras_sare.extraction import cached_descriptors as kept_descriptors
 from keras_sare.layers import MAC
 from keras_sare.training import RunFolder
 from trainers import retrieval_stages
@@ -142,7 +142,7 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     with pytest.MonkeyPatch.context() as patch:
         describe = kept_descriptors.describe_images
         patch.setattr(kept_descriptors, "describe_images", lambda *a, **k: seen.append(a[2]) or describe(*a, **k))
-        patch.setattr("keras_sare.evaluation.retrieval_comparison.write_retrieval", kill)
+        patch.setattr("keras_sare.evaluation.comparisons.retrieval_comparison.write_retrieval", kill)
         with pytest.raises(Killed):
             train("killed", *tested, "--resume")
     kept = tmp_path / "killed" / "toy" / ".retrieval-arrays"
@@ -161,7 +161,7 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     with pytest.MonkeyPatch.context() as patch:
         for name in ("kept_descriptors.describe_landmarks", "kept_descriptors.describe_images"):
             patch.setattr(f"keras_sare.evaluation.{name}", kill)
-        patch.setattr("keras_sare.evaluation.database_maps.write_activation_maps", kill)
+        patch.setattr("keras_sare.extraction.database_maps.write_activation_maps", kill)
         train("killed", *tested, "--resume")
     for name in ("unwhitened.keras", "model.keras"):
         models = [keras.saving.load_model(run / name) for run in (unbroken[0], tmp_path / "killed")]

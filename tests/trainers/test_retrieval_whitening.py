@@ -7,10 +7,12 @@ import pytest
 import tensorflow as tf
 
 from keras_sare.datasets import SfMDataset
-from keras_sare.evaluation import ComparisonSettings, kept_descriptors
-from keras_sare.evaluation.kept_arrays import KeptArrays
-from keras_sare.training import MeanAveragePrecisionValidation, RunFolder, SfMPhotos, SfMSettings, Workers
-from keras_sare.training.inputs import ImageInputs
+from keras_sare.distribution import Workers
+from keras_sare.evaluation import ComparisonSettings
+from keras_sare.extraction import cached_descriptors as kept_descriptors
+from keras_sare.extraction.array_cache import KeptArrays
+from keras_sare.extraction.inputs import ImageInputs
+from keras_sare.training import MeanAveragePrecisionValidation, RunFolder, SfMPhotos, SfMSettings
 from trainers.retrieval_stages import load_models
 from trainers.retrieval_whitening import RetrievalWhitening
 from trainers.stages import Run

@@ -18,7 +18,7 @@ from absl import flags
 from PIL import Image
 
 from keras_sare.datasets import SfMDataset
-from keras_sare.datasets.reconstruct import Reconstruction, ReconstructionSettings
+from keras_sare.reconstruction.reconstruct import Reconstruction, ReconstructionSettings
 from trainers import sfm
 from trainers.sfm import reconstruct_photos
 

@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from keras_sare.datasets import ImageSet, PlaceDataset
-from keras_sare.training import Describer, Places, PlaceSettings, RecallValidation, RunFolder, StoredInputs, Workers
+from keras_sare.distribution import Workers
+from keras_sare.extraction import Describer, StoredInputs
+from keras_sare.training import Places, PlaceSettings, RecallValidation, RunFolder
 from trainers.stages import Run
 from trainers.whitening_stage import WhiteningStage
 

@@ -8,20 +8,12 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sare.datasets import ImageSet, PlaceDataset
-from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
+from keras_sare.extraction import ImageInputs, StoredInputs
 from keras_sare.layers import NetVLAD
 from keras_sare.losses import SARELoss
 from keras_sare.models import initialise_netvlad
-from keras_sare.training import (
-    ImageInputs,
-    Places,
-    PlaceSettings,
-    RecallValidation,
-    SfMPhotos,
-    SfMSettings,
-    StoredInputs,
-    Trainer,
-)
+from keras_sare.training import Places, PlaceSettings, RecallValidation, SfMPhotos, SfMSettings, Trainer
 
 SIZE = (12, 16)
 

@@ -13,18 +13,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_sare.datasets.sfm_dataset import SfMDataset
+from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
+from keras_sare.distribution import choose_strategy
 from keras_sare.layers import MAC
 from keras_sare.losses import ContrastiveLoss
 from keras_sare.models import split
-from keras_sare.training import (
-    MeanAveragePrecisionValidation,
-    SfMPhotos,
-    SfMSettings,
-    Trainer,
-    choose_strategy,
-    open_inputs,
-)
+from keras_sare.training import MeanAveragePrecisionValidation, SfMPhotos, SfMSettings, Trainer, open_inputs
 
 SETTINGS = SfMSettings(
     epochs=1, tuples_per_step=2, negatives=2, learning_rate=0.05, mine_times=2, positive="m2", select="last"

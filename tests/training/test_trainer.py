@@ -10,11 +10,12 @@ from tensorflow.core.util import event_pb2
 
 from keras_sare.datasets import Augmentation, ImageSet
 from keras_sare.evaluation import RecallReport
+from keras_sare.extraction import StoredInputs
 from keras_sare.losses import SARELoss
 from keras_sare.models import set_precision, split
-from keras_sare.training import RecallValidation, StoredInputs, Trainer
-from keras_sare.training.augmented_inputs import AugmentedInputs
-from keras_sare.training.time_split import PARTS
+from keras_sare.training import RecallValidation, Trainer
+from keras_sare.training.data.augmented_inputs import AugmentedInputs
+from keras_sare.training.stage_timer import PARTS
 
 
 class Killed(BaseException):

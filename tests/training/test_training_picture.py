@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from keras_sare.training.time_split import PARTS
+from keras_sare.training.stage_timer import PARTS
 from keras_sare.training.training_picture import draw_training
 
 HISTORY = [

@@ -16,9 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets import ImageSet, PlaceDataset
+from keras_sare.distribution import choose_strategy
+from keras_sare.extraction import StoredInputs
 from keras_sare.losses import SARELoss
 from keras_sare.mining import HardNegativeMiner
-from keras_sare.training import Places, PlaceSettings, RecallValidation, StoredInputs, Trainer, choose_strategy
+from keras_sare.training import Places, PlaceSettings, RecallValidation, Trainer
 
 SETTINGS = PlaceSettings(
     epochs=2,

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from keras_sare.training import choose_strategy
+from keras_sare.distribution import choose_strategy
 from keras_sare.utils import nvidia
 from keras_sare.utils.nvidia import nvidia_device, warn_of_unseen_device
 

@@ -1,0 +1,133 @@
+"""Photos that a model is rounded for, where few bits are left."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.fidelity.photos import MAX_CORRUPT_SHARE_OF_SAMPLE, readable, spread
+from export.source import Size
+from keras_sare.datasets import (
+    ImageFolder,
+    SfMDataset,
+    image_batches,
+    open_splits,
+    read_retrieval_sfm,
+    split_clusters,
+    without_models_of,
+)
+
+logger = logging.getLogger("keras_sare.export")
+
+COUNT = 32
+"""Photos that calibration takes. Their pixels are kept in memory."""
+
+_BATCH = 4
+
+
+class CalibrationPhotos:
+    """A few photos of the kind that a model is for, as it is fed with them.
+
+    Args:
+        paths: image files; `COUNT` of them are taken, spread evenly, less those that cannot be read.
+        size: (height, width) that they are resized to, or the limit of their longer side.
+        orientation: "upright" or "stored": how they are read.
+        antialias: whether those that shrink are antialiased.
+
+    Raises:
+        ValueError: there are none, or more than half of those taken cannot be read.
+    """
+
+    def __init__(self, paths: np.ndarray, size: Size, orientation: str = "upright", antialias: bool = True) -> None:
+        if not len(paths):
+            raise ValueError("`paths` must hold at least one photo to calibrate with. Received: none")
+        chosen = paths[spread(len(paths), COUNT)]
+        self.paths = chosen[readable(chosen, "Photos to calibrate with", MAX_CORRUPT_SHARE_OF_SAMPLE)]
+        self.size, self.orientation, self.antialias = size, orientation, antialias
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Yields the photos, float32 [batch, height, width, 3], RGB in 0..255."""
+        batches = image_batches(self.paths, self.size, _BATCH, None, self.orientation, self.antialias)
+        return (images.numpy() for _, images in batches)
+
+
+def choose_calibration(
+    settings: Mapping[str, Any],
+    size: Size,
+    folder: str | None,
+    root: str | None,
+    prefix: str,
+    orientation: str = "upright",
+    antialias: bool = True,
+) -> CalibrationPhotos | None:
+    """Takes photos of the folder that was named; else of the dataset's training split; else those of the run.
+
+    Args:
+        settings: of the run, empty where there is none.
+        size: of the images.
+        folder: of photos.
+        root: folder of a dataset of places; by default the run's.
+        prefix: of its .mat files.
+        orientation: "upright" or "stored": how images are read.
+        antialias: whether images that shrink are antialiased.
+
+    Returns:
+        The photos; None where there are none at hand.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder has no photos, or too many cannot be read.
+    """
+    how = size, orientation, antialias
+    if folder is not None:
+        return CalibrationPhotos(np.asarray(ImageFolder(folder).paths(), np.dtypes.StringDType()), *how)
+    if root is None and "root" in settings and Path(settings["root"]).is_dir():
+        root, prefix = settings["root"], prefix or settings.get("prefix", "")
+    if root is not None:
+        training = open_splits(root, prefix).get("train")
+        if training is not None:
+            return CalibrationPhotos(training.database.paths, *how)
+        logger.info("%s has no training split to calibrate with: photos can be named with --calibration", root)
+    paths = photos_of_models(settings, "train")
+    return None if paths is None else CalibrationPhotos(paths, *how)
+
+
+def photos_of_models(settings: Mapping[str, Any], split: str) -> np.ndarray | None:
+    """Finds the photos of 3D models that a run of `trainers.retrieval_sfm` was trained or validated on.
+
+    Args:
+        settings: of the run.
+        split: "train" or "val".
+
+    Returns:
+        Files, StringDType [N]; None where the run has no such photos, or most of them are not there any more, which is
+        logged.
+    """
+    if "dataset" not in settings:
+        return None
+    try:
+        paths = _open_models(settings, split).paths
+    except (OSError, ValueError) as error:
+        logger.warning("The %s photos of the run are out of reach: %s", split, error)
+        return None
+    tried = paths[spread(len(paths), COUNT)].tolist()
+    missing = [path for path in tried if not Path(path).is_file()]
+    if 2 * len(missing) > len(tried):
+        logger.warning("The %s photos of the run are not there any more, such as %s", split, missing[0])
+        return None
+    return paths
+
+
+def _open_models(settings: Mapping[str, Any], split: str) -> SfMDataset:
+    """The split that the trainer makes of these settings."""
+    dataset = settings["dataset"]
+    if Path(dataset).suffix == ".pkl":
+        return read_retrieval_sfm(dataset, settings["images"], split)
+    photos = SfMDataset.load(dataset)
+    if settings["leave_out"]:
+        names = [line.strip() for line in Path(settings["leave_out"]).read_text().splitlines() if line.strip()]
+        photos = without_models_of(photos, np.array(names, np.dtypes.StringDType()))
+    train, val = split_clusters(photos, settings["val_share"], settings["seed"])
+    return train if split == "train" else val

@@ -1,0 +1,187 @@
+"""A place-recognition dataset: database images and query images with their positions or places."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from keras_sare.datasets.images.readable_images import readable_images
+from keras_sare.datasets.images.same_photos import photo_numbers, warn_of_same_photos
+from keras_sare.datasets.places.groups import same_group
+from keras_sare.datasets.places.image_set import ImageSet
+from keras_sare.datasets.places.spatial import Neighbours, neighbours_within
+from keras_sare.utils.arguments import plain_arguments
+
+
+@plain_arguments
+@dataclass(frozen=True, eq=False)
+class PlaceDataset:
+    """Queries to be recognised, and the database of images at known positions or places they are looked up in.
+
+    What is right for a query, its positives: the database images within a radius; where the sides have no positions,
+    those of its place. What a kind of data adds to that is said here once, and training, validation, evaluation and
+    export follow it.
+
+    Args:
+        name: for messages and reports, for example "pitts30k_test".
+        database: the images searched.
+        queries: the images whose place is asked for; their positions or places are the ground truth.
+        min_positive: metres; positives that are trained on are farther than this, unless a run says otherwise: nearer
+            ones are views of the query's own panorama. 1 for dbStruct files; 0 turns it off. Has no effect where there
+            are no positions.
+        other_timestamps: whether a positive must have another timestamp than the query, as in TokyoTM. So it is where
+            a dbStruct file has timestamps; those of other data are no such rule unless that is asked for.
+
+    Raises:
+        ValueError: a side has no images, the two sides have different coordinate systems, or `other_timestamps` is on
+            and a side has no timestamps.
+    """
+
+    name: str
+    database: ImageSet
+    queries: ImageSet
+    min_positive: float = 0.0
+    other_timestamps: bool = False
+
+    def __post_init__(self) -> None:
+        for role, images in self._sides().items():
+            if not len(images):
+                raise ValueError(
+                    f"`{role}` must hold at least one image: dataset {self.name!r} has none. Check the list it was "
+                    f"read from. Received: len({role})=0"
+                )
+        if self.other_timestamps:
+            _check_comparable(self.name, self.database.timestamps, self.queries.timestamps)
+        database, queries = (side.whereabouts for side in self._sides().values())
+        if database != queries:
+            raise ValueError(
+                f"`database` and `queries` of {self.name!r} must have one coordinate system, so that distances mean "
+                f"something. Received: database={database}, queries={queries}"
+            )
+
+    @property
+    def paths(self) -> np.ndarray:
+        """Files of all images: the database's, then the queries'. The id of an image is its index here."""
+        return np.concatenate([self.database.paths, self.queries.paths])
+
+    @cached_property
+    def photos(self) -> np.ndarray:
+        """Equal for images that are the same photo, by file or by bytes: int64 [database + queries], by id.
+
+        Looks at the size of every file, and into those whose sizes agree; see `photo_numbers`.
+        """
+        return photo_numbers(self.paths)
+
+    def own_photos(self) -> Neighbours:
+        """Finds for each query the database images that are the query's own photo; see `photos`."""
+        database, queries = np.split(self.photos, [len(self.database)])
+        return Neighbours.of(same_group(queries, database))
+
+    @plain_arguments
+    def nearby(self, radius: float, exclude_within: float = 0.0, ids: np.ndarray | None = None) -> Neighbours:
+        """Finds for each query the database images near it, which are no negatives.
+
+        Args:
+            radius: metres, inclusive. Where there are no positions it has no effect, and images of the query's place
+                are near it.
+            exclude_within: metres, exclusive; 0 excludes nothing. No effect without positions.
+            ids: int64 [Q], images to be looked up instead of the queries.
+
+        Returns:
+            `Neighbours` with one row for each query; some rows may be empty.
+
+        Raises:
+            ValueError: the bounds are not 0 <= exclude_within < radius.
+        """
+        asked, database = self.asked(ids), self.database
+        if asked.positions is not None and database.positions is not None:
+            return neighbours_within(asked.positions, database.positions, radius, exclude_within)
+        return Neighbours.of(same_group(_given(asked.places), _given(database.places)))
+
+    @plain_arguments
+    def positives(self, radius: float, exclude_within: float = 0.0, ids: np.ndarray | None = None) -> Neighbours:
+        """Finds for each query the database images that are right: those `nearby`, if need be of another timestamp.
+
+        Args:
+            radius: as of `nearby`, and so are the others.
+            exclude_within: metres, exclusive.
+            ids: int64 [Q], images to be looked up instead of the queries.
+        """
+        near = self.nearby(radius, exclude_within, ids)
+        return near.where(~self.same_timestamp(near, ids)) if self.other_timestamps else near
+
+    def same_timestamp(self, near: Neighbours, ids: np.ndarray | None = None) -> np.ndarray:
+        """Which of the images found near queries (or `ids`) have a query's own timestamp: bool [total]."""
+        asked, database = _given(self.asked(ids).timestamps), _given(self.database.timestamps)
+        return np.asarray(asked[near.queries] == database[near.indices], bool)
+
+    def asked(self, ids: np.ndarray | None = None) -> ImageSet:
+        """The queries, or the images of some ids."""
+        return self.queries if ids is None else self.database.followed_by(self.queries).subset(ids)
+
+    def criterion(self, radius: float) -> str:
+        """Which database images are right, in words: "within 25 m", or "at the same place" without positions."""
+        where = "at the same place" if self.database.positions is None else f"within {radius:g} m"
+        return where + ", of another timestamp" * self.other_timestamps
+
+    def protocol(self, radius: float) -> str:
+        """What an evaluation measures, for reports: "recall@N within 25 m"."""
+        return f"recall@N {self.criterion(radius)}"
+
+    def distance(self, query: int, image: int) -> float | None:
+        """Metres between a query and a database image; None where there are no positions."""
+        if self.queries.positions is None or self.database.positions is None:
+            return None
+        return float(np.linalg.norm(self.queries.positions[query] - self.database.positions[image]))
+
+    def check_images(self, max_corrupt_share: float = 0.01) -> "PlaceDataset":
+        """Reads and decodes every image file, and leaves out those that fail.
+
+        Each file left out is logged as a warning with the reason, up to twenty, then their number. So are photos that
+        are listed twice, and queries whose own photo is in the database.
+
+        Args:
+            max_corrupt_share: share of the images, in [0, 1], that may be left out, of the database and of the queries
+                alike. More than that is taken for a wrong folder or an unfinished download.
+
+        Returns:
+            The dataset without the files that are missing or cannot be decoded.
+
+        Raises:
+            ValueError: more images than `max_corrupt_share` fail on a side, or all of them.
+        """
+        database, queries = (
+            images.subset(readable_images(images.paths, self.name, role, max_corrupt_share))
+            for role, images in self._sides().items()
+        )
+        checked = dataclasses.replace(self, database=database, queries=queries)
+        checked.warn_of_same_photos()
+        return checked
+
+    def warn_of_same_photos(self) -> None:
+        """Logs as warnings which photos are listed twice, and which queries are in the database."""
+        warn_of_same_photos(self.name, self.database.paths, self.queries.paths, self.photos)
+
+    def _sides(self) -> dict[str, ImageSet]:
+        return {"database": self.database, "queries": self.queries}
+
+
+def _given(values: np.ndarray | None) -> np.ndarray:
+    """What the checks of `PlaceDataset` have found to be there."""
+    return np.zeros(0) if values is None else values
+
+
+def _check_comparable(name: str, database: np.ndarray | None, queries: np.ndarray | None) -> None:
+    kinds = [_kind(timestamps) for timestamps in (database, queries)]
+    if "none" in kinds or kinds[0] != kinds[1]:
+        raise ValueError(
+            f"`other_timestamps` compares the timestamps of both sides of {name!r}, both numbers or both text: list "
+            f"them so, or turn it off. Received: database={kinds[0]}, queries={kinds[1]}"
+        )
+
+
+def _kind(timestamps: np.ndarray | None) -> str:
+    if timestamps is None:
+        return "none"
+    return "numbers" if timestamps.dtype.kind in "biuf" else "text"

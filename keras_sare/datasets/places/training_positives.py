@@ -1,0 +1,69 @@
+"""The images that a query is trained towards, and why there may be none."""
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from keras_sare.datasets.places.place_dataset import PlaceDataset
+from keras_sare.datasets.places.spatial import Neighbours
+from keras_sare.utils.arguments import plain_arguments
+
+
+@plain_arguments
+def training_positives(
+    dataset: PlaceDataset, ids: np.ndarray, radius: float, min_positive: float | None = None
+) -> Neighbours:
+    """Finds for each of some images the database images that a tuple may take as its positive.
+
+    They are the dataset's positives less the nearest ones, and never the image's own photo, by file or by bytes.
+
+    Args:
+        dataset: whose rules hold, see `PlaceDataset`.
+        ids: int64 [Q], queries of tuples: indices into `dataset.paths`, of database images too.
+        radius: metres, inclusive.
+        min_positive: metres, exclusive; 0 turns it off. None takes `dataset.min_positive`.
+
+    Returns:
+        `Neighbours` with a row for each of `ids`.
+
+    Raises:
+        ValueError: none of the images has a positive; the message says why.
+    """
+    least = dataset.min_positive if min_positive is None else min_positive
+    positives = dataset.positives(radius, least, ids)
+    positives = positives.where(~_own_photo(dataset, positives, ids))
+    if not len(positives.indices):
+        raise ValueError(
+            f"`dataset` must give at least one of {len(ids)} queries a positive to train on; {dataset.name!r} does "
+            f"not: {_why(dataset, ids, radius, least)}"
+        )
+    return positives
+
+
+def _own_photo(dataset: PlaceDataset, near: Neighbours, ids: np.ndarray) -> np.ndarray:
+    return np.asarray(dataset.photos[ids][near.queries] == dataset.photos[near.indices])
+
+
+def _why(dataset: PlaceDataset, ids: np.ndarray, radius: float, least: float) -> str:
+    near = dataset.nearby(radius, ids=ids)
+    if not len(near.indices):
+        return _nearest(dataset, ids, radius)
+    where = "of the place of one" if dataset.database.positions is None else f"within {radius:g} m of one"
+    farther = len(dataset.nearby(radius, least, ids).indices)
+    reasons = {
+        "are the query's own photo": _own_photo(dataset, near, ids).sum(),
+        "have the query's own timestamp": dataset.same_timestamp(near, ids).sum() if dataset.other_timestamps else 0,
+        f"are not farther than `min_positive`, {least:g} m; 0 turns that off": len(near.indices) - farther,
+    }
+    counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    return f"of {len(near.indices)} database images {where}, {counted}"
+
+
+def _nearest(dataset: PlaceDataset, ids: np.ndarray, radius: float) -> str:
+    positions, asked = dataset.database.positions, dataset.asked(ids)
+    if positions is None or asked.positions is None:
+        return "no database image has the place of one; check the column `place`"
+    nearest = cKDTree(positions).query(asked.positions)[0].min()
+    return (
+        f"the nearest database image is {nearest:.4g} m away, and the radius is {radius:g} m. Check that positions are "
+        "metres (or lat and lon), easting and northing in their own columns, or widen `positive_radius`"
+    )

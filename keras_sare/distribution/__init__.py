@@ -1,0 +1,9 @@
+"""TODO."""
+
+from keras_sare.distribution.strategy import choose_strategy
+from keras_sare.distribution.workers import Workers
+
+__all__ = [
+    "Workers",
+    "choose_strategy",
+]

@@ -1,0 +1,56 @@
+"""Descriptors that are computed once, however often the program that needs them is killed."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
+from keras_sare.evaluation.comparisons.comparison_settings import ComparisonSettings
+from keras_sare.extraction.array_cache import KeptArrays, model_digest
+from keras_sare.extraction.landmark_descriptors import describe_images, describe_landmarks
+from keras_sare.models.multi_scale import SCALES, scale_power
+
+
+class KeptDescriptors:
+    """Describes images as a comparison does, and keeps the descriptors.
+
+    Args:
+        kept: where.
+        settings: how images are described.
+    """
+
+    def __init__(self, kept: KeptArrays, settings: ComparisonSettings) -> None:
+        self.kept, self.settings = kept, settings
+
+    def landmarks(self, model: keras.Model, data: LandmarkDataset) -> tuple[np.ndarray, np.ndarray]:
+        """Descriptors of queries and database, see `describe_landmarks`."""
+        crop = self.settings.crop
+        boxes = None if data.boxes is None or crop == "none" else data.boxes
+        options, origin = self._description(model)
+        queries, database = self.kept.once(
+            [*origin, data.database, data.queries, boxes, crop],
+            lambda: describe_landmarks(model, data, crop=crop, **options),
+        )
+        return queries, database
+
+    def photos(self, model: keras.Model, paths: np.ndarray, name: str) -> np.ndarray:
+        """Descriptors of whole images, see `describe_images`."""
+        options, origin = self._description(model)
+        [descriptors] = self.kept.once([*origin, paths], lambda: (describe_images(model, paths, name, **options),))
+        return descriptors
+
+    def _description(self, model: keras.Model) -> tuple[dict[str, Any], list[object]]:
+        """Options of describing images, and of these what the descriptors depend on."""
+        settings = self.settings
+        scales, power = SCALES[settings.scales], scale_power(model)
+        options = {
+            "longer_side": settings.longer_side,
+            "scales": scales,
+            "power": power,
+            "batch_size": settings.batch_size,
+            "folder": self.kept.folder,
+            "memory_limit": settings.memory_limit,
+            "orientation": settings.orientation,
+        }
+        return options, [model_digest(model), settings.longer_side, settings.orientation, scales, power]

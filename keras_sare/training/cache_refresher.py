@@ -1,0 +1,89 @@
+"""Tuples of a stretch of training: the cached descriptors are computed anew and all its tuples are mined from them."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_sare.distribution.workers import Workers
+from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.training.data.training_images import TrainingImages
+from keras_sare.training.stage_timer import TimeSplit
+
+logger = logging.getLogger(__name__)
+
+MARGIN = 0.1
+"""NetVLAD's: a tuple violates it where the hardest negative's squared distance exceeds the positive's by less."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Mined tuples.
+
+    Attributes:
+        tuples: int64 [tuples, 2 + negatives] image ids: query, positive, negatives, hardest first.
+        violating: how many of them violate `MARGIN`.
+    """
+
+    tuples: np.ndarray
+    violating: int
+
+
+class WindowMiner:
+    """Mines tuples from training images; with several workers each one mines its share, and all get all of them.
+
+    Args:
+        train: the images.
+        describer: gives the cached descriptors.
+        workers: of the run.
+
+    Attributes:
+        remembered: int64 [queries, negatives] or [0, negatives], what the miner remembers; the same on all workers.
+
+    Raises:
+        ValueError: the images do not suffice for the settings.
+    """
+
+    def __init__(self, train: TrainingImages, describer: Describer, workers: Workers) -> None:
+        self.train, self.describer, self.workers = train, describer, workers
+        self._source = train.tuple_source()
+        self._miner = self._source.miner
+        self.remembered = self._miner.remembered
+        trainable, queries = len(self._miner.trainable_queries), len(self._source.queries)
+        logger.info("Training queries with a potential positive: %d of %d", trainable, queries)
+        self._source.check_steps(train.settings.tuples_per_step)
+
+    def windows(self, epoch: int) -> list[np.ndarray]:
+        """Cuts the queries of an epoch into windows of whole steps.
+
+        Those that are left at the end of the epoch and do not fill a step are not mined.
+
+        Args:
+            epoch: counted from 1.
+
+        Returns:
+            For each window the queries as `mine` takes them, int64.
+        """
+        settings, order = self.train.settings, self._source.queries_of(epoch)
+        steps = len(order) // settings.tuples_per_step
+        order = order[: steps * settings.tuples_per_step]
+        size = settings.steps_per_window(epoch, steps) * settings.tuples_per_step
+        return [order[i : i + size] for i in range(0, len(order), size)]
+
+    def mine(self, queries: np.ndarray, epoch: int, times: TimeSplit) -> Window:
+        """Computes the descriptors that mining looks at for some queries, and mines the tuples of these queries."""
+        ids = self._source.queries[queries]
+        with times.spent_on("refresh"):
+            # Together: an image may be a query and in the database.
+            looked_at = np.union1d(self._miner.reachable(queries, epoch), ids)
+            cached = self.train.describe(self.describer, looked_at, "cache")
+        with times.spent_on("mining"):
+            share = self.workers.share(len(queries))
+            database = slice(int(np.searchsorted(looked_at, self._source.database)))
+            descriptors = cached[np.searchsorted(looked_at, ids[share])]
+            mined = self._miner.mine(queries[share], descriptors, cached[database], epoch, looked_at[database])
+            images = self.workers.gather(mined.images, len(queries))
+            margins = self.workers.gather(mined.margins, len(queries))
+            if len(self.remembered):  # A miner may remember nothing.
+                self.remembered[queries] = images[:, 1:]
+        return Window(np.concatenate([ids[:, None], images], axis=1), int((margins < MARGIN).sum()))

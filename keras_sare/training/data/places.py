@@ -1,0 +1,67 @@
+"""A dataset of places together with what the model is fed for each of its images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_sare.datasets import ImageSet, PlaceDataset, training_positives
+from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.mining import HardNegativeMiner
+from keras_sare.training.data.training_images import TrainingImages, TupleSource, checksum
+from keras_sare.training.settings.place_settings import PlaceSettings
+
+
+@dataclass(frozen=True)
+class Places(TrainingImages):
+    """A dataset of places and its inputs; ids run over the database, then over the queries. See `TrainingImages`."""
+
+    dataset: PlaceDataset
+    settings: PlaceSettings
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the dataset from others: by its images and what their positives depend on."""
+        database, queries = self.dataset.database, self.dataset.queries
+        known = checksum(*self._what_mining_reads(database), *self._what_mining_reads(queries))
+        return f"{len(database)} database images and {len(queries)} queries, checksum {known}"
+
+    def tuple_source(self) -> TupleSource:
+        """Makes the miner, whose queries are the dataset's, and where the settings say so its database images too.
+
+        Raises:
+            ValueError: no query has a potential positive, or there are too few negatives.
+        """
+        settings, dataset = self.settings, self.dataset
+        ids = self.query_ids()
+        if settings.database_queries:
+            ids = np.concatenate([ids, np.arange(len(dataset.database))])
+        positives = training_positives(dataset, ids, settings.positive_radius, settings.min_positive)
+        miner = HardNegativeMiner(
+            positives,
+            dataset.nearby(settings.negative_radius, ids=ids),
+            len(dataset.database),
+            settings.negatives,
+            settings.negative_pool,
+            settings.seed,
+            settings.mining,
+        )
+
+        def queries_of(epoch: int) -> np.ndarray:
+            return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
+
+        return TupleSource(miner, len(dataset.database), ids, queries_of)
+
+    def query_ids(self, queries: np.ndarray | None = None) -> np.ndarray:
+        """Ids of queries, all by default."""
+        chosen = np.arange(len(self.dataset.queries)) if queries is None else queries
+        return chosen + len(self.dataset.database)
+
+    def describe_all(self, describer: Describer) -> tuple[np.ndarray, np.ndarray]:
+        """Descriptors of all queries and of the whole database."""
+        database = self.describe(describer, np.arange(len(self.dataset.database)), f"{self.name} database")
+        return self.describe(describer, self.query_ids(), f"{self.name} queries"), database
+
+    def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
+        read = [images.paths, images.places if images.positions is None else images.positions]
+        read += [images.timestamps] if self.dataset.other_timestamps else []
+        return [values for values in read if values is not None]

@@ -1,0 +1,63 @@
+"""Numbers of a training run on places."""
+
+from dataclasses import dataclass
+
+from keras_sare.training.settings.training_settings import TrainingSettings, check_choice, check_counts
+from keras_sare.utils.arguments import plain_arguments
+
+
+@plain_arguments
+@dataclass(frozen=True)
+class PlaceSettings(TrainingSettings):
+    """The recipe of NetVLAD's weakly supervised training; the defaults are those for Pitts30k.
+
+    But for `keep_untrained` and `patience`, whose defaults suit one's own photos.
+
+    Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, appendix B; Liu, Li, Dai, ICCV 2019, section 5.
+
+    Attributes:
+        negative_pool: random definite negatives among which the hardest are looked for.
+        mining: 'random' looks for them in `negative_pool`, 'full' in the whole database.
+        database_queries: whether database images are queries of tuples too, each with other database images as positive
+            and negatives. For small sets: more tuples from the same photos.
+        refresh_every: queries after which cached descriptors are recomputed, rounded down to whole steps; doubles when
+            the learning rate halves.
+        select_by: the N of the validation recall@N that chooses the best epoch (`keras_sare.evaluation.better`). The
+            published rule is 5; where that is near 1 before training, it cannot tell epochs apart, and 1 can.
+        min_positive: metres; potential positives are farther than this. None takes the dataset's: 1 for dbStruct files,
+            where nearer ones are the query's own panorama, and 0 for others, which excludes nothing but the query's own
+            photo.
+        positive_radius: metres; potential positives are within this.
+        negative_radius: metres; definite negatives are farther than this. Also the radius of the evaluation.
+            Where a dataset knows places and no positions, the three have no effect.
+    """
+
+    negative_pool: int = 1000
+    mining: str = "random"
+    database_queries: bool = False
+    refresh_every: int = 1000
+    select_by: int = 5
+    min_positive: float | None = None
+    positive_radius: float = 10.0
+    negative_radius: float = 25.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(self, ("refresh_every", "select_by"))
+        check_choice(self, "mining", ("random", "full"))
+        if not 0 <= (self.min_positive or 0.0) < self.positive_radius <= self.negative_radius:
+            raise ValueError(
+                "The radii are metres with 0 <= `min_positive` < `positive_radius` <= `negative_radius`. Received: "
+                f"min_positive={self.min_positive}, positive_radius={self.positive_radius}, "
+                f"negative_radius={self.negative_radius}"
+            )
+        if self.refresh_every < self.tuples_per_step:
+            raise ValueError(
+                f"`refresh_every` must be at least `tuples_per_step`, {self.tuples_per_step}: a step trains on tuples "
+                f"of one refresh. Received: refresh_every={self.refresh_every}"
+            )
+
+    def steps_per_window(self, epoch: int, steps: int) -> int:
+        """Steps between two refreshes of the cached descriptors; see `TrainingSettings`."""
+        halvings = self.decays_before(epoch) if self.schedule == "halving" else 0
+        return self.refresh_every * 2**halvings // self.tuples_per_step

@@ -1,0 +1,48 @@
+"""Validation of place recognition."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from keras_sare.distribution.workers import Workers
+from keras_sare.evaluation import RecallReport, better, evaluate
+from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.training.data.places import Places
+from keras_sare.training.validation.validation import Validation
+
+LOGGED = (1, 5, 10)
+"""The N of recall@N that are logged, where the database is large enough."""
+
+
+class RecallValidation(Validation[RecallReport]):
+    """Recall@N: the share of the queries that find a database image nearby among the first N.
+
+    `settings.select_by` of the places says at which N epochs are compared, `settings.negative_radius` what is nearby.
+
+    Args:
+        places: usually the validation split.
+    """
+
+    images: Places
+
+    def __init__(self, places: Places) -> None:
+        super().__init__(places)
+        self.positives = places.dataset.positives(places.settings.negative_radius)
+
+    def measure(self, describer: Describer, workers: Workers) -> RecallReport:
+        """Recall of a describer's model; see `Validation`."""
+        report = self.report(*self.images.describe_all(describer))
+        return replace(report, recalls=tuple(workers.of_chief(np.array(report.recalls)).tolist()))
+
+    def report(self, queries: np.ndarray, database: np.ndarray) -> RecallReport:
+        """Recall of descriptors `[Q, D]` and `[N, D]` of the images, as this worker finds it."""
+        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
+        return evaluate(queries, database, self.positives, protocol=protocol, dataset=self.images.name)[0]
+
+    def is_better(self, report: RecallReport, best: str) -> bool:
+        """Compares as NetVLAD's training does; see `keras_sare.evaluation.better`."""
+        return better(report, RecallReport.from_json(best), self.images.settings.select_by)
+
+    def figures(self, report: RecallReport) -> dict[str, float]:
+        """Recall@1, @5 and @10."""
+        return {f"recall@{n}": report.at(n) for n in LOGGED if n in report.ns}

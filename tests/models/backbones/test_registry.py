@@ -1,0 +1,129 @@
+import functools
+import re
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sare.models import BACKBONES, PREPROCESSING
+from keras_sare.models.backbones.registry import cut_network, stable_names, with_stable_names
+from keras_sare.models.presets import BACKBONE_CUTS
+
+ORACLE = Path(__file__).parents[2] / "data" / "torchvision_oracle.npz"
+
+
+@functools.cache
+def network(name, torchvision=False):
+    parts = BACKBONES[name]
+    return with_stable_names((parts.torchvision if torchvision else parts.network)(keras.Input((None, None, 3))))
+
+
+def drawn_weights(name, shapes):
+    """As in make_torchvision_oracle.py."""
+    rng = np.random.RandomState(zlib.crc32(name.encode()))
+    if len(shapes) == 4:
+        drawn = [0.1 + 0.4 * rng.rand(*shapes[0]), 0.1 * rng.randn(*shapes[1])]
+        return [*drawn, 0.1 * rng.randn(*shapes[2]), 0.5 + rng.rand(*shapes[3])]
+    scale = np.sqrt(2 / np.prod(shapes[0][:-1]))
+    return [scale * rng.randn(*shapes[0]), *(0.1 * rng.randn(*shape) for shape in shapes[1:])]
+
+
+@pytest.mark.parametrize(
+    ("name", "cuts"),
+    [
+        ("resnet50", {"conv4": "conv4_block6_out", "conv5": "conv5_block3_out"}),
+        pytest.param("resnet101", {"conv4": "conv4_block23_out", "conv5": "conv5_block3_out"}, marks=pytest.mark.slow),
+        ("alexnet", {"conv5": "conv5", "pool5": "pool5"}),
+    ],
+)
+def test_network_gives_what_torchvision_gives(name, cuts):
+    built = network(name, torchvision=name != "alexnet")
+    for layer in built.layers:
+        if layer.weights:
+            layer.set_weights(drawn_weights(layer.name, [tuple(weight.shape) for weight in layer.weights]))
+    images = np.random.RandomState(0).rand(1, 75, 64, 3).astype("float32") * 4 - 2
+    outputs = keras.Model(built.input, [built.get_layer(layer).output for layer in cuts.values()])(images)
+    with np.load(ORACLE) as stored:
+        for part, maps in zip(cuts, outputs, strict=True):
+            assert maps.shape == tuple(stored[f"{name}_{part}_shape"])
+            values = maps.numpy().ravel()[stored[f"{name}_{part}_indices"]]
+            np.testing.assert_allclose(values, stored[f"{name}_{part}_values"], atol=1e-4 * maps.numpy().max(), rtol=0)
+
+
+def test_torchvision_resnet_has_the_layer_names_of_keras_applications():
+    ours, theirs = (
+        {layer.name for layer in network("resnet50", torchvision).layers[1:]} for torchvision in (True, False)
+    )
+    assert theirs < ours
+    # The padding, which keras.applications leaves to its convolutions.
+    assert all(re.fullmatch(r"conv\d_block\d_2_pad", name) for name in ours - theirs)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3", "convnext_tiny"])  # All other layers have names.
+def test_names_do_not_depend_on_what_was_built_before(name):
+    first, second = (
+        [layer.name for layer in cut_network(whole, BACKBONE_CUTS[name].deep.layer, True).layers[1:]]
+        for whole in (network(name), network.__wrapped__(name))
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "resnet101" else name
+        for name in BACKBONES
+        if name != "dinov2"
+    ],
+)
+def test_cuts_of_the_presets_name_layers_with_their_channels_and_stride(name):
+    whole, cuts = network(name), BACKBONE_CUTS[name]
+    ends = {cuts.signed: 16, cuts.fine: 16, cuts.deep: 16 if name in ("vgg16", "alexnet") else 32, cuts.pooled: 32}
+    model = keras.Model(whole.input, [whole.get_layer(cut.layer).output for cut in ends])
+    for cut, stride, shape in zip(ends, ends.values(), model.compute_output_shape((1, 320, 320, 3)), strict=True):
+        # AlexNet's convolutions lose the border: 19 positions of 16 pixels.
+        side = 320 // stride if name != "alexnet" else {16: 19, 32: 9}[stride]
+        assert tuple(shape) == (1, side, side, cut.channels)
+
+
+def test_papers_names_are_vgg16s():
+    names = [layer.name for layer in network("vgg16").layers[1:]]
+    assert names[:3] == ["conv1_1", "conv1_2", "pool1"]
+    assert names[-2:] == ["conv5_3", "pool5"]
+
+
+def test_names_of_layers_that_have_one_stay():
+    assert stable_names(network("resnet50")) == {}
+    names = [layer.name for layer in network("mobilenet_v3").layers]
+    assert {"conv", "activation", "activation_19", "re_lu_18", "expanded_conv_11_add"} <= set(names)
+
+
+def test_relu_is_removed_as_a_layer_and_as_an_activation():
+    whole = network("resnet50", torchvision=True)
+    assert cut_network(whole, "conv4_block6_out", relu=False).layers[-1].name == "conv4_block6_add"
+    linear = cut_network(network("alexnet"), "conv5", relu=False)
+    assert linear.get_layer("conv5").activation is keras.activations.linear
+    assert linear.get_layer("conv4").activation is keras.activations.relu
+
+
+def test_unknown_cut_lists_the_layers():
+    with pytest.raises(ValueError, match=r"`cut` must be one of pad1, conv1, .*pool5. Received: cut='conv6'"):
+        cut_network(network("alexnet"), "conv6", relu=True)
+
+
+def test_layer_without_activation_cannot_lose_it():
+    with pytest.raises(ValueError, match="`relu` must be True .* Received: cut='pool5'"):
+        cut_network(network("alexnet"), "pool5", relu=False)
+
+
+def test_preprocessing_is_that_of_keras_applications():
+    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype("float32")
+    for name, arguments in PREPROCESSING.items():
+        if name == "efficientnet_lite":  # keras.applications does not have it.
+            continue
+        mode = {"tensorflow": "tf"}.get(name, name)
+        channels = image[..., ::-1] if arguments.get("bgr") else image
+        expected = keras.src.applications.imagenet_utils.preprocess_input(image.copy(), mode=mode)
+        np.testing.assert_allclose((channels - arguments["mean"]) / arguments["std"], expected, atol=1e-4)
