@@ -23,6 +23,7 @@ from keras_sare.datasets.images.orientation import ORIENTATIONS
 from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import report_places
 from keras_sare.evaluation.place_report import SavedModel
+from keras_sare.extraction.distributed_extractor import Describer
 from keras_sare.training import (
     AugmentedInputs,
     Places,
@@ -257,7 +258,12 @@ def _report(run: _Run, choice: ModelChoice, places: Places) -> None:
     files = {"off the shelf": run.folder.off_the_shelf.name, **choice.files}
     compared = {name: _fed(run.load(run.folder.path / file), places) for name, file in files.items()}
     saved = SavedModel(choice.saved, choice.reason)
-    if text := report_places(compared, places, run.folder.path, run.settings.negative_radius, run.strategy, saved):
+
+    def extract(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+        return places.describe_all(Describer(model, run.strategy))
+
+    radius, is_chief = run.settings.negative_radius, run.workers.is_chief
+    if text := report_places(compared, places.dataset, extract, run.folder.path, radius, is_chief, saved):
         print(text)
         logger.info("Model, tables, verdict, curves and matches: %s", run.folder.path)
 

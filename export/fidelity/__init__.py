@@ -1,1 +1,1 @@
-"""TODO."""
+"""How near an artefact comes to the Keras model."""

@@ -1,4 +1,6 @@
-"""One loaded artefact behind a pipe: `python -m export.fidelity.runtime_process KIND PATH THREADS`, the other end of `Runtime`.
+"""One loaded artefact behind a pipe, the other end of `Runtime`.
+
+    python -m export.fidelity.runtime_process KIND PATH THREADS
 
 Nothing is imported but what the artefact needs. So it is shown to run without keras_sare, and the memory of the process
 is the artefact's.

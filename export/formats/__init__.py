@@ -1,1 +1,1 @@
-"""TODO."""
+"""Formats of an artefact: SavedModel, TFLite, ONNX and .keras."""

@@ -2,23 +2,19 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_sare.datasets import Neighbours, PlaceDataset, same_group
-from keras_sare.distribution.workers import Workers
-from keras_sare.evaluation import RecallReport, evaluate, format_table
 from keras_sare.evaluation.plots.match_picture import draw_matches
-from keras_sare.evaluation.recall import first_ranks
+from keras_sare.evaluation.recall import evaluate, first_ranks
+from keras_sare.evaluation.report import RecallReport, format_table
 from keras_sare.evaluation.report_files import write_reports
 from keras_sare.evaluation.verdict import format_verdict, judge
-from keras_sare.extraction.distributed_extractor import Describer
-from keras_sare.training.data.places import Places
 from keras_sare.utils.files import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -53,10 +49,11 @@ class _Protocol:
 
 def report_places(
     models: Mapping[str, keras.Model],
-    places: Places,
+    dataset: PlaceDataset,
+    extract: Callable[[keras.Model], tuple[np.ndarray, np.ndarray]],
     folder: Path,
     radius: float,
-    strategy: tf.distribute.Strategy | None = None,
+    is_chief: bool = True,
     saved: SavedModel | None = None,
 ) -> str:
     """Evaluates models side by side on the same places and writes what came out.
@@ -67,36 +64,35 @@ def report_places(
     written for `recall_without_own_photos`, and `recall.md` says how many they are and holds that table too.
 
     Args:
-        models: by name; each takes what the inputs of `places` give. The first is the baseline.
-        places: usually the test split.
+        models: by name. The first is the baseline.
+        dataset: usually the test split.
+        extract: gives a model's descriptors of all queries, [Q, D], and of the whole database, [N, D].
         folder: where the files go.
         radius: metres within which a database image is right.
-        strategy: whose replicas and workers describe the images; by default one device. All workers must make this
-            call; only the chief evaluates and writes.
+        is_chief: whether this process evaluates and writes; of several workers, which all must make this call and call
+            `extract`, only one does.
         saved: the one that the run has saved, of which the verdict speaks and whose matches are drawn beside the
             baseline's; by default the last one's matches are.
 
     Returns:
         The tables and verdicts, Markdown; "" on workers that are not the chief.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    is_chief = Workers(strategy).is_chief
-    positives = places.dataset.positives(radius)
-    protocols = _protocols(places.dataset, positives, radius)
+    positives = dataset.positives(radius)
+    protocols = _protocols(dataset, positives, radius)
     first: dict[str, np.ndarray] = {}
     for name, model in models.items():
-        logger.info("Evaluating %s on %s", name, places.dataset.name)
-        queries, database = places.describe_all(Describer(model, strategy))
+        logger.info("Evaluating %s on %s", name, dataset.name)
+        queries, database = extract(model)
         if is_chief:
-            found = [_evaluate(one, name, (queries, database), positives, places.dataset.name) for one in protocols]
+            found = [_evaluate(one, name, (queries, database), positives, dataset.name) for one in protocols]
             first[name] = found[0][:, 0]
     if not is_chief:
         return ""
-    notes = {"recall": _about_own_photos(places.dataset, protocols)}
+    notes = {"recall": _about_own_photos(dataset, protocols)}
     texts = {one.stem: _write(folder, one, saved, notes.get(one.stem, ())) for one in protocols}
     texts.pop(OWN_PHOTOS, None)  # Its table is among the notes.
     shown = next(iter(models)), saved.name if saved else list(models)[-1]
-    draw_matches(folder / "matches.png", places.dataset, positives, shown, (first[shown[0]], first[shown[1]]))
+    draw_matches(folder / "matches.png", dataset, positives, shown, (first[shown[0]], first[shown[1]]))
     return "\n\n".join(texts.values())
 
 

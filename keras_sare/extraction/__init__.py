@@ -1,4 +1,4 @@
-"""TODO."""
+"""Photos to descriptors: batches of any images through a model, on all replicas and workers."""
 
 from keras_sare.extraction.activation_maps import ActivationMaps, write_activation_maps
 from keras_sare.extraction.bucketed_inputs import BucketedInputs

@@ -6,21 +6,21 @@ import keras
 import numpy as np
 
 from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
-from keras_sare.evaluation.comparisons.comparison_settings import ComparisonSettings
 from keras_sare.extraction.array_cache import KeptArrays, model_digest
+from keras_sare.extraction.extraction_settings import ExtractionSettings
 from keras_sare.extraction.landmark_descriptors import describe_images, describe_landmarks
 from keras_sare.models.multi_scale import SCALES, scale_power
 
 
 class KeptDescriptors:
-    """Describes images as a comparison does, and keeps the descriptors.
+    """Extracts descriptors of images, and keeps them.
 
     Args:
         kept: where.
         settings: how images are described.
     """
 
-    def __init__(self, kept: KeptArrays, settings: ComparisonSettings) -> None:
+    def __init__(self, kept: KeptArrays, settings: ExtractionSettings) -> None:
         self.kept, self.settings = kept, settings
 
     def landmarks(self, model: keras.Model, data: LandmarkDataset) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Structure from motion: 3D models of a photo collection, with COLMAP."""
 
 from keras_sare.reconstruction.reconstruct import ReconstructionSettings, reconstruct
 

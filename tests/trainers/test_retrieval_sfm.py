@@ -159,9 +159,9 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     ]
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("kept_descriptors.describe_landmarks", "kept_descriptors.describe_images"):
-            patch.setattr(f"keras_sare.evaluation.{name}", kill)
-        patch.setattr("keras_sare.extraction.database_maps.write_activation_maps", kill)
+        for name in ("describe_landmarks", "describe_images"):
+            patch.setattr(f"keras_sare.extraction.cached_descriptors.{name}", kill)
+        patch.setattr("keras_sare.evaluation.comparisons.database_maps.write_activation_maps", kill)
         train("killed", *tested, "--resume")
     for name in ("unwhitened.keras", "model.keras"):
         models = [keras.saving.load_model(run / name) for run in (unbroken[0], tmp_path / "killed")]

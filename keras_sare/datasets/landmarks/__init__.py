@@ -1,1 +1,1 @@
-"""TODO."""
+"""Landmarks: the test sets of image retrieval."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Places: lists of photos with positions, and who is near whom."""

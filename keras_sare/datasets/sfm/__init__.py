@@ -1,1 +1,1 @@
-"""TODO."""
+"""Photos of 3D models: what structure from motion tells about them, and its files."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
 from keras_sare.evaluation.comparisons.comparison_settings import ComparisonSettings
+from keras_sare.evaluation.comparisons.database_maps import check_room, database_maps
 from keras_sare.evaluation.comparisons.matching_pairs import MatchingPairs
 from keras_sare.evaluation.landmarks import PAPER_DIMENSIONS, dimension_sweep, evaluate_protocols, evaluate_rankings
 from keras_sare.evaluation.plots.reranking_picture import draw_reranking
@@ -18,7 +19,6 @@ from keras_sare.evaluation.retrieval_files import check_same_settings, write_ret
 from keras_sare.evaluation.retrieval_report import RetrievalReport
 from keras_sare.extraction.array_cache import KeptArrays
 from keras_sare.extraction.cached_descriptors import KeptDescriptors
-from keras_sare.extraction.database_maps import check_room, database_maps
 from keras_sare.extraction.landmark_objects import query_objects
 from keras_sare.models.crop_activations import split_at_pooling
 from keras_sare.retrieval import nearest

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Pictures: curves, bars, matches, boxes and 3D models."""

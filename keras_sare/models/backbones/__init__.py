@@ -1,1 +1,1 @@
-"""TODO."""
+"""Networks up to the layer that is pooled, one file each."""

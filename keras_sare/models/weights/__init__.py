@@ -1,1 +1,1 @@
-"""TODO."""
+"""ImageNet weights: where they come from, their digests, and their files."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Query expansion, diffusion and k-reciprocal neighbours."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The stored output of the frozen layers."""

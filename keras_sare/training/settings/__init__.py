@@ -1,1 +1,1 @@
-"""TODO."""
+"""Numbers of a training run."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What chooses the epoch that is kept."""

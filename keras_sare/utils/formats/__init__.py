@@ -1,1 +1,1 @@
-"""TODO."""
+"""File formats: MATLAB, HDF5 and pickles, read without running anything in them."""

@@ -8,12 +8,18 @@ import tensorflow as tf
 
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.distribution.workers import Workers
-from keras_sare.evaluation import place_report as final_report
-from keras_sare.evaluation import report_places
+from keras_sare.evaluation import place_report, report_places
 from keras_sare.evaluation.place_report import SavedModel
 from keras_sare.extraction import ImageInputs
 from keras_sare.extraction.distributed_extractor import Describer
 from keras_sare.training import RecallValidation
+
+
+def report(models, places, folder, radius, strategy=None, saved=None):
+    def extract(model):
+        return places.describe_all(Describer(model, strategy or tf.distribute.get_strategy()))
+
+    return report_places(models, places.dataset, extract, folder, radius, saved=saved)
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ def test_named_places_are_enough_to_mine_tuples(places, describer, database_quer
 
 def test_named_places_are_enough_to_report(places, make_model, tmp_path):
     places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
-    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
+    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "recall@N at the same place; 6 queries, 6 images" in table
     assert (tmp_path / "out" / "matches.png").stat().st_size > 100
 
@@ -87,7 +93,7 @@ def test_another_timestamp_is_asked_of_validation_and_report(places, make_model,
     assert RecallValidation(places).positives.counts.tolist() == [0, 1, 0, 1, 1, 1]
     report = RecallValidation(places).measure(describer, Workers(tf.distribute.get_strategy()))
     assert (report.protocol, report.queries_without_positive) == ("recall@N within 25 m, of another timestamp", 2)
-    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
+    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "of another timestamp; 6 queries (2 without a positive)" in table
 
 
@@ -123,7 +129,7 @@ def test_descriptors_beyond_the_memory_limit_go_to_a_file(places, describer):
 def test_report_by_two_replicas_compares_models_and_leaves_tables_and_pictures(places, make_model, tmp_path):
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     models = {"off the shelf": make_model(), "trained": make_model(mirrored)}
-    table = report_places(models, places, tmp_path / "out", 25, mirrored)
+    table = report(models, places, tmp_path / "out", 25, mirrored)
     assert table == (tmp_path / "out" / "recall.md").read_text().rstrip()
     assert "| trained / off the shelf | 1.00 |" in table
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
@@ -137,7 +143,7 @@ def test_report_by_two_replicas_compares_models_and_leaves_tables_and_pictures(p
 
 def test_report_explains_its_rows_and_ends_in_a_verdict(places, make_model, tmp_path):
     models = {"off the shelf": make_model(), "trained": make_model()}
-    text = report_places(models, places, tmp_path / "out", 25, saved=SavedModel("trained", "recall@5 on val 0.9"))
+    text = report(models, places, tmp_path / "out", 25, saved=SavedModel("trained", "recall@5 on val 0.9"))
     assert "A row `A / B` is the recall of A divided by that of B" in text
     assert "Verdict: best is **off the shelf** and **trained**, recall@1" in text
     assert text.endswith("Saved as model.keras: **trained** (recall@5 on val 0.9).")
@@ -149,10 +155,10 @@ def test_report_explains_its_rows_and_ends_in_a_verdict(places, make_model, tmp_
 
 def test_matches_of_the_saved_model_are_drawn_beside_the_baselines(places, make_model, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(final_report, "draw_matches", lambda *arguments: drawn.append(arguments[3]))
+    monkeypatch.setattr(place_report, "draw_matches", lambda *arguments: drawn.append(arguments[3]))
     models = dict.fromkeys(["off the shelf", "whitened", "trained"], make_model())
-    report_places(models, places, tmp_path / "out", 25)
-    report_places(models, places, tmp_path / "out", 25, saved=SavedModel("whitened"))
+    report(models, places, tmp_path / "out", 25)
+    report(models, places, tmp_path / "out", 25, saved=SavedModel("whitened"))
     assert drawn == [("off the shelf", "trained"), ("off the shelf", "whitened")]
 
 
@@ -163,7 +169,7 @@ def test_report_across_passes_leaves_the_querys_own_pass_out(places, make_model,
     queries = dataclasses.replace(dataset.queries, passes=np.array(["a", "a", "a", "c", "c", "c"]))
     database = dataclasses.replace(dataset.database, passes=passes)
     places = dataclasses.replace(places, dataset=dataclasses.replace(dataset, queries=queries, database=database))
-    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
+    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "own pass left out; 6 queries (3 without a positive)" in table
     assert (tmp_path / "out" / "recall_other_passes.png").exists()
 
@@ -174,7 +180,7 @@ def test_single_pass_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(place
         side: dataclasses.replace(getattr(places.dataset, side), passes=passes) for side in ("database", "queries")
     }
     places = dataclasses.replace(places, dataset=dataclasses.replace(places.dataset, **sides))
-    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25)
+    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "own pass" not in table
     assert (tmp_path / "out" / "recall.md").exists()
 
@@ -194,7 +200,7 @@ def test_report_says_which_queries_are_in_the_database_and_the_recall_without_th
     places, make_model, tmp_path
 ):
     places = on_both_sides(places, 3)
-    table = report_places({"off the shelf": make_model()}, places, tmp_path / "out", 45)
+    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 45)
     assert table.rstrip() == (tmp_path / "out" / "recall.md").read_text().rstrip()
     assert "**3 of 6 queries are in the database themselves, where any model finds them.**" in table
     assert "recall@N within 45 m, own photo left out; 6 queries, 6 images" in table
@@ -213,7 +219,7 @@ def test_report_says_which_queries_are_in_the_database_and_the_recall_without_th
 
 
 def test_report_on_queries_whose_own_photo_alone_is_right_says_that_it_means_nothing(places, make_model, tmp_path):
-    table = report_places({"off the shelf": make_model()}, on_both_sides(places, 6), tmp_path / "out", 25)
+    table = report({"off the shelf": make_model()}, on_both_sides(places, 6), tmp_path / "out", 25)
     assert "**6 of 6 queries are in the database themselves, where any model finds them, and nothing else is" in table
     assert not (tmp_path / "out" / "recall_without_own_photos.md").exists()
 
@@ -226,5 +232,5 @@ def test_only_the_chief_reports(places, make_model, tmp_path, monkeypatch):
         self.is_chief = False
 
     monkeypatch.setattr(Workers, "__init__", not_chief)
-    assert report_places({"off the shelf": make_model()}, places, tmp_path / "out", 25) == ""
+    assert report({"off the shelf": make_model()}, places, tmp_path / "out", 25) == ""
     assert not (tmp_path / "out").exists()

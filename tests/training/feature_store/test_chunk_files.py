@@ -183,7 +183,8 @@ def test_only_what_was_half_written_long_ago_is_removed(make_files, values, tmp_
 @pytest.mark.slow
 def test_kill_in_the_middle_of_writing_leaves_whole_files_only(make_files, tmp_path):
     script = (
-        "import sys, numpy as np; from pathlib import Path; from keras_sare.training.feature_store.chunk_files import ChunkFiles\n"
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from keras_sare.training.feature_store.chunk_files import ChunkFiles\n"
         "files = ChunkFiles(Path(sys.argv[1]), (400, 50000), 'float32', 4)\n"
         "print('ready', flush=True)\n"
         "for i in range(100): files.write(i, np.full((4, 50000), i, 'float32'))\n"

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from keras_sare.evaluation import ComparisonSettings
+from keras_sare.evaluation.comparisons.database_maps import DatabaseMaps, check_room, database_maps, map_bytes
 from keras_sare.extraction.array_cache import KeptArrays
-from keras_sare.extraction.database_maps import DatabaseMaps, check_room, database_maps, map_bytes
 from keras_sare.layers import MAC
 
 
@@ -34,7 +34,7 @@ def test_room_that_is_asked_for_is_what_the_maps_take(model, paths, tmp_path):
 def test_room_is_checked_to_the_byte(model, paths, tmp_path, monkeypatch):
     needed = map_bytes(model, paths, 80)
     for free in (needed, needed - 1):
-        monkeypatch.setattr("keras_sare.extraction.database_maps.free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr("keras_sare.evaluation.comparisons.database_maps.free_bytes", lambda _, free=free: free)
         if free == needed:
             check_room(KeptArrays(tmp_path), model, paths, ComparisonSettings(longer_side=80))
         else:

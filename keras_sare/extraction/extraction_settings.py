@@ -1,0 +1,42 @@
+"""Numbers that the extraction of descriptors depends on."""
+
+import dataclasses
+
+from keras_sare.datasets.images.orientation import ORIENTATIONS
+from keras_sare.extraction.landmark_descriptors import CROPS
+from keras_sare.models.multi_scale import SCALES
+from keras_sare.utils.arguments import plain_arguments
+
+
+@plain_arguments
+@dataclasses.dataclass(frozen=True)
+class ExtractionSettings:
+    """How descriptors of images are extracted; the defaults are those of the image-retrieval papers.
+
+    Attributes:
+        longer_side: most pixels of an image's longer side.
+        scales: key of `keras_sare.models.multi_scale.SCALES`.
+        crop: what a query's box does, see `describe_landmarks`; the same for re-ranking.
+        orientation: 'upright' or 'stored': how images are read, in whose pixels the boxes of queries are; see
+            `keras_sare.datasets.decode_image`.
+        batch_size: images of one shape that are extracted at a time.
+        memory_limit: bytes of an array that is kept in memory.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    longer_side: int = 1024
+    scales: str = "single"
+    crop: str = "image"
+    orientation: str = "upright"
+    batch_size: int = 4
+    memory_limit: float = 4e9
+
+    def __post_init__(self) -> None:
+        for name, known in (("scales", tuple(SCALES)), ("crop", CROPS), ("orientation", ORIENTATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"`{name}` must be one of {known}. Received: {name}={getattr(self, name)!r}")
+        for name in ("longer_side", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")
