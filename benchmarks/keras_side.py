@@ -21,7 +21,7 @@ from sides import serve
 
 from keras_sare import models
 from keras_sare.datasets import ImageSet, PlaceDataset
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.losses import SARELoss
 from keras_sare.mining import tuple_dataset
 from keras_sare.training import Places, PlaceSettings, open_places
@@ -97,10 +97,10 @@ def step_pixels(size: Size, images: int, precision: str) -> Callable[[], float]:
 def refresh(size: Size, precision: str) -> Callable[[], None]:
     """Descriptors of all images of the store, as a cache refresh computes them."""
     stored, (_, head) = places(size), models.split(network(precision), FIRST_TRAINED)
-    describer = Describer(head, tf.distribute.get_strategy())
+    extractor = Extractor(head, tf.distribute.get_strategy())
 
     def run() -> None:
-        stored.describe(describer, np.arange(STORED), "")
+        stored.extract(extractor, np.arange(STORED), "")
 
     return run
 

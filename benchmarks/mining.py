@@ -137,8 +137,8 @@ def measure(flags: argparse.Namespace) -> None:
     with np.load(folder / "queries.npz") as arrays:
         descriptors = arrays["descriptors"]
     database = np.load(folder / DATA, mmap_mode="r")
-    positives, barred = near(folder, "positives"), near(folder, "non_negatives")
-    miner = HardNegativeMiner(positives, barred, len(database), mining=flags.only)
+    positives, excluded = near(folder, "positives"), near(folder, "non_negatives")
+    miner = HardNegativeMiner(positives, excluded, len(database), mining=flags.only)
     queries, start_peak = miner.trainable_queries, peak_gib()
     start, processor = time.perf_counter(), time.process_time()
     mined = miner.mine(queries, descriptors[queries], database, epoch=1, memory_limit=flags.memory)

@@ -47,7 +47,7 @@ class MemoryMaps:
 
 
 class Files:
-    """As `TrunkStore` reads them."""
+    """As `FeatureStore` reads them."""
 
     def __init__(self, files: ChunkFiles) -> None:
         self.files, self.shape, self.dtype = files, files.shape, files.dtype

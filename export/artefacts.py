@@ -123,10 +123,10 @@ def check_options(formats: Sequence[str], given: Collection[str]) -> None:
         ValueError: an option belongs to a format that is not written.
     """
     for kind, options in _OPTIONS.items():
-        vain = [f"`{name}`" for name in options if name in given]
-        if vain and kind not in formats:
+        unused = [f"`{name}`" for name in options if name in given]
+        if unused and kind not in formats:
             raise ValueError(
-                f"{', '.join(vain)} must only be given with the format {kind}: add {kind}, or leave it out. "
+                f"{', '.join(unused)} must only be given with the format {kind}: add {kind}, or leave it out. "
                 f"Received: FORMATS={' '.join(formats)}"
             )
 

@@ -23,7 +23,7 @@ from keras_sare.datasets.images.orientation import ORIENTATIONS
 from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import report_places
 from keras_sare.evaluation.place_report import SavedModel
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.training import (
     AugmentedInputs,
     Places,
@@ -260,7 +260,7 @@ def _report(run: _Run, choice: ModelChoice, places: Places) -> None:
     saved = SavedModel(choice.saved, choice.reason)
 
     def extract(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-        return places.describe_all(Describer(model, run.strategy))
+        return places.extract_all(Extractor(model, run.strategy))
 
     radius, is_chief = run.settings.negative_radius, run.workers.is_chief
     if text := report_places(compared, places.dataset, extract, run.folder.path, radius, is_chief, saved):

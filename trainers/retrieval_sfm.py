@@ -21,9 +21,16 @@ from keras_sare.datasets import SfMDataset, read_landmarks
 from keras_sare.datasets.images.orientation import ORIENTATIONS
 from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
-from keras_sare.extraction.array_cache import KeptArrays
+from keras_sare.extraction.array_cache import ArrayCache
 from keras_sare.extraction.inputs import ImageInputs
-from keras_sare.training import MeanAveragePrecisionValidation, RunFolder, SfMPhotos, SfMSettings, Trainer, open_inputs
+from keras_sare.training import (
+    MeanAveragePrecisionValidation,
+    RunFolder,
+    SfMPhotos,
+    SfMSettings,
+    Trainer,
+    open_feature_store,
+)
 from keras_sare.training.data.tuple_checks import check_replicas
 from keras_sare.training.feature_store.open_feature_store import KEPT_FREE
 from keras_sare.utils.error_text import expected_errors
@@ -225,7 +232,7 @@ def _fit(run: Run[SfMSettings], model: keras.Model, splits: dict[str, SfMDataset
     options: dict[str, Any] = {"dtype": FLAGS.store_dtype, "strategy": run.strategy, "times": run.times}
     options["kept_free"] = max(KEPT_FREE, sum(_disk_needed(run, model, splits)))
     paths = {name: data.paths for name, data in splits.items()}
-    inputs, stored = open_inputs(paths, trunk, FLAGS.longer_side, run.settings, store, limit, **options)
+    inputs, stored = open_feature_store(paths, trunk, FLAGS.longer_side, run.settings, store, limit, **options)
     photos = {
         name: SfMPhotos(data, inputs[name], run.settings, store / "spill", stored) for name, data in splits.items()
     }
@@ -245,7 +252,7 @@ def _whiten(
     table: RetrievalComparison | None,
 ) -> None:
     """Writes the finished model, and tells how good it is on the validation photos."""
-    kept = table.kept if table else KeptArrays(run.folder.path)
+    kept = table.kept if table else ArrayCache(run.folder.path)
     how = ComparisonSettings(
         longer_side=FLAGS.whitening_side, batch_size=FLAGS.extraction_batch, orientation=FLAGS.orientation
     )

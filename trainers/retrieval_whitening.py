@@ -13,8 +13,8 @@ from keras_sare.evaluation import ComparisonSettings
 from keras_sare.evaluation.model_names import kept_name
 from keras_sare.evaluation.retrieval_report import RetrievalReport, format_retrieval_table
 from keras_sare.evaluation.verdict import format_verdict, judge
-from keras_sare.extraction.array_cache import KeptArrays, model_digest
-from keras_sare.extraction.cached_descriptors import KeptDescriptors
+from keras_sare.extraction.array_cache import ArrayCache, model_digest
+from keras_sare.extraction.cached_descriptors import DescriptorCache
 from keras_sare.models import with_whitening
 from keras_sare.training import MeanAveragePrecisionValidation, SfMSettings
 from keras_sare.training.checkpoints.model_choice import ModelChoice
@@ -46,7 +46,7 @@ class RetrievalWhitening:
     run: Run[SfMSettings]
     train: SfMDataset
     validation: MeanAveragePrecisionValidation
-    kept: KeptArrays
+    kept: ArrayCache
     how: ComparisonSettings
     mode: str
     dim: int
@@ -69,7 +69,7 @@ class RetrievalWhitening:
         if self.run.folder.has_saved(origin) and told.is_file():
             logger.info("Saved already: %s", self.run.folder.model)
         else:
-            self.kept.claim()
+            self.kept.lock()
             self._make(off_the_shelf, model, kept_epoch, origin)
         return told.read_text().rstrip()
 
@@ -83,7 +83,7 @@ class RetrievalWhitening:
         parts += [f"longer side {self.how.longer_side}, {self.how.orientation}"]
         if self.mode != "none":
             pairs = pairs_of(self.train)
-            photos = self.kept.place(pairs.paths, pairs.queries, pairs.positives).name
+            photos = self.kept.folder_of(pairs.paths, pairs.queries, pairs.positives).name
             parts += [f"at most {self.dim}-D from {photos}"]
         return "; ".join(parts)
 
@@ -107,11 +107,11 @@ class RetrievalWhitening:
         self.run.folder.save_chosen(candidates, choice)
 
     def _describe(self, model: keras.Model, name: str) -> np.ndarray:
-        return KeptDescriptors(self.kept, self.how).photos(model, self.validation.images.paths, name)
+        return DescriptorCache(self.kept, self.how).photos(model, self.validation.images.paths, name)
 
     def _learn(self, model: keras.Model) -> FittedWhitening:
         pairs = pairs_of(self.train)
-        descriptors = KeptDescriptors(self.kept, self.how).photos(model, pairs.paths, "photos to whiten by")
+        descriptors = DescriptorCache(self.kept, self.how).photos(model, pairs.paths, "photos to whiten by")
         wanted = min(self.dim, descriptors.shape[1])
         fitted = pairs.whitening(descriptors, wanted)
         if (dim := fitted.projection.shape[1]) < wanted:

@@ -13,7 +13,7 @@ from absl import flags
 from keras_sare.distribution import Workers
 from keras_sare.training import RunFolder, TrainingSettings
 from keras_sare.training.checkpoints.run_changes import complete
-from keras_sare.training.stage_timer import TimeSplit
+from keras_sare.training.stage_timer import StageTimer
 from keras_sare.utils.progress import show_information
 from trainers.starting_model import OF_THE_FILE, is_model_file
 
@@ -42,7 +42,7 @@ class Run(Generic[Settings]):
     strategy: tf.distribute.Strategy
     workers: Workers
     folder: RunFolder
-    times: TimeSplit = field(default_factory=TimeSplit, kw_only=True)
+    times: StageTimer = field(default_factory=StageTimer, kw_only=True)
 
     def spent(self) -> dict[str, float]:
         """Seconds before the training, by part of the work, for `Trainer.fit`."""

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_sare.evaluation.model_names import kept_name
-from keras_sare.extraction import Describer
+from keras_sare.extraction import Extractor
 from keras_sare.extraction.array_cache import model_digest
 from keras_sare.models import with_whitening
 from keras_sare.training import Places, PlaceSettings, RecallValidation
@@ -54,7 +54,7 @@ class WhiteningStage:
         """
         origin = self._origin(model, kept_epoch)
         # One worker looks: what the others see of a shared folder may be older.
-        if self.run.workers.of_chief(np.array([self.run.folder.has_saved(origin)], np.int64))[0]:
+        if self.run.workers.broadcast(np.array([self.run.folder.has_saved(origin)], np.int64))[0]:
             logger.info("Saved already: %s", self.run.folder.model)
         elif self.mode == "none":
             self.run.write_once(lambda: self._save_plain(model, kept_epoch, origin))
@@ -79,9 +79,9 @@ class WhiteningStage:
         self.run.folder.save_chosen({name: model}, choice)
 
     def _whiten(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
-        describer = Describer(self.fed(model), self.run.strategy)
-        descriptors = self.places["train"].describe(describer, self.sample, "whitening")
-        validated = self.places["val"].describe_all(describer) if self.mode == "auto" else None
+        extractor = Extractor(self.fed(model), self.run.strategy)
+        descriptors = self.places["train"].extract(extractor, self.sample, "whitening")
+        validated = self.places["val"].extract_all(extractor) if self.mode == "auto" else None
         plain = kept_name(kept_epoch)
         whitened = f"{plain}, whitened to {self.dim}-D"
 

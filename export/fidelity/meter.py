@@ -132,25 +132,25 @@ class FidelityMeter:
     def _describe(self, artefact: str, kind: str, runtime: Runtime) -> np.ndarray:
         described = {"keras": self._by_keras, "saved_model": self._by_server}.get(kind, self._by_device)(runtime)
         count = len(self._photos.paths)
-        out = np.empty((count, runtime.describe(self._image).shape[1]), np.float32)
+        out = np.empty((count, runtime.extract(self._image).shape[1]), np.float32)
         for indices, descriptors in progress(described, artefact, count, "image", size=lambda batch: len(batch[0])):
             out[indices] = descriptors
         return out
 
     def _by_keras(self, runtime: Runtime) -> Iterator[Described]:
-        return ((indices.numpy(), runtime.describe(images.numpy())) for indices, images in self._batches())
+        return ((indices.numpy(), runtime.extract(images.numpy())) for indices, images in self._batches())
 
     def _by_server(self, runtime: Runtime) -> Iterator[Described]:
         """By the files' bytes, as requests of a server's clients go."""
         for start in range(0, len(self._photos.paths), self._batch_size):
             files = self._photos.paths[start : start + self._batch_size].tolist()
-            yield np.arange(start, start + len(files)), runtime.describe_files(files)
+            yield np.arange(start, start + len(files)), runtime.extract_files(files)
 
     def _by_device(self, runtime: Runtime) -> Iterator[Described]:
         """By the pixels that a device reads, one photo at a time."""
         how = Reading(self._source.size, self._source.orientation, self._source.antialias).arguments()
         for index, path in enumerate(self._photos.paths.tolist()):
-            yield np.array([index]), runtime.describe(read_photo(path, **how))
+            yield np.array([index]), runtime.extract(read_photo(path, **how))
 
     def _batches(self, paths: np.ndarray | None = None) -> Iterable[tuple[Any, Any]]:
         source, paths = self._source, self._photos.paths if paths is None else paths

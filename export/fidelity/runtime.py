@@ -23,13 +23,13 @@ _TAIL_BYTES = 2000
 
 
 class Runtime:
-    """A process that has loaded one artefact and describes images with it, on the CPU.
+    """A process that has loaded one artefact and extracts descriptors with it, on the CPU.
 
     As on the device that the artefact is for, neither keras_sare nor the library that made it is there (but for kind
     "keras"); and what the process takes of memory is the artefact's own.
 
         with Runtime("tflite", Path("exports/tflite/float16.tflite")) as runtime:
-            descriptors = runtime.describe(images)
+            descriptors = runtime.extract(images)
 
     Args:
         kind: one of `KINDS`.
@@ -37,7 +37,7 @@ class Runtime:
         threads: that it computes with.
 
     Attributes:
-        takes_batches: whether it takes any number of images at once; `describe` hands them over one by one otherwise.
+        takes_batches: whether it takes any number of images at once; `extract` hands them over one by one otherwise.
         process: the process.
 
     Raises:
@@ -73,7 +73,7 @@ class Runtime:
             self.close()
             raise
 
-    def describe(self, images: np.ndarray) -> np.ndarray:
+    def extract(self, images: np.ndarray) -> np.ndarray:
         """Describes images.
 
         Args:
@@ -86,9 +86,9 @@ class Runtime:
             ValueError: the artefact does not take this shape.
             RuntimeError: describing failed, or the process died.
         """
-        return self._checked(self._ask({"command": "describe"}, images)[1], len(images))
+        return self._checked(self._ask({"command": "extract"}, images)[1], len(images))
 
-    def describe_files(self, paths: Sequence[str]) -> np.ndarray:
+    def extract_files(self, paths: Sequence[str]) -> np.ndarray:
         """Describes image files as a server does: their bytes are one request to a SavedModel's `serving_default`.
 
         Args:
@@ -101,14 +101,14 @@ class Runtime:
             ValueError: the artefact is no SavedModel, which alone reads files.
             RuntimeError: describing failed, for example because a file cannot be read, or the process died.
         """
-        request = {"command": "describe_files", "paths": [os.path.abspath(path) for path in paths]}
+        request = {"command": "extract_files", "paths": [os.path.abspath(path) for path in paths]}
         return self._checked(self._ask(request)[1], len(paths))
 
     def latency(self, images: np.ndarray, repeats: int = 5) -> float:
-        """Measures how long it takes to describe images, without the way to the process and back.
+        """Measures how long it takes to extract descriptors, without the way to the process and back.
 
         Args:
-            images: as for `describe`.
+            images: as for `extract`.
             repeats: calls, after one to warm up.
 
         Returns:

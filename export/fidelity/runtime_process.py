@@ -23,10 +23,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 Shape = tuple[int | None, ...]
-DescribeFiles = Callable[[list[bytes]], np.ndarray]
-Loaded = tuple[Callable[[np.ndarray], np.ndarray], Shape, DescribeFiles | None]
-"""What describes a batch [b, height, width, 3], the shape that it takes, None for any number, and what describes image
-files by their bytes, where the artefact reads files."""
+ExtractFiles = Callable[[list[bytes]], np.ndarray]
+Loaded = tuple[Callable[[np.ndarray], np.ndarray], Shape, ExtractFiles | None]
+"""What extracts the descriptors of a batch [b, height, width, 3], the shape that it takes, None for any number, and what
+extracts those of image files by their bytes, where the artefact reads files."""
 
 Message = dict[str, Any]
 
@@ -37,7 +37,7 @@ def load_tflite(path: str, threads: int) -> Loaded:
     source, sink = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
     planned: tuple[int, ...] = ()
 
-    def describe(images: np.ndarray) -> np.ndarray:
+    def extract(images: np.ndarray) -> np.ndarray:
         nonlocal planned
         if images.shape != planned:  # Planning its memory takes longer than describing a small image.
             planned = ()
@@ -48,7 +48,7 @@ def load_tflite(path: str, threads: int) -> Loaded:
         interpreter.invoke()
         return interpreter.get_tensor(sink)
 
-    return describe, tuple(None if side < 0 else int(side) for side in source["shape_signature"]), None
+    return extract, tuple(None if side < 0 else int(side) for side in source["shape_signature"]), None
 
 
 def load_onnx(path: str, threads: int) -> Loaded:
@@ -71,14 +71,14 @@ def load_saved_model(path: str, threads: int) -> Loaded:
         raise ValueError(f"a SavedModel must have the signature 'images'. Received: signatures={received}")
     [source] = model.signatures["images"].structured_input_signature[1].values()
 
-    def describe(images: np.ndarray) -> np.ndarray:  # Holds the model: its signatures do not hold its variables.
+    def extract(images: np.ndarray) -> np.ndarray:  # Holds the model: its signatures do not hold its variables.
         return model.signatures["images"](images=tensorflow.constant(images))["embedding"].numpy()
 
-    def describe_files(files: list[bytes]) -> np.ndarray:
+    def extract_files(files: list[bytes]) -> np.ndarray:
         signature = model.signatures["serving_default"]
         return signature(image_bytes=tensorflow.constant(files, tensorflow.string))["embedding"].numpy()
 
-    return describe, tuple(source.shape), describe_files
+    return extract, tuple(source.shape), extract_files
 
 
 def load_keras(path: str, threads: int) -> Loaded:
@@ -86,8 +86,8 @@ def load_keras(path: str, threads: int) -> Loaded:
     tensorflow = _tensorflow(threads)
     _import("keras_sare.models", "cpu")  # Its layers make themselves known to Keras.
     model = _import("keras", "cpu").saving.load_model(path, compile=False)
-    describe = tensorflow.function(lambda images: model(images, training=False), reduce_retracing=True)
-    return lambda images: describe(tensorflow.constant(images)).numpy(), tuple(model.input.shape), None
+    extract = tensorflow.function(lambda images: model(images, training=False), reduce_retracing=True)
+    return lambda images: extract(tensorflow.constant(images)).numpy(), tuple(model.input.shape), None
 
 
 LOADERS = {"keras": load_keras, "saved_model": load_saved_model, "tflite": load_tflite, "onnx": load_onnx}
@@ -97,51 +97,51 @@ class Session:
     """Answers requests about one artefact.
 
     Args:
-        describe: of a loader.
+        extract: of a loader.
         shape: of a loader.
-        describe_files: of a loader, where the artefact reads files.
+        extract_files: of a loader, where the artefact reads files.
     """
 
     def __init__(
         self,
-        describe: Callable[[np.ndarray], np.ndarray],
+        extract: Callable[[np.ndarray], np.ndarray],
         shape: Shape,
-        describe_files: DescribeFiles | None = None,
+        extract_files: ExtractFiles | None = None,
     ) -> None:
-        self._describe, self._shape, self._describe_files = describe, shape, describe_files
+        self._extract_batch, self._shape, self._extract_files = extract, shape, extract_files
         self.takes_batches = shape[0] is None
 
-    def describe(self, images: np.ndarray) -> np.ndarray:
-        """Describes images [b, height, width, 3], one by one where the artefact takes a fixed number."""
+    def extract(self, images: np.ndarray) -> np.ndarray:
+        """Descriptors of images [b, height, width, 3], one by one where the artefact takes a fixed number."""
         batches = [images] if self.takes_batches else [images[i : i + 1] for i in range(len(images))]
         for batch in batches:
             if any(own not in (None, side) for own, side in zip(self._shape, batch.shape, strict=True)):
                 takes = ", ".join("any" if side is None else str(side) for side in self._shape)
                 raise ValueError(f"`images` must have the shape [{takes}]. Received: shape={list(batch.shape)}")
-        return np.concatenate([self._describe(batch) for batch in batches])
+        return np.concatenate([self._extract_batch(batch) for batch in batches])
 
-    def describe_files(self, paths: list[str]) -> np.ndarray:
-        """Describes image files by their bytes, all at once."""
-        if self._describe_files is None:
+    def extract_files(self, paths: list[str]) -> np.ndarray:
+        """Descriptors of image files by their bytes, all at once."""
+        if self._extract_files is None:
             raise ValueError("files are read by a SavedModel alone. Received: an artefact that takes pixels")
-        return self._describe_files([Path(path).read_bytes() for path in paths])
+        return self._extract_files([Path(path).read_bytes() for path in paths])
 
     def latency(self, images: np.ndarray, repeats: int) -> float:
-        """Seconds to describe images: median of `repeats` calls after one to warm up."""
+        """Seconds to extract descriptors: median of `repeats` calls after one to warm up."""
         seconds = []
         for _ in range(repeats + 1):
             start = time.perf_counter()
-            self.describe(images)
+            self.extract(images)
             seconds.append(time.perf_counter() - start)
         return statistics.median(seconds[1:])
 
     def answer(self, request: Message, images: np.ndarray | None) -> tuple[Message, np.ndarray | None]:
         """Carries out one request."""
         match request["command"], images:
-            case "describe", np.ndarray():
-                return {}, self.describe(images)
-            case "describe_files", None:
-                return {}, self.describe_files(request["paths"])
+            case "extract", np.ndarray():
+                return {}, self.extract(images)
+            case "extract_files", None:
+                return {}, self.extract_files(request["paths"])
             case "latency", np.ndarray():
                 return {"latency": self.latency(images, request["repeats"])}, None
             case "peak_memory", None:

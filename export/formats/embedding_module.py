@@ -162,7 +162,7 @@ def _tolerant(describe: Describe, decode: Any, source: Source, least: int) -> An
         error = tf.where(error == "", _too_small(tf.shape(image), least), error)
         return tf.cond(error == "", lambda: describe(image[None])[0], lambda: tf.zeros([dim])), error
 
-    def describe_all(image_bytes: Any) -> tuple[Any, Any]:
+    def extract_all(image_bytes: Any) -> tuple[Any, Any]:
         if not isinstance(source.size, int):
             images, errors = decode(image_bytes)
             return describe(images), errors
@@ -173,7 +173,7 @@ def _tolerant(describe: Describe, decode: Any, source: Source, least: int) -> An
 
     @tf.function(input_signature=[_FILES])
     def tolerant(image_bytes: Any) -> dict[str, Any]:
-        embedding, errors = describe_all(image_bytes)
+        embedding, errors = extract_all(image_bytes)
         undescribed = name_errors(tf.where(_is_unit(embedding), "", _NO_DESCRIPTOR))
         errors = tf.where(errors == "", undescribed, errors)
         return {"embedding": tf.where((errors == "")[:, None], embedding, tf.zeros([dim])), "error": errors}

@@ -125,7 +125,7 @@ def _quiet(name: str) -> Iterator[None]:
 def _check(source: Source, path: Path) -> None:
     with Runtime("onnx", path) as runtime:
         cosine = min(
-            _smallest_cosine(keras.ops.convert_to_numpy(source.model(photos, training=False)), runtime.describe(photos))
+            _smallest_cosine(keras.ops.convert_to_numpy(source.model(photos, training=False)), runtime.extract(photos))
             for photos in _sample_batches(source)
         )
     if not cosine >= MIN_COSINE:

@@ -31,9 +31,9 @@ class Workers:
 
     MultiWorkerMirroredStrategy runs the same program in several processes. What every process would compute alike, such
     as the descriptors of the whole database, is cut into one contiguous part a worker instead. All other strategies
-    have one worker, for which `share` is everything and `gather` returns what it is given.
+    have one worker, for which `shard` is everything and `all_gather` returns what it is given.
 
-    Every worker must make the same calls of `gather`, `of_chief` and `barrier` in the same order.
+    Every worker must make the same calls of `all_gather`, `broadcast` and `barrier` in the same order.
 
     Args:
         strategy: of the run.
@@ -55,26 +55,26 @@ class Workers:
         self.local_replicas = strategy.num_replicas_in_sync // self.count
         self._gathers: dict[np.dtype, Any] = {}
 
-    def share(self, n: int) -> np.ndarray:
+    def shard(self, n: int) -> np.ndarray:
         """Positions of this worker's part of `n` things, int64 ascending; the parts differ in size by one at most."""
         bounds = self._bounds(n)
         return np.arange(bounds[self.index], bounds[self.index + 1])
 
-    def gather(self, rows: np.ndarray, n: int) -> np.ndarray:
+    def all_gather(self, rows: np.ndarray, n: int) -> np.ndarray:
         """Puts the rows of all workers together.
 
         Args:
-            rows: [len(share(n)), ...] float16, float32, float64, int32 or int64, for the positions `share(n)`.
+            rows: [len(shard(n)), ...] float16, float32, float64, int32 or int64, for the positions `shard(n)`.
             n: number of rows of all workers together.
 
         Returns:
             [n, ...] in the order of the positions, on every worker; `rows` itself where there is one worker.
 
         Raises:
-            ValueError: `rows` has not the length of this worker's share.
+            ValueError: `rows` has not the length of this worker's shard.
             WorkerLostError: another worker stopped.
         """
-        own = self.share(n)
+        own = self.shard(n)
         if len(rows) != len(own):
             raise ValueError(
                 f"`rows` must have one row for each of the {len(own)} positions that worker {self.index} of "
@@ -84,25 +84,25 @@ class Workers:
             return rows
         out = np.empty((n, *rows.shape[1:]), rows.dtype)
         out[own] = rows
-        self.fill(out)
+        self.all_gather_into(out)
         return out
 
-    def of_chief(self, values: np.ndarray) -> np.ndarray:
+    def broadcast(self, values: np.ndarray) -> np.ndarray:
         """The chief's values, on every worker.
 
         Args:
-            values: what this worker has, of the chief's shape and dtype; see `gather`.
+            values: what this worker has, of the chief's shape and dtype; see `all_gather`.
 
         Raises:
             WorkerLostError: another worker stopped.
         """
-        return self.gather(values[None], self.count)[0]
+        return self.all_gather(values[None], self.count)[0]
 
-    def fill(self, out: np.ndarray) -> None:
+    def all_gather_into(self, out: np.ndarray) -> None:
         """Completes an array of which each worker has filled its own part, in place.
 
         Args:
-            out: [n, ...], for example a `np.memmap`; the rows `share(n)` are this worker's, the others are overwritten.
+            out: [n, ...], for example a `np.memmap`; the rows `shard(n)` are this worker's, the others are overwritten.
 
         Raises:
             WorkerLostError: another worker stopped.

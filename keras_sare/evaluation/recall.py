@@ -58,7 +58,7 @@ def evaluate(
         deeper = min(size, depth + max(map(len, exclude), default=0))
         found = nearest(query_descriptors, database_descriptors, deeper)[1]
         predictions = _without(found, exclude, depth)
-        positives = [np.setdiff1d(mine, barred) for mine, barred in zip(positives, exclude, strict=True)]
+        positives = [np.setdiff1d(mine, excluded) for mine, excluded in zip(positives, exclude, strict=True)]
     recalls = recall_at(predictions, positives, kept_ns)
     report = RecallReport(
         protocol=protocol,
@@ -137,8 +137,8 @@ def _count_empty(positives: Sequence[np.ndarray]) -> int:
 
 def _without(predictions: np.ndarray, exclude: Sequence[np.ndarray], depth: int) -> np.ndarray:
     kept = np.full((len(predictions), depth), -1, np.int64)
-    for row, found, barred in zip(kept, predictions, exclude, strict=True):
-        allowed = found[~np.isin(found, barred)][:depth]
+    for row, found, excluded in zip(kept, predictions, exclude, strict=True):
+        allowed = found[~np.isin(found, excluded)][:depth]
         row[: len(allowed)] = allowed
     return kept
 

@@ -92,8 +92,10 @@ def format_table(reports: Mapping[str, RecallReport], ns: Sequence[int] = (1, 5,
     check_comparable(reports)
     (baseline, first), *others = reports.items()
     ns = [n for n in ns if n in first.ns]
-    hopeless = f" ({first.queries_without_positive} without a positive)" if first.queries_without_positive else ""
-    title = f"{first.dataset}, {first.protocol}; {first.queries} queries{hopeless}, {first.database} images"
+    without_positive = (
+        f" ({first.queries_without_positive} without a positive)" if first.queries_without_positive else ""
+    )
+    title = f"{first.dataset}, {first.protocol}; {first.queries} queries{without_positive}, {first.database} images"
     lines = [[title, *(f"recall@{n}" for n in ns)], ["---", *("---:" for _ in ns)]]
     lines += [[name, *(f"{report.at(n):.3f}" for n in ns)] for name, report in reports.items()]
     for name, report in others:

@@ -132,8 +132,8 @@ def _added(reports: Reports, bases: Mapping[str, str], protocol: str) -> list[st
 
 
 def _heading(report: RetrievalReport) -> str:
-    hopeless = report.queries_without_positive
-    return f"{report.protocol} ({report.queries - hopeless} queries)" if hopeless else report.protocol
+    without_positive = report.queries_without_positive
+    return f"{report.protocol} ({report.queries - without_positive} queries)" if without_positive else report.protocol
 
 
 def _with_gain(report: RetrievalReport, baseline: RetrievalReport | None) -> str:

@@ -12,12 +12,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_sare.utils.files import atomic_path, lock, remove_partials
+from keras_sare.utils.files import atomic_path, remove_partials
+from keras_sare.utils.files import lock as lock_file
 
 _FOLDER, _LOCK, _PLACE = ".retrieval-arrays", "lock", re.compile("[0-9a-f]{32}")
 
 
-class KeptArrays:
+class ArrayCache:
     """A hidden folder of arrays, so that a program that was killed and is started again does not compute them again.
 
     An array is found again by what it was computed from: all that its values depend on must be told. The contents of
@@ -33,16 +34,16 @@ class KeptArrays:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder) / _FOLDER
 
-    def claim(self) -> None:
+    def lock(self) -> None:
         """Makes the folder this process's own until it ends, and deletes what a killed one left half-written in it.
 
         Raises:
             RuntimeError: another process has claimed it.
         """
-        lock(self.folder / _LOCK)
+        lock_file(self.folder / _LOCK)
         remove_partials(self.folder)
 
-    def place(self, *origin: object) -> Path:
+    def folder_of(self, *origin: object) -> Path:
         """Where things of an origin lie, or will.
 
         Args:
@@ -54,17 +55,17 @@ class KeptArrays:
             digest.update(text.encode() + b"\n")
         return self.folder / digest.hexdigest()[:32]
 
-    def once(self, origin: Sequence[object], compute: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+    def get_or_compute(self, origin: Sequence[object], compute: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
         """Returns what was kept of an origin, or else computes and keeps it.
 
         Args:
-            origin: see `place`.
+            origin: see `folder_of`.
             compute: gives at most ten arrays.
 
         Returns:
             The arrays as memory maps, read-only: they take memory only while they are read.
         """
-        folder = self.place(*origin)
+        folder = self.folder_of(*origin)
         if not folder.is_dir():
             arrays = compute()
             with atomic_path(folder) as path:

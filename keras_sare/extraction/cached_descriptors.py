@@ -6,13 +6,13 @@ import keras
 import numpy as np
 
 from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
-from keras_sare.extraction.array_cache import KeptArrays, model_digest
+from keras_sare.extraction.array_cache import ArrayCache, model_digest
 from keras_sare.extraction.extraction_settings import ExtractionSettings
-from keras_sare.extraction.landmark_descriptors import describe_images, describe_landmarks
+from keras_sare.extraction.landmark_descriptors import extract_images, extract_landmarks
 from keras_sare.models.multi_scale import SCALES, scale_power
 
 
-class KeptDescriptors:
+class DescriptorCache:
     """Extracts descriptors of images, and keeps them.
 
     Args:
@@ -20,24 +20,26 @@ class KeptDescriptors:
         settings: how images are described.
     """
 
-    def __init__(self, kept: KeptArrays, settings: ExtractionSettings) -> None:
+    def __init__(self, kept: ArrayCache, settings: ExtractionSettings) -> None:
         self.kept, self.settings = kept, settings
 
     def landmarks(self, model: keras.Model, data: LandmarkDataset) -> tuple[np.ndarray, np.ndarray]:
-        """Descriptors of queries and database, see `describe_landmarks`."""
+        """Descriptors of queries and database, see `extract_landmarks`."""
         crop = self.settings.crop
         boxes = None if data.boxes is None or crop == "none" else data.boxes
         options, origin = self._description(model)
-        queries, database = self.kept.once(
+        queries, database = self.kept.get_or_compute(
             [*origin, data.database, data.queries, boxes, crop],
-            lambda: describe_landmarks(model, data, crop=crop, **options),
+            lambda: extract_landmarks(model, data, crop=crop, **options),
         )
         return queries, database
 
     def photos(self, model: keras.Model, paths: np.ndarray, name: str) -> np.ndarray:
-        """Descriptors of whole images, see `describe_images`."""
+        """Descriptors of whole images, see `extract_images`."""
         options, origin = self._description(model)
-        [descriptors] = self.kept.once([*origin, paths], lambda: (describe_images(model, paths, name, **options),))
+        [descriptors] = self.kept.get_or_compute(
+            [*origin, paths], lambda: (extract_images(model, paths, name, **options),)
+        )
         return descriptors
 
     def _description(self, model: keras.Model) -> tuple[dict[str, Any], list[object]]:

@@ -16,7 +16,7 @@ class ExtractionSettings:
     Attributes:
         longer_side: most pixels of an image's longer side.
         scales: key of `keras_sare.models.multi_scale.SCALES`.
-        crop: what a query's box does, see `describe_landmarks`; the same for re-ranking.
+        crop: what a query's box does, see `extract_landmarks`; the same for re-ranking.
         orientation: 'upright' or 'stored': how images are read, in whose pixels the boxes of queries are; see
             `keras_sare.datasets.decode_image`.
         batch_size: images of one shape that are extracted at a time.

@@ -8,6 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.distribution.workers import Workers
+from keras_sare.extraction.inputs import Inputs
+from keras_sare.extraction.split_model import SplitModel
 from keras_sare.models.least_side import MOST_LEAST_SIDE, least_side
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
@@ -29,14 +32,52 @@ class DescriptionError(ValueError):
 class Extractor:
     """Computes what a model gives for many inputs. Keep one for a model: its graph is traced once.
 
+    `extract` shards the images over the workers of a strategy, and every worker gets all outputs. Each worker splits
+    its batches over its replicas. There a batch has another size on the device, for which a library may choose another
+    order of summation: descriptors of unit length differ by some 1e-7. Called with batches, an extractor computes them
+    in this process alone.
+
     Args:
         model: any model with one input and one output.
+        strategy: of the run; by default the current one, usually one device.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy | None = None) -> None:
+        strategy = strategy or tf.distribute.get_strategy()
+        self.workers = Workers(strategy)
         self.output_shape = tuple(model.output.shape[1:])
         self._network = _network(model)
-        self._forward = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+        replicas = self.workers.local_replicas
+        forward = model if replicas == 1 else SplitModel(model, strategy, replicas)
+        self._forward = tf.function(lambda x: forward(x, training=False), reduce_retracing=True)
+
+    def extract(
+        self, inputs: Inputs, ids: np.ndarray, batch_size: int, out: np.ndarray | None = None, description: str = ""
+    ) -> np.ndarray:
+        """Computes the outputs of some images. With several workers, all must make this call.
+
+        Args:
+            inputs: what the model is fed, by image id.
+            ids: int64 [n] images.
+            batch_size: images in a worker's batch.
+            out: array [n, *output] to fill, for example a `np.memmap` for results larger than memory. By default a new
+                float32 array.
+            description: text of the progress bar.
+
+        Returns:
+            `out`, in the order of `ids`, on every worker.
+
+        Raises:
+            WorkerLostError: another worker stopped.
+            DescriptionError: as of `__call__`.
+        """
+        if out is None:
+            out = np.empty((len(ids), *self.output_shape), np.float32)
+        own = self.workers.shard(len(ids))
+        if len(own):
+            self(inputs.batches(ids[own], batch_size), len(own), out[own[0] : own[-1] + 1], description)
+        self.workers.all_gather_into(out)
+        return out
 
     @plain_arguments
     def __call__(

@@ -26,7 +26,7 @@ class Inputs(Protocol):
 
 
 class Rows(Protocol):
-    """What `StoredInputs` reads: an array, a `TrunkStore`, or `ImageInputs`."""
+    """What `StoredInputs` reads: an array, a `FeatureStore`, or `ImageInputs`."""
 
     @property
     def shape(self) -> tuple[int, ...]:

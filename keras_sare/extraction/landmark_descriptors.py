@@ -23,7 +23,7 @@ CROPS = ("image", "activations", "none")
 
 
 @plain_arguments
-def describe_landmarks(
+def extract_landmarks(
     model: keras.Model,
     dataset: LandmarkDataset,
     *,
@@ -84,7 +84,7 @@ def describe_landmarks(
 
 
 @plain_arguments
-def describe_images(
+def extract_images(
     model: keras.Model,
     paths: np.ndarray,
     name: str,
@@ -97,10 +97,10 @@ def describe_images(
     memory_limit: float = 4e9,
     orientation: str = "upright",
 ) -> np.ndarray:
-    """Describes images as `describe_landmarks` describes a database, for example those that whitening is fitted on.
+    """Describes images as `extract_landmarks` describes a database, for example those that whitening is fitted on.
 
     Args:
-        model: see `describe_landmarks`, as for all that follows but `paths` and `name`.
+        model: see `extract_landmarks`, as for all that follows but `paths` and `name`.
         paths: [N] image files.
         name: of them, for the progress bar.
         longer_side: most pixels of an image's longer side.
@@ -115,7 +115,7 @@ def describe_images(
         Descriptors, float32 [N, dim].
 
     Raises:
-        ValueError: as `describe_landmarks`, as for the others.
+        ValueError: as `extract_landmarks`, as for the others.
         RuntimeError: the model fails on an image.
         tf.errors.InvalidArgumentError: an image cannot be read.
     """

@@ -105,6 +105,7 @@ def rows_of(images: np.ndarray, ids: np.ndarray) -> np.ndarray:
     missing = images[ids.take(rows, mode="clip") != images]
     if len(missing):
         raise ValueError(
-            f"`ids` must hold all images that `reachable` gives. Received: {len(ids)} ids without image {missing[0]}"
+            "`ids` must hold all images that `required_images` gives. "
+            f"Received: {len(ids)} ids without image {missing[0]}"
         )
     return rows

@@ -25,7 +25,7 @@ class HardNegativeMiner:
       ones are among them anyway.
 
     The random draw of a query depends on (seed, epoch, query) alone. So a resumed run, and any number of workers that
-    share the queries, draw the same; only `remembered` is state.
+    share the queries, draw the same; only `previous_negatives` is state.
 
     Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, section 4 and appendix B; Liu, Li, Dai, ICCV 2019, section 5
     keeps the scheme and takes the nearest negatives whether or not they violate a margin.
@@ -70,7 +70,7 @@ class HardNegativeMiner:
         self.positives, self.non_negatives, self.mining = positives, non_negatives, mining
         self.database_size, self.negatives, self.pool, self.seed = database_size, negatives, max(pool, negatives), seed
         self.trainable_queries = np.flatnonzero([len(rows) for rows in positives]).astype(np.int64)
-        self.remembered = np.full((len(positives), negatives), -1, np.int64)
+        self.previous_negatives = np.full((len(positives), negatives), -1, np.int64)
         if not len(self.trainable_queries):
             raise ValueError(
                 f"`positives` must give at least one of the {len(positives)} queries a database image: none has a "
@@ -84,7 +84,7 @@ class HardNegativeMiner:
                 f"{database_size} database images. Received: negatives={negatives}"
             )
 
-    def reachable(self, queries: np.ndarray, epoch: int) -> np.ndarray:
+    def required_images(self, queries: np.ndarray, epoch: int) -> np.ndarray:
         """Database images that `mine` looks at for some queries: only their descriptors need be computed.
 
         Args:
@@ -116,7 +116,7 @@ class HardNegativeMiner:
 
         Queries do not see one another: any split of a window gives the same tuples (distances that agree to float32's
         rounding, about 1e-6 of unit vectors, may change places). Where windows are shared out over workers, each has
-        to set `remembered[queries] = images[:, 1:]` for the part that others mined.
+        to set `previous_negatives[queries] = images[:, 1:]` for the part that others mined.
 
         Args:
             queries: int64 [W] indices of queries that have a positive.
@@ -125,7 +125,7 @@ class HardNegativeMiner:
                 order of rows.
             epoch: number of the epoch.
             ids: int64 [n], ascending: the database images that the rows of `database` are of; at least those that
-                `reachable` gives. None where `database` has a row for each image.
+                `required_images` gives. None where `database` has a row for each image.
             memory_limit: bytes for the part of the database that is held at a time; nothing else grows with it.
 
         Raises:
@@ -139,7 +139,7 @@ class HardNegativeMiner:
         far, negatives = self._hardest(queries, descriptors, database, epoch, ids, memory_limit)
         positive, negatives = ids[positive], ids[negatives]
         _check_apart(queries, positive, negatives)
-        self.remembered[queries] = negatives
+        self.previous_negatives[queries] = negatives
         return MinedTuples(np.concatenate([positive, negatives], axis=1), far[:, 0] - near[:, 0])
 
     def _hardest(
@@ -152,19 +152,19 @@ class HardNegativeMiner:
         memory_limit: float,
     ) -> tuple[np.ndarray, np.ndarray]:
         if self.mining == "full":
-            barred = [self.non_negatives[query] for query in queries]
+            excluded = [self.non_negatives[query] for query in queries]
             rows = rows_within(memory_limit, descriptors, database)
-            return nearest(descriptors, database, self.negatives, rows, barred)
+            return nearest(descriptors, database, self.negatives, rows, excluded)
         candidates = [rows_of(self._candidates(query, epoch), ids) for query in queries.tolist()]
         return nearest_candidates(descriptors, database, candidates, self.negatives, memory_limit)
 
     def _candidates(self, query: int, epoch: int) -> np.ndarray:
-        barred = self.non_negatives[query]
+        excluded = self.non_negatives[query]
         rng = np.random.default_rng([self.seed, epoch, query])
         # Drawn with as many spare ones as may have to be dropped, so that `pool` definite negatives remain.
-        drawn = rng.choice(self.database_size, min(self.database_size, self.pool + len(barred)), replace=False)
-        drawn = drawn[~np.isin(drawn, barred)][: self.pool]
-        known = self.remembered[query]
+        drawn = rng.choice(self.database_size, min(self.database_size, self.pool + len(excluded)), replace=False)
+        drawn = drawn[~np.isin(drawn, excluded)][: self.pool]
+        known = self.previous_negatives[query]
         return np.union1d(drawn, known[known >= 0])
 
     def _check_window(
@@ -177,11 +177,11 @@ class HardNegativeMiner:
                 f"{max(fewest, len(ids))} database images. "
                 f"Received: descriptors.shape={descriptors.shape}, database.shape={database.shape}"
             )
-        lonely = np.setdiff1d(queries, self.trainable_queries)
-        if len(lonely):
+        without_positive = np.setdiff1d(queries, self.trainable_queries)
+        if len(without_positive):
             raise ValueError(
                 "`queries` must have a potential positive each; take them from `trainable_queries`. "
-                f"Received: query {lonely[0]}"
+                f"Received: query {without_positive[0]}"
             )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sare.retrieval.excluded_rows import Barred
+from keras_sare.retrieval.excluded_rows import ExcludedRows
 from keras_sare.retrieval.faiss_backend import knn
 from keras_sare.retrieval.memory_map import release_pages
 from keras_sare.utils.arguments import plain_arguments
@@ -17,7 +17,7 @@ def nearest(
     database: np.ndarray,
     k: int,
     block_rows: int = 65536,
-    barred: Sequence[np.ndarray] | None = None,
+    exclude: Sequence[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the `k` database descriptors nearest to each query: an exhaustive search, nothing is approximated.
 
@@ -33,7 +33,7 @@ def nearest(
         database: `[N, D]` finite numbers, array or memory map.
         k: neighbours per query, 1 to N.
         block_rows: database rows searched at a time.
-        barred: for each query the database rows that it must not be given (mining: the images around the query's
+        exclude: for each query the database rows that it must not be given (mining: the images around the query's
             place); none by default.
 
     Returns:
@@ -41,12 +41,12 @@ def nearest(
 
     Raises:
         ImportError: faiss is not installed, or twice.
-        ValueError: shapes do not agree, `k` or `block_rows` is out of range, `barred` leaves a query fewer than `k`
+        ValueError: shapes do not agree, `k` or `block_rows` is out of range, `exclude` leaves a query fewer than `k`
             rows, or a descriptor is not finite.
     """
     _check_arguments(queries, database, k, block_rows)
-    closed = Barred([np.zeros(0, np.int64)] * len(queries) if barred is None else barred, len(database))
-    _check_barred(closed.counts(0, len(database)), len(queries), len(database), k)
+    closed = ExcludedRows([np.zeros(0, np.int64)] * len(queries) if exclude is None else exclude, len(database))
+    _check_excluded(closed.counts(0, len(database)), len(queries), len(database), k)
     queries = _finite_float32(queries, "queries", first_row=0)
     distances = np.empty((len(queries), 0), np.float32)
     indices = np.empty((len(queries), 0), np.int64)
@@ -61,19 +61,19 @@ def nearest(
 
 
 def _search_block(
-    queries: np.ndarray, block: np.ndarray, start: int, k: int, barred: Barred
+    queries: np.ndarray, block: np.ndarray, start: int, k: int, excluded: ExcludedRows
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows of a block, fewer where it is smaller; barred ones are infinitely far."""
-    counts = barred.counts(start, start + len(block))
+    """The k nearest rows of a block, fewer where it is smaller; excluded ones are infinitely far."""
+    counts = excluded.counts(start, start + len(block))
     width = min(k, len(block))
     distances, indices = np.empty((len(queries), width), np.float32), np.empty((len(queries), width), np.int64)
-    # Barred rows lie together, so in most blocks most queries have none: only the others are asked for more than k.
+    # Excluded rows lie together, so in most blocks most queries have none: only the others are asked for more than k.
     for chosen in (np.flatnonzero(counts == 0), np.flatnonzero(counts)):
         if len(chosen):
             asked = min(len(block), k + int(counts[chosen].max()))
             found = knn(queries if len(chosen) == len(queries) else queries[chosen], block, asked)
             rows = found[1] + start
-            allowed = np.where(barred.contains(chosen, rows), np.float32(np.inf), found[0])
+            allowed = np.where(excluded.contains(chosen, rows), np.float32(np.inf), found[0])
             distances[chosen], indices[chosen] = _k_nearest(allowed, rows, width)
     return distances, indices
 
@@ -99,15 +99,15 @@ def _check_arguments(queries: np.ndarray, database: np.ndarray, k: int, block_ro
         raise ValueError(f"`block_rows` must be at least 1. Received: block_rows={block_rows}")
 
 
-def _check_barred(counts: np.ndarray, queries: int, database_size: int, k: int) -> None:
+def _check_excluded(counts: np.ndarray, queries: int, database_size: int, k: int) -> None:
     if len(counts) != queries:
         raise ValueError(
-            f"`barred` must have one entry for each of the {queries} queries. Received: len(barred)={len(counts)}"
+            f"`exclude` must have one entry for each of the {queries} queries. Received: len(exclude)={len(counts)}"
         )
     fewest = database_size - int(counts.max(initial=0))
     if fewest < k:
         raise ValueError(
-            f"`barred` must leave every query at least `k` database rows; one has only {fewest} of {database_size}. "
+            f"`exclude` must leave every query at least `k` database rows; one has only {fewest} of {database_size}. "
             f"Ask for fewer neighbours. Received: k={k}"
         )
 

@@ -6,9 +6,9 @@ from keras_sare.training.data.open_places import open_places
 from keras_sare.training.data.places import Places
 from keras_sare.training.data.sfm_photos import SfMPhotos
 from keras_sare.training.data.training_images import TrainingImages
-from keras_sare.training.feature_store.feature_store import TrunkStore
+from keras_sare.training.feature_store.feature_store import FeatureStore
 from keras_sare.training.feature_store.frozen_trunk import FrozenTrunk
-from keras_sare.training.feature_store.open_feature_store import open_inputs
+from keras_sare.training.feature_store.open_feature_store import open_feature_store
 from keras_sare.training.settings.place_settings import PlaceSettings
 from keras_sare.training.settings.sfm_settings import SfMSettings
 from keras_sare.training.settings.training_settings import TrainingSettings
@@ -30,8 +30,8 @@ __all__ = [
     "Trainer",
     "TrainingImages",
     "TrainingSettings",
-    "TrunkStore",
+    "FeatureStore",
     "Validation",
-    "open_inputs",
+    "open_feature_store",
     "open_places",
 ]

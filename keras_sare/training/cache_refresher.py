@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_sare.distribution.workers import Workers
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.training.data.training_images import TrainingImages
-from keras_sare.training.stage_timer import TimeSplit
+from keras_sare.training.stage_timer import StageTimer
 
 logger = logging.getLogger(__name__)
 
@@ -29,26 +29,26 @@ class Window:
     violating: int
 
 
-class WindowMiner:
+class CacheRefresher:
     """Mines tuples from training images; with several workers each one mines its share, and all get all of them.
 
     Args:
         train: the images.
-        describer: gives the cached descriptors.
+        extractor: gives the cached descriptors.
         workers: of the run.
 
     Attributes:
-        remembered: int64 [queries, negatives] or [0, negatives], what the miner remembers; the same on all workers.
+        previous_negatives: int64 [queries, negatives] or [0, negatives], the miner's; the same on all workers.
 
     Raises:
         ValueError: the images do not suffice for the settings.
     """
 
-    def __init__(self, train: TrainingImages, describer: Describer, workers: Workers) -> None:
-        self.train, self.describer, self.workers = train, describer, workers
+    def __init__(self, train: TrainingImages, extractor: Extractor, workers: Workers) -> None:
+        self.train, self.extractor, self.workers = train, extractor, workers
         self._source = train.tuple_source()
         self._miner = self._source.miner
-        self.remembered = self._miner.remembered
+        self.previous_negatives = self._miner.previous_negatives
         trainable, queries = len(self._miner.trainable_queries), len(self._source.queries)
         logger.info("Training queries with a potential positive: %d of %d", trainable, queries)
         self._source.check_steps(train.settings.tuples_per_step)
@@ -67,23 +67,23 @@ class WindowMiner:
         settings, order = self.train.settings, self._source.queries_of(epoch)
         steps = len(order) // settings.tuples_per_step
         order = order[: steps * settings.tuples_per_step]
-        size = settings.steps_per_window(epoch, steps) * settings.tuples_per_step
+        size = settings.steps_per_refresh(epoch, steps) * settings.tuples_per_step
         return [order[i : i + size] for i in range(0, len(order), size)]
 
-    def mine(self, queries: np.ndarray, epoch: int, times: TimeSplit) -> Window:
+    def mine(self, queries: np.ndarray, epoch: int, times: StageTimer) -> Window:
         """Computes the descriptors that mining looks at for some queries, and mines the tuples of these queries."""
         ids = self._source.queries[queries]
-        with times.spent_on("refresh"):
+        with times.measure("refresh"):
             # Together: an image may be a query and in the database.
-            looked_at = np.union1d(self._miner.reachable(queries, epoch), ids)
-            cached = self.train.describe(self.describer, looked_at, "cache")
-        with times.spent_on("mining"):
-            share = self.workers.share(len(queries))
+            looked_at = np.union1d(self._miner.required_images(queries, epoch), ids)
+            cached = self.train.extract(self.extractor, looked_at, "cache")
+        with times.measure("mining"):
+            share = self.workers.shard(len(queries))
             database = slice(int(np.searchsorted(looked_at, self._source.database)))
             descriptors = cached[np.searchsorted(looked_at, ids[share])]
             mined = self._miner.mine(queries[share], descriptors, cached[database], epoch, looked_at[database])
-            images = self.workers.gather(mined.images, len(queries))
-            margins = self.workers.gather(mined.margins, len(queries))
-            if len(self.remembered):  # A miner may remember nothing.
-                self.remembered[queries] = images[:, 1:]
+            images = self.workers.all_gather(mined.images, len(queries))
+            margins = self.workers.all_gather(mined.margins, len(queries))
+            if len(self.previous_negatives):  # A miner may remember nothing.
+                self.previous_negatives[queries] = images[:, 1:]
         return Window(np.concatenate([ids[:, None], images], axis=1), int((margins < MARGIN).sum()))

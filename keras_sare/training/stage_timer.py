@@ -9,7 +9,7 @@ PARTS = ("frozen_layers", "refresh", "mining", "waiting", "training", "validatio
 descriptors, mining, waiting for input, steps, validation, writing of checkpoints."""
 
 
-class TimeSplit:
+class StageTimer:
     """Seconds by part of the work, and altogether.
 
     Args:
@@ -21,7 +21,7 @@ class TimeSplit:
         self._counted = time.monotonic()
 
     @contextmanager
-    def spent_on(self, part: str) -> Iterator[None]:
+    def measure(self, part: str) -> Iterator[None]:
         """Counts the time of the block as spent on one of `PARTS`."""
         started = time.monotonic()
         try:

@@ -11,17 +11,17 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.distribution.workers import Workers
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.losses import TupleLoss
 from keras_sare.models import warn_if_uninitialised
-from keras_sare.training.cache_refresher import WindowMiner
+from keras_sare.training.cache_refresher import CacheRefresher
 from keras_sare.training.checkpoints.checkpoints import Checkpoints
 from keras_sare.training.checkpoints.run_state import EpochState, RunState
 from keras_sare.training.data.training_images import TrainingImages
 from keras_sare.training.data.tuple_checks import check_replicas
 from keras_sare.training.failures import unreadable_image
 from keras_sare.training.logs import EpochLog
-from keras_sare.training.stage_timer import PARTS, TimeSplit, added
+from keras_sare.training.stage_timer import PARTS, StageTimer, added
 from keras_sare.training.tuple_trainer import TupleTrainer
 from keras_sare.training.validation.validation import Report, Validation
 
@@ -76,20 +76,20 @@ class Trainer:
         self.workers = Workers(strategy)
         measured = validation.images
         fed = {stored: _fed(model, None if stored else frozen, strategy) for stored in {train.stored, measured.stored}}
-        self.describer = fed[measured.stored]
-        self.miner = WindowMiner(train, fed[train.stored], self.workers)
+        self.extractor = fed[measured.stored]
+        self.miner = CacheRefresher(train, fed[train.stored], self.workers)
         self.tuple_trainer = TupleTrainer(model, loss, train, strategy, frozen)
         self.checkpoints = Checkpoints(
             folder / "checkpoints",
             model,
             self.tuple_trainer.optimizer,
-            self.miner.remembered,
+            self.miner.previous_negatives,
             self.settings.keep_checkpoints,
             frozen,
             {"train": train.fingerprint, "validation": measured.fingerprint},
             self.workers.is_chief,
         )
-        self.log, self.state, self.times = EpochLog(folder), RunState(), TimeSplit()
+        self.log, self.state, self.times = EpochLog(folder), RunState(), StageTimer()
 
     def fit(self, spent: Mapping[str, float] | None = None) -> RunState:
         """Trains until the last epoch or until validation finds nothing better any more.
@@ -98,7 +98,7 @@ class Trainer:
         that has all its epochs by then ends there; what it did of another one is not used.
 
         Args:
-            spent: seconds that the run took before this call, by part of the work (`time_split.PARTS`): they count for
+            spent: seconds that the run took before this call, by part of the work (`stage_timer.PARTS`): they count for
                 the epoch that comes first.
 
         Returns:
@@ -138,18 +138,18 @@ class Trainer:
 
     def validate(self) -> Report:
         """Measures the present weights on the validation images."""
-        return self.validation.measure(self.describer, self.workers)
+        return self.validation.measure(self.extractor, self.workers)
 
     def _start(self, spent: Mapping[str, float]) -> None:
         restored = self.checkpoints.restore()
         self._agree_on(restored)
         if restored is None:
             warn_if_uninitialised(self.model, "trained")
-            self.times = TimeSplit(added({}, spent))
+            self.times = StageTimer(added({}, spent))
             self._finish_epoch(0)
         else:
             running = restored.running
-            self.state, self.times = restored, TimeSplit(added(running.seconds, spent))
+            self.state, self.times = restored, StageTimer(added(running.seconds, spent))
             logger.info("Resuming after epoch %d, step %d of the next", restored.epoch, len(running.losses))
             self._write_log()
 
@@ -157,7 +157,7 @@ class Trainer:
         """Waits for all workers, too: the first checkpoint that is written may drop one that another worker reads."""
         state = restored or RunState(epoch=-1)
         window = -1 if state.running.tuples is None else state.running.window
-        found = self.workers.gather(np.array([[state.epoch, window, state.running.step]]), self.workers.count)
+        found = self.workers.all_gather(np.array([[state.epoch, window, state.running.step]]), self.workers.count)
         if (found != found[0]).any():
             raise ValueError(
                 "`folder` must be one that all workers share, and where each finds the same last checkpoint: it may be "
@@ -196,7 +196,7 @@ class Trainer:
                 self._save()
 
     def _finish_epoch(self, epoch: int) -> None:
-        with self.times.spent_on("validation"):
+        with self.times.measure("validation"):
             report = self.validate()
         state = self.state
         if epoch == 0 or self._is_better(report):
@@ -207,7 +207,7 @@ class Trainer:
         row |= {f"seconds_{part}": round(seconds[part], 2) for part in PARTS}
         state.history.append(row | {"seconds": round(seconds["total"], 2)})
         # What the checkpoint of an epoch takes counts for the next one: this one's figures are inside.
-        state.epoch, state.running, self.times = epoch, EpochState(), TimeSplit()
+        state.epoch, state.running, self.times = epoch, EpochState(), StageTimer()
         self._save()
         self._write_log()
 
@@ -233,7 +233,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.state.running.seconds = self.times.seconds()
-        with self.times.spent_on("checkpoints"):
+        with self.times.measure("checkpoints"):
             self.checkpoints.save(self.state)
             self.workers.barrier()
 
@@ -262,11 +262,11 @@ class Trainer:
             raise FloatingPointError(f"{error}. {self.checkpoints.last}") from error
 
 
-def _fed(model: keras.Model, before: keras.Model | None, strategy: tf.distribute.Strategy) -> Describer:
+def _fed(model: keras.Model, before: keras.Model | None, strategy: tf.distribute.Strategy) -> Extractor:
     if before is None:
-        return Describer(model, strategy)
+        return Extractor(model, strategy)
     with strategy.scope():
-        return Describer(keras.Model(before.inputs[0], model(before.output)), strategy)
+        return Extractor(keras.Model(before.inputs[0], model(before.output)), strategy)
 
 
 def _check_frozen(train: TrainingImages, frozen: keras.Model | None) -> None:

@@ -15,7 +15,7 @@ from keras_sare.training.data.training_images import TrainingImages
 from keras_sare.training.failures import file_names, name_unreadable
 from keras_sare.training.learning_rate import set_learning_rate
 from keras_sare.training.settings.training_settings import TrainingSettings
-from keras_sare.training.stage_timer import TimeSplit
+from keras_sare.training.stage_timer import StageTimer
 from keras_sare.training.step import make_train_step
 from keras_sare.utils.progress import progress
 
@@ -76,7 +76,7 @@ class TupleTrainer:
         if np.float32(rate) != np.float32(self.optimizer.learning_rate):
             set_learning_rate(self.optimizer, rate)
 
-    def __call__(self, tuples: np.ndarray, epoch: int, times: TimeSplit, first: int = 0) -> list[float]:
+    def __call__(self, tuples: np.ndarray, epoch: int, times: StageTimer, first: int = 0) -> list[float]:
         """Trains one step for every `tuples_per_step` tuples.
 
         Args:
@@ -105,18 +105,18 @@ class TupleTrainer:
             check(math.isfinite(losses[-1]), f"The loss is {losses[-1]}")
 
         for batch in progress(self._batches(tuples, epoch, times), f"epoch {epoch}, step {first + 1}", steps, "step"):
-            with times.spent_on("training"):
+            with times.measure("training"):
                 previous, ahead = ahead, self.step(*batch)
                 # The device goes on with this step while the loss of the one before is looked at.
                 if previous is not None:
                     see(previous)
-        with times.spent_on("training"):
+        with times.measure("training"):
             see(ahead)
             weights = map(keras.ops.convert_to_numpy, self.model.trainable_variables)
             check(all(np.isfinite(weight).all() for weight in weights), "A weight is not finite after the update")
         return losses
 
-    def _batches(self, tuples: np.ndarray, epoch: int, times: TimeSplit) -> Iterator[Any]:
+    def _batches(self, tuples: np.ndarray, epoch: int, times: StageTimer) -> Iterator[Any]:
         per_step, augmented = self.settings.tuples_per_step, self.train.augmented
         gather = self.train.inputs.gather if augmented is None else augmented.for_epoch(epoch)
 
@@ -127,7 +127,7 @@ class TupleTrainer:
         batches = iter(self.strategy.distribute_datasets_from_function(of_worker))
         for start in range(0, len(tuples), per_step):
             try:
-                with times.spent_on("waiting"):
+                with times.measure("waiting"):
                     batch = next(batches)
             except tf.errors.OpError as error:
                 raise name_unreadable(error, self.train, tuples[start : start + per_step]) from error

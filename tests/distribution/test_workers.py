@@ -60,11 +60,11 @@ def in_threads(workers, function):
 def test_one_process_has_all_the_work_and_gathers_what_it_gives(make_strategy):
     workers = Workers(make_strategy())
     assert (workers.index, workers.count, workers.is_chief) == (0, 1, True)
-    np.testing.assert_array_equal(workers.share(5), np.arange(5))
+    np.testing.assert_array_equal(workers.shard(5), np.arange(5))
     rows = np.ones((5, 2))
-    assert workers.gather(rows, 5) is rows
-    np.testing.assert_array_equal(workers.of_chief(rows[0]), rows[0])
-    workers.fill(rows)
+    assert workers.all_gather(rows, 5) is rows
+    np.testing.assert_array_equal(workers.broadcast(rows[0]), rows[0])
+    workers.all_gather_into(rows)
     workers.barrier()
 
 
@@ -82,7 +82,7 @@ def test_chief_comes_before_the_workers():
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 9])
 def test_shares_follow_one_another_and_differ_by_one_at_most(count, n):
-    shares = [worker.share(n) for worker in make_workers(count)]
+    shares = [worker.shard(n) for worker in make_workers(count)]
     np.testing.assert_array_equal(np.concatenate(shares), np.arange(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -94,14 +94,14 @@ def test_every_worker_gets_all_rows_in_order_whatever_travels_at_a_time(monkeypa
     monkeypatch.setattr(workers_module, "PIECE_BYTES", piece_bytes)
     rows = np.arange(11 * int(np.prod(shape))).reshape(11, *shape).astype(dtype)
     workers = make_workers(3, Exchange(3))
-    for gathered in in_threads(workers, lambda worker: worker.gather(rows[worker.share(11)], 11)):
+    for gathered in in_threads(workers, lambda worker: worker.all_gather(rows[worker.shard(11)], 11)):
         np.testing.assert_array_equal(gathered, rows)
         assert gathered.dtype == rows.dtype
 
 
 def test_fewer_rows_than_workers_are_gathered():
     workers = make_workers(3, Exchange(3))
-    for gathered in in_threads(workers, lambda worker: worker.gather(7.0 * np.ones(len(worker.share(1))), 1)):
+    for gathered in in_threads(workers, lambda worker: worker.all_gather(7.0 * np.ones(len(worker.shard(1))), 1)):
         assert gathered == [7.0]
 
 
@@ -116,14 +116,14 @@ def test_many_objects_do_not_look_like_one_function_that_is_traced_again_and_aga
 
 def test_all_workers_get_the_chiefs_values():
     own = [np.array([0.5, index]) for index in range(3)]
-    for values in in_threads(make_workers(3, Exchange(3)), lambda worker: worker.of_chief(own[worker.index])):
+    for values in in_threads(make_workers(3, Exchange(3)), lambda worker: worker.broadcast(own[worker.index])):
         np.testing.assert_array_equal(values, own[0])
 
 
 def test_what_travels_at_a_time_is_bounded(monkeypatch):
     monkeypatch.setattr(workers_module, "PIECE_BYTES", 64)
     exchange = Exchange(2)
-    in_threads(make_workers(2, exchange), lambda worker: worker.gather(np.ones((20, 4), np.float32), 40))
+    in_threads(make_workers(2, exchange), lambda worker: worker.all_gather(np.ones((20, 4), np.float32), 40))
     assert exchange.calls == 5  # 4 rows of 16 bytes at a time of a worker's 20
 
 
@@ -132,9 +132,9 @@ def test_file_is_completed_in_place(tmp_path):
 
     def fill(worker):
         out = np.lib.format.open_memmap(tmp_path / f"{worker.index}.npy", "w+", rows.dtype, rows.shape)
-        own = worker.share(5)
+        own = worker.shard(5)
         out[own] = rows[own]
-        worker.fill(out)
+        worker.all_gather_into(out)
 
     in_threads(make_workers(2, Exchange(2)), fill)
     for index in range(2):
@@ -143,7 +143,7 @@ def test_file_is_completed_in_place(tmp_path):
 
 def test_rows_of_another_length_than_the_share_are_refused():
     with pytest.raises(ValueError, match=r"one row for each of the 2 positions that worker 0 of 2 .* \(3, 4\)"):
-        make_workers(2)[0].gather(np.ones((3, 4)), 5)
+        make_workers(2)[0].all_gather(np.ones((3, 4)), 5)
 
 
 def test_lost_worker_is_explained_with_the_way_out():

@@ -135,9 +135,9 @@ def test_exclusion_equals_a_search_in_what_is_left(rng):
 
     predictions = _evaluate(queries, database, positives, ns=(1, 10), exclude=exclude)[1]
 
-    for query, barred, found in zip(queries, exclude, predictions, strict=True):
+    for query, excluded, found in zip(queries, exclude, predictions, strict=True):
         ranking = np.argsort(np.square(query - database).sum(-1))
-        np.testing.assert_array_equal(found, [index for index in ranking if index not in barred][:10])
+        np.testing.assert_array_equal(found, [index for index in ranking if index not in excluded][:10])
 
 
 def test_a_query_with_fewer_candidates_is_padded(line):

@@ -15,10 +15,10 @@ from export.reading import Reading, reading_beside
 from export.source import Source, read_size
 from keras_sare.datasets import ShorterSide, fitted_size, image_batches, load_image
 from keras_sare.datasets.images.image_sizes import image_sizes
-from keras_sare.extraction.landmark_descriptors import describe_images
+from keras_sare.extraction.landmark_descriptors import extract_images
 from keras_sare.layers import MAC, ImagePreprocessing
 from keras_sare.models import antialiases
-from keras_sare.training import PlaceSettings, open_inputs
+from keras_sare.training import PlaceSettings, open_feature_store
 
 SIZES = [(100, 173), 217, ShorterSide(131)]
 
@@ -99,7 +99,7 @@ def test_boxes_and_training_take_no_shorter_side(photos, model, tmp_path):
         load_image(photos[0], ShorterSide(131), (0, 0, 9, 9))
     paths = {"train": np.array(photos, np.dtypes.StringDType())}
     with pytest.raises(ValueError, match=r"in training. Received: size=ShorterSide\(131\)"):
-        open_inputs(paths, model, ShorterSide(131), PlaceSettings(), tmp_path, 0)
+        open_feature_store(paths, model, ShorterSide(131), PlaceSettings(), tmp_path, 0)
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +128,10 @@ def test_all_readers_resize_as_the_model_wants(model, photos, size, tmp_path):
     described = [served(image_bytes=files)["embedding"].numpy()]
     if isinstance(size, tuple):
         paths = np.array(photos, np.dtypes.StringDType())
-        inputs, _ = open_inputs({"test": paths}, model, size, PlaceSettings(), tmp_path, 0)
+        inputs, _ = open_feature_store({"test": paths}, model, size, PlaceSettings(), tmp_path, 0)
         described.append(model(inputs["test"].gather(tf.range(len(photos)))).numpy())
     elif not isinstance(size, ShorterSide):
-        described.append(describe_images(model, np.array(photos), "photos", longer_side=size, folder=tmp_path))
+        described.append(extract_images(model, np.array(photos), "photos", longer_side=size, folder=tmp_path))
     for descriptors in described:
         assert np.sum(descriptors * expected, axis=1).min() > 0.99999
     antialiased = np.concatenate([model(load_image(path, size)[None]).numpy() for path in photos])

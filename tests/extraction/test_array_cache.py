@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sare.extraction.array_cache import KeptArrays, model_digest
+from keras_sare.extraction.array_cache import ArrayCache, model_digest
 
 
 def failing():
@@ -15,7 +15,7 @@ def failing():
 def test_arrays_are_computed_once_and_come_back_as_read_only_memory_maps(tmp_path):
     first, second = np.arange(6.0).reshape(2, 3), np.arange(4)
     for compute in (lambda: (first, second), failing):
-        a, b = KeptArrays(tmp_path).once(["model", 362], compute)
+        a, b = ArrayCache(tmp_path).once(["model", 362], compute)
         assert isinstance(a, np.memmap)
         assert not a.flags.writeable
         np.testing.assert_array_equal(a, first)
@@ -23,17 +23,17 @@ def test_arrays_are_computed_once_and_come_back_as_read_only_memory_maps(tmp_pat
 
 
 def test_a_computation_that_fails_leaves_nothing(tmp_path):
-    kept = KeptArrays(tmp_path)
+    kept = ArrayCache(tmp_path)
     with pytest.raises(RuntimeError, match="killed"):
-        kept.once(["model"], failing)
+        kept.get_or_compute(["model"], failing)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_a_kill_left_half_written_is_deleted(tmp_path):
-    kept = KeptArrays(tmp_path)
+    kept = ArrayCache(tmp_path)
     half = kept.folder / ".01234567.partial.0123"
     half.mkdir(parents=True)
-    kept.claim()
+    kept.lock()
     assert not half.exists()
 
 
@@ -51,15 +51,15 @@ def test_what_a_kill_left_half_written_is_deleted(tmp_path):
     ],
 )
 def test_different_origins_have_different_places_and_the_same_has_one(tmp_path, one, other):
-    kept = KeptArrays(tmp_path)
-    assert kept.place(*one) != kept.place(*other)
-    assert kept.place(*one) == KeptArrays(tmp_path).place(*one)
+    kept = ArrayCache(tmp_path)
+    assert kept.folder_of(*one) != kept.folder_of(*other)
+    assert kept.folder_of(*one) == ArrayCache(tmp_path).place(*one)
 
 
 def test_arrays_outlive_the_folder(tmp_path):
-    kept = KeptArrays(tmp_path / "results")
-    kept.claim()
-    [array] = kept.once(["a"], lambda: [np.arange(5)])
+    kept = ArrayCache(tmp_path / "results")
+    kept.lock()
+    [array] = kept.get_or_compute(["a"], lambda: [np.arange(5)])
     kept.clear()
     assert not list((tmp_path / "results").iterdir())
     np.testing.assert_array_equal(array, np.arange(5))
@@ -67,9 +67,9 @@ def test_arrays_outlive_the_folder(tmp_path):
 
 
 def test_a_second_process_is_kept_out(tmp_path):
-    kept = KeptArrays(tmp_path)
-    kept.claim()
-    kept.claim()  # The same process may.
+    kept = ArrayCache(tmp_path)
+    kept.lock()
+    kept.lock()  # The same process may.
     hold = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     command = [sys.executable, "-c", hold, str(kept.folder / "lock")]
     assert b"BlockingIOError" in subprocess.run(command, capture_output=True, check=False).stderr
@@ -82,15 +82,15 @@ def test_a_second_process_is_kept_out(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline()
         with pytest.raises(RuntimeError, match="Another process runs in"):
-            kept.claim()
+            kept.lock()
         other.communicate(b"\n")
-    kept.claim()
+    kept.lock()
 
 
 def test_only_what_was_kept_is_deleted(tmp_path):
-    kept = KeptArrays(tmp_path)
-    kept.claim()
-    kept.once(["a"], lambda: [np.arange(5)])
+    kept = ArrayCache(tmp_path)
+    kept.lock()
+    kept.get_or_compute(["a"], lambda: [np.arange(5)])
     own = [tmp_path / "descriptors" / "own.npy", kept.folder / "own" / "0.npy", kept.folder / "own.txt"]
     for path in own:
         path.parent.mkdir(exist_ok=True)

@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from keras_sare.distribution.workers import Workers
 from keras_sare.extraction import Extractor, StoredInputs
-from keras_sare.extraction.distributed_extractor import Describer
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def mirrored():
 
 def test_one_device_is_the_extractor(make_model, images):
     model, inputs = make_model(), StoredInputs(images)
-    described = Describer(model, tf.distribute.get_strategy())(inputs, np.arange(9), 4)
+    described = Extractor(model, tf.distribute.get_strategy()).extract(inputs, np.arange(9), 4)
     np.testing.assert_array_equal(described, Extractor(model)(inputs.batches(np.arange(9), 4), 9))
     assert described.dtype == np.float32
 
@@ -49,7 +48,7 @@ def test_one_device_is_the_extractor(make_model, images):
 def test_replicas_give_what_one_device_gives_for_whole_and_uneven_batches(
     make_model, images, expected, mirrored, batch_size
 ):
-    described = Describer(make_model(mirrored), mirrored)(StoredInputs(images), np.arange(9), batch_size)
+    described = Extractor(make_model(mirrored), mirrored).extract(StoredInputs(images), np.arange(9), batch_size)
     np.testing.assert_allclose(described, expected, atol=1e-6)
 
 
@@ -63,39 +62,39 @@ def test_each_replica_computes_its_part_of_a_batch(make_model, images, mirrored)
         return call(inputs)
 
     model.layers[1].call = counting
-    Describer(model, mirrored)(StoredInputs(images), np.arange(9), 4)
+    Extractor(model, mirrored).extract(StoredInputs(images), np.arange(9), 4)
     assert sorted(seen) == [1, 1, 2, 2, 2, 2]
 
 
 def test_model_made_outside_the_scope_is_described_too(make_model, images, expected, mirrored):
-    described = Describer(make_model(), mirrored)(StoredInputs(images), np.arange(9), 4)
+    described = Extractor(make_model(), mirrored).extract(StoredInputs(images), np.arange(9), 4)
     np.testing.assert_allclose(described, expected, atol=1e-6)
 
 
 def test_rows_follow_the_order_of_the_ids(make_model, images, expected, mirrored):
     ids = np.array([7, 0, 3])
-    described = Describer(make_model(mirrored), mirrored)(StoredInputs(images), ids, 2)
+    described = Extractor(make_model(mirrored), mirrored).extract(StoredInputs(images), ids, 2)
     np.testing.assert_allclose(described, expected[ids], atol=1e-6)
 
 
 def test_given_array_is_filled(make_model, images, expected):
-    describe = Describer(make_model(), tf.distribute.get_strategy())
-    out = np.empty((2, *describe.output_shape), np.float32)
-    assert describe(StoredInputs(images), np.arange(2), 4, out, "two") is out
+    extractor = Extractor(make_model(), tf.distribute.get_strategy())
+    out = np.empty((2, *extractor.output_shape), np.float32)
+    assert extractor.extract(StoredInputs(images), np.arange(2), 4, out, "two") is out
     np.testing.assert_allclose(out, expected[:2], atol=1e-6)
 
 
 def test_no_images_give_no_rows(make_model, images):
-    describe = Describer(make_model(), tf.distribute.get_strategy())
-    assert describe(StoredInputs(images), np.arange(0), 4).shape == (0, *describe.output_shape)
+    extractor = Extractor(make_model(), tf.distribute.get_strategy())
+    assert extractor.extract(StoredInputs(images), np.arange(0), 4).shape == (0, *extractor.output_shape)
 
 
 def test_worker_computes_its_share_alone(make_model, images, expected, monkeypatch):
     """The others' rows stay as they are here, where no other worker sends any."""
     monkeypatch.setattr(Workers, "share", lambda self, n: np.arange(n // 2, n))
-    monkeypatch.setattr(Workers, "fill", lambda self, out: None)
-    describe = Describer(make_model(), tf.distribute.get_strategy())
-    out = np.zeros((9, *describe.output_shape), np.float32)
-    describe(StoredInputs(images), np.arange(9), 4, out)
+    monkeypatch.setattr(Workers, "all_gather_into", lambda self, out: None)
+    extractor = Extractor(make_model(), tf.distribute.get_strategy())
+    out = np.zeros((9, *extractor.output_shape), np.float32)
+    extractor.extract(StoredInputs(images), np.arange(9), 4, out)
     assert not out[:4].any()
     np.testing.assert_allclose(out[4:], expected[4:], atol=1e-6)

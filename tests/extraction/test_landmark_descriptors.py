@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_sare.datasets import load_image
 from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
-from keras_sare.extraction.landmark_descriptors import describe_images, describe_landmarks
+from keras_sare.extraction.landmark_descriptors import extract_images, extract_landmarks
 from keras_sare.layers import MAC, Whitening
 from keras_sare.models.crop_activations import crop_features, split_at_pooling
 from keras_sare.models.multi_scale import MultiScale
@@ -46,7 +46,7 @@ def one_by_one(model, paths, size=100, boxes=None):
 
 @pytest.mark.parametrize(("scales", "power"), [((1.0,), 1.0), ((1, 0.5), 1.0)])
 def test_descriptors_are_those_of_the_images_one_by_one(model, dataset, tmp_path, scales, power):
-    queries, database = describe_landmarks(
+    queries, database = extract_landmarks(
         model, dataset, longer_side=150, scales=scales, power=power, batch_size=2, folder=tmp_path
     )
     multi = MultiScale(model, scales, power)
@@ -57,24 +57,24 @@ def test_descriptors_are_those_of_the_images_one_by_one(model, dataset, tmp_path
 
 def test_images_of_no_dataset_are_described_like_a_database(model, dataset, tmp_path):
     settings = {"longer_side": 150, "scales": (1, 0.5), "folder": tmp_path}
-    descriptors = describe_images(model, dataset.database[1:], "others", **settings)
-    np.testing.assert_allclose(descriptors, describe_landmarks(model, dataset, **settings)[1][1:], atol=1e-5)
+    descriptors = extract_images(model, dataset.database[1:], "others", **settings)
+    np.testing.assert_allclose(descriptors, extract_landmarks(model, dataset, **settings)[1][1:], atol=1e-5)
 
 
 def test_queries_may_stay_whole(model, dataset, tmp_path):
-    queries, database = describe_landmarks(model, dataset, longer_side=100, crop="none", folder=tmp_path)
+    queries, database = extract_landmarks(model, dataset, longer_side=100, crop="none", folder=tmp_path)
     np.testing.assert_allclose(queries, database[:2], atol=1e-6)
 
 
 @pytest.mark.parametrize("crop", ["image", "activations"])
 def test_queries_without_boxes_stay_whole(model, dataset, tmp_path, crop):
     whole = LandmarkDataset("five", dataset.database, dataset.queries, None, dataset.labels)
-    queries, database = describe_landmarks(model, whole, longer_side=100, crop=crop, folder=tmp_path)
+    queries, database = extract_landmarks(model, whole, longer_side=100, crop=crop, folder=tmp_path)
     np.testing.assert_allclose(queries, database[:2], atol=1e-6)
 
 
 def test_activations_are_cropped_to_the_scaled_box(model, dataset, tmp_path):
-    queries, _ = describe_landmarks(model, dataset, longer_side=100, crop="activations", folder=tmp_path)
+    queries, _ = extract_landmarks(model, dataset, longer_side=100, crop="activations", folder=tmp_path)
     trunk, head = split_at_pooling(model)
     for query, path, box in zip(queries, dataset.queries, BOXES, strict=True):
         # Every image is scaled by a half.
@@ -86,7 +86,7 @@ def test_activations_are_cropped_at_several_scales(model, dataset, tmp_path):
     whole = LandmarkDataset(
         "five", dataset.database, dataset.queries, [[0, 0, 200, 160], [0, 0, 160, 200]], dataset.labels
     )
-    queries, database = describe_landmarks(
+    queries, database = extract_landmarks(
         model, whole, longer_side=170, scales=(1, 0.5), crop="activations", folder=tmp_path
     )
     np.testing.assert_allclose(queries, database[:2], atol=1e-5)
@@ -94,7 +94,7 @@ def test_activations_are_cropped_at_several_scales(model, dataset, tmp_path):
 
 def test_arrays_beyond_the_memory_limit_are_memory_maps_that_leave_nothing(model, dataset, tmp_path):
     folder = tmp_path / "arrays"
-    queries, database = describe_landmarks(model, dataset, longer_side=100, folder=folder, memory_limit=4 * 5 * 4)
+    queries, database = extract_landmarks(model, dataset, longer_side=100, folder=folder, memory_limit=4 * 5 * 4)
     assert not isinstance(queries, np.memmap)
     assert isinstance(database, np.memmap)
     assert list(folder.iterdir()) == []
@@ -103,7 +103,7 @@ def test_arrays_beyond_the_memory_limit_are_memory_maps_that_leave_nothing(model
 
 def test_bars_name_the_dataset(model, dataset, tmp_path, capsys, caplog):
     with caplog.at_level(logging.INFO, logger="keras_sare"):
-        describe_landmarks(model, dataset, longer_side=100, folder=tmp_path)
+        extract_landmarks(model, dataset, longer_side=100, folder=tmp_path)
     shown = capsys.readouterr().err
     assert "five, queries" in shown
     assert "five, database" in shown
@@ -111,13 +111,13 @@ def test_bars_name_the_dataset(model, dataset, tmp_path, capsys, caplog):
 
 def test_an_unknown_crop_is_refused(model, dataset, tmp_path):
     with pytest.raises(ValueError, match="`crop` must be one of .* Received: crop='I'"):
-        describe_landmarks(model, dataset, crop="I", folder=tmp_path)
+        extract_landmarks(model, dataset, crop="I", folder=tmp_path)
 
 
 def test_a_broken_image_is_named(model, dataset, tmp_path):
     Path(dataset.database[3]).write_bytes(b"no image")
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"Cannot read image .*3.png: not a JPEG"):
-        describe_landmarks(model, dataset, longer_side=100, folder=tmp_path)
+        extract_landmarks(model, dataset, longer_side=100, folder=tmp_path)
 
 
 def test_an_image_whose_descriptor_is_not_finite_is_named(dataset, tmp_path):
@@ -126,7 +126,7 @@ def test_an_image_whose_descriptor_is_not_finite_is_named(dataset, tmp_path):
     model = keras.Model(images, MAC()(keras.ops.log(images)))
     Image.new("RGB", (50, 40)).save(dataset.database[2])
     with pytest.raises(ValueError, match=r"Cannot describe \S*2.png: The model must give finite outputs"):
-        describe_landmarks(model, dataset, longer_side=200, crop="none", folder=tmp_path)
+        extract_landmarks(model, dataset, longer_side=200, crop="none", folder=tmp_path)
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
@@ -135,4 +135,4 @@ def test_an_image_too_small_for_the_model_is_named(scales, dataset, tmp_path):
     model = keras.Model(images, MAC()(keras.layers.MaxPooling2D(41)(images)))
     Image.new("RGB", (50, 40), "white").save(dataset.database[2])
     with pytest.raises(ValueError, match=r"Cannot describe \S*2.png: .* at least 41 pixels .*50 x 40 pixels"):
-        describe_landmarks(model, dataset, longer_side=200, scales=scales, crop="none", folder=tmp_path)
+        extract_landmarks(model, dataset, longer_side=200, scales=scales, crop="none", folder=tmp_path)

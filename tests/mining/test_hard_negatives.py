@@ -37,9 +37,9 @@ def mine(one, town, queries, epoch=1, **kwargs):
 
 def draw(seed, epoch, query, town, pool):
     """The definite negatives that a query is given, written down plainly."""
-    barred = town[1][query]
-    order = np.random.default_rng([seed, epoch, query]).choice(60, min(60, pool + len(barred)), replace=False)
-    return [row for row in order if row not in barred][:pool]
+    excluded = town[1][query]
+    order = np.random.default_rng([seed, epoch, query]).choice(60, min(60, pool + len(excluded)), replace=False)
+    return [row for row in order if row not in excluded][:pool]
 
 
 def by_distance(town, query, rows):
@@ -68,7 +68,7 @@ def test_random_mining_equals_a_naive_loop_over_epochs(kind, request):
         for query in range(20):
             known[query] = by_distance(given, query, {*draw(3, epoch, query, given, 20), *known[query]})[:5]
             assert mined.images[query, 1:].tolist() == known[query]
-    assert one.remembered.tolist() == list(known.values())
+    assert one.previous_negatives.tolist() == list(known.values())
 
 
 @pytest.mark.parametrize("kind", ["town", "steps"])
@@ -79,7 +79,7 @@ def test_full_mining_equals_a_sort_of_all_definite_negatives(kind, request):
     for query in range(20):
         allowed = set(range(60)) - set(given[1][query].tolist())
         assert mined.images[query, 1:].tolist() == by_distance(given, query, allowed)[:5]
-    np.testing.assert_array_equal(one.remembered, mined.images[:, 1:])
+    np.testing.assert_array_equal(one.previous_negatives, mined.images[:, 1:])
 
 
 def test_a_pool_of_everything_finds_what_full_mining_finds(town):
@@ -169,7 +169,7 @@ def test_draw_depends_on_seed_epoch_and_query_alone(town):
 def test_a_miner_that_is_given_what_another_remembers_goes_on_as_that_one(town, way):
     unbroken, resumed = miner(town, mining=way), miner(town, mining=way)
     mine(unbroken, town, np.arange(20), epoch=1)
-    resumed.remembered[:] = unbroken.remembered
+    resumed.previous_negatives[:] = unbroken.previous_negatives
     np.testing.assert_array_equal(
         mine(resumed, town, np.arange(20), epoch=2).images, mine(unbroken, town, np.arange(20), epoch=2).images
     )
@@ -243,8 +243,8 @@ def test_descriptors_that_are_not_finite_are_refused(town, way):
 def test_descriptors_of_what_is_reachable_are_enough(steps, way):
     whole, partly = miner(steps, mining=way, pool=6), miner(steps, mining=way, pool=6)
     queries = np.array([3, 9, 4])
-    for epoch in (1, 2):  # In the second one, what is remembered from the first is reachable too.
-        ids = partly.reachable(queries, epoch)
+    for epoch in (1, 2):  # In the second one, what is remembered from the first is required too.
+        ids = partly.required_images(queries, epoch)
         assert (np.diff(ids) > 0).all()
         assert len(ids) == 60 if way == "full" else 15 < len(ids) < 40
         found = partly.mine(queries, steps[2][queries], steps[3][ids], epoch, ids)
@@ -255,6 +255,6 @@ def test_descriptors_of_what_is_reachable_are_enough(steps, way):
 
 def test_image_that_is_reachable_and_not_given_is_named(town):
     one = miner(town)
-    ids = one.reachable(np.array([5]), 1)
+    ids = one.required_images(np.array([5]), 1)
     with pytest.raises(ValueError, match=f"`ids` must hold all images .* ids without image {ids[7]}"):
         one.mine(np.array([5]), town[2][[5]], town[3][np.delete(ids, 7)], 1, np.delete(ids, 7))

@@ -19,7 +19,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from keras_sare.datasets import SfMDataset
-from keras_sare.extraction import cached_descriptors as kept_descriptors
+from keras_sare.extraction import cached_descriptors as cached_descriptors
 from keras_sare.layers import MAC
 from keras_sare.training import RunFolder
 from trainers import retrieval_stages
@@ -140,8 +140,8 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     assert not (tmp_path / "killed" / "model.keras").exists()
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        describe = kept_descriptors.describe_images
-        patch.setattr(kept_descriptors, "describe_images", lambda *a, **k: seen.append(a[2]) or describe(*a, **k))
+        describe = cached_descriptors.extract_images
+        patch.setattr(cached_descriptors, "extract_images", lambda *a, **k: seen.append(a[2]) or describe(*a, **k))
         patch.setattr("keras_sare.evaluation.comparisons.retrieval_comparison.write_retrieval", kill)
         with pytest.raises(Killed):
             train("killed", *tested, "--resume")
@@ -159,7 +159,7 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     ]
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("describe_landmarks", "describe_images"):
+        for name in ("extract_landmarks", "extract_images"):
             patch.setattr(f"keras_sare.extraction.cached_descriptors.{name}", kill)
         patch.setattr("keras_sare.evaluation.comparisons.database_maps.write_activation_maps", kill)
         train("killed", *tested, "--resume")
@@ -176,7 +176,7 @@ def test_whitening_of_a_finished_model_is_learned_anew_only_where_it_would_be_an
     shutil.copytree(unbroken[0], tmp_path / "run")
     whitened = (tmp_path / "run" / "model.keras").stat().st_mtime_ns
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kept_descriptors, "describe_images", kill)
+        patch.setattr(cached_descriptors, "extract_images", kill)
         train("run", "--resume")
         with pytest.raises(Killed):
             train("run", "--resume", "--dim=5")

@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras_sare.datasets import SfMDataset
 from keras_sare.distribution import Workers
 from keras_sare.evaluation import ComparisonSettings
-from keras_sare.extraction import cached_descriptors as kept_descriptors
-from keras_sare.extraction.array_cache import KeptArrays
+from keras_sare.extraction import cached_descriptors as cached_descriptors
+from keras_sare.extraction.array_cache import ArrayCache
 from keras_sare.extraction.inputs import ImageInputs
 from keras_sare.training import MeanAveragePrecisionValidation, RunFolder, SfMPhotos, SfMSettings
 from trainers.retrieval_stages import load_models
@@ -71,12 +71,12 @@ def make_stage(tmp_path, monkeypatch):
             chosen = [rows[int(seed)][int(image)] for seed, image in (path.split("/") for path in paths)]
             return model.predict(np.array(chosen, np.float32), verbose=0)
 
-        monkeypatch.setattr(kept_descriptors, "describe_images", describe)
+        monkeypatch.setattr(cached_descriptors, "extract_images", describe)
         val = photos("val", 1)
         validation = MeanAveragePrecisionValidation(
             SfMPhotos(val, ImageInputs(val.paths, (8, 8)), run.settings, tmp_path)
         )
-        kept = KeptArrays(folder.path)
+        kept = ArrayCache(folder.path)
         return RetrievalWhitening(run, photos("train", 0), validation, kept, ComparisonSettings(), mode, dim)
 
     return make
@@ -132,7 +132,7 @@ def test_resumed_run_computes_nothing_anew_but_what_changed(make_stage, monkeypa
     text, folder = finish(make_stage())
     before = folder.model.stat().st_mtime_ns
     stage = make_stage()
-    monkeypatch.setattr(kept_descriptors, "describe_images", None)
+    monkeypatch.setattr(cached_descriptors, "extract_images", None)
     stage.kept.clear()
     assert finish(stage)[0] == text
     assert folder.model.stat().st_mtime_ns == before

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.distribution import Workers
-from keras_sare.extraction import Describer, StoredInputs
+from keras_sare.extraction import Extractor, StoredInputs
 from keras_sare.training import Places, PlaceSettings, RecallValidation, RunFolder
 from trainers.stages import Run
 from trainers.whitening_stage import WhiteningStage
@@ -61,8 +61,8 @@ def make_stage(run):
 
 
 def recall_of(path, places):
-    describer = Describer(keras.saving.load_model(path), tf.distribute.get_strategy())
-    return RecallValidation(places).report(*places.describe_all(describer)).at(1)
+    extractor = Extractor(keras.saving.load_model(path), tf.distribute.get_strategy())
+    return RecallValidation(places).report(*places.extract_all(extractor)).at(1)
 
 
 @pytest.mark.parametrize(("scales", "saved"), [(NOISE_IS_SMALL, TRAINED[0]), (NOISE_IS_LARGE, TRAINED[1])])

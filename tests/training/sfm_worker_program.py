@@ -18,7 +18,7 @@ from keras_sare.distribution import choose_strategy
 from keras_sare.layers import MAC
 from keras_sare.losses import ContrastiveLoss
 from keras_sare.models import split
-from keras_sare.training import MeanAveragePrecisionValidation, SfMPhotos, SfMSettings, Trainer, open_inputs
+from keras_sare.training import MeanAveragePrecisionValidation, SfMPhotos, SfMSettings, Trainer, open_feature_store
 
 SETTINGS = SfMSettings(
     epochs=1, tuples_per_step=2, negatives=2, learning_rate=0.05, mine_times=2, positive="m2", select="last"
@@ -60,7 +60,7 @@ def train(folder: Path, strategy: tf.distribute.Strategy) -> dict[str, Any]:
     trunk.trainable = False
     before = head.get_weights()
     data = {name: SfMDataset.load(folder / f"{name}.npz") for name in ("train", "val")}
-    opened, stored = open_inputs(
+    opened, stored = open_feature_store(
         {name: one.paths for name, one in data.items()},
         trunk,
         48,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_sare.training.stage_timer import TimeSplit
+from keras_sare.training.stage_timer import StageTimer
 
 
 @pytest.fixture
@@ -33,20 +33,20 @@ def test_queries_at_the_end_of_the_epoch_that_fill_no_step_are_left_out(make_sma
 
 
 def test_tuples_are_query_positive_and_negatives(miner):
-    queries, times = np.array([7, 2, 5, 4]), TimeSplit()
+    queries, times = np.array([7, 2, 5, 4]), StageTimer()
     window = miner.mine(queries, 1, times)
     assert window.tuples.shape == (4, 4)
     np.testing.assert_array_equal(window.tuples[:, 0], queries + 12)
     np.testing.assert_array_equal(window.tuples[:, 1], queries)  # each query's place has one image
-    np.testing.assert_array_equal(window.tuples[:, 2:], miner.remembered[queries])
-    assert (np.delete(miner.remembered, queries, 0) == -1).all()
+    np.testing.assert_array_equal(window.tuples[:, 2:], miner.previous_negatives[queries])
+    assert (np.delete(miner.previous_negatives, queries, 0) == -1).all()
     assert 0 < times.seconds()["mining"] < times.seconds()["total"]
 
 
 def test_tuples_whose_hardest_negative_is_within_the_margin_are_counted(miner):
     queries = np.arange(12)
-    window = miner.mine(queries, 1, TimeSplit())
-    descriptors = miner.train.describe(miner.describer, np.arange(24), "all")
+    window = miner.mine(queries, 1, StageTimer())
+    descriptors = miner.train.extract(miner.extractor, np.arange(24), "all")
     query, positive, negative = (descriptors[window.tuples[:, i]] for i in range(3))
     near, far = ((query - positive) ** 2).sum(1), ((query - negative) ** 2).sum(1)
     assert window.violating == np.sum(far - near < 0.1)
@@ -57,9 +57,9 @@ def test_database_images_are_queries_too_where_that_is_asked_for(make_small_trai
     # Places are 40 m apart: within 44 m an image has both neighbours on the line, and never itself.
     changed = {"positive_radius": 44.0, "negative_radius": 44.0, "refresh_every": 24}
     miner = make_small_trainer(database_queries=True, **changed).miner
-    assert len(miner.remembered) == 24
+    assert len(miner.previous_negatives) == 24
     [queries] = miner.windows(1)
-    window = miner.mine(queries, 1, TimeSplit())
+    window = miner.mine(queries, 1, StageTimer())
     assert sorted(window.tuples[:, 0]) == list(range(24))  # ids: database, then queries
     for query, positive, *negatives in window.tuples:
         place = query % 12

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_sare.layers import MAC
 from keras_sare.losses import ContrastiveLoss
 from keras_sare.models import split
-from keras_sare.training import MeanAveragePrecisionValidation, Trainer, open_inputs
+from keras_sare.training import MeanAveragePrecisionValidation, Trainer, open_feature_store
 
 
 class Killed(BaseException):
@@ -122,7 +122,9 @@ def make_unlike_trainer(make_sfm_photos, tmp_path, without_picture):
         # Else the weights before the first epoch might be kept, which are alike however it goes.
         settings = dataclasses.replace(photos["train"].settings, select="last", **changed)
         paths, store = {name: one.paths for name, one in photos.items()}, tmp_path / f"{run} store"
-        inputs, stored = open_inputs(paths, trunk, 48, settings, store, store_limit, dtype="float32", strategy=strategy)
+        inputs, stored = open_feature_store(
+            paths, trunk, 48, settings, store, store_limit, dtype="float32", strategy=strategy
+        )
         assert stored == (store_limit > 0)
         train, val = (
             dataclasses.replace(photos[name], inputs=inputs[name], stored=stored, settings=settings)

@@ -53,7 +53,7 @@ def assert_same_run(a, b):
         b.state.best,
         b.state.refreshes,
     )
-    np.testing.assert_array_equal(a.miner.remembered, b.miner.remembered)
+    np.testing.assert_array_equal(a.miner.previous_negatives, b.miner.previous_negatives)
 
 
 def names(folder, run="run"):
@@ -200,7 +200,7 @@ def test_image_in_the_place_of_another_is_another_dataset(make_small_trainer):
 def test_epoch_that_is_kept_is_the_chiefs_choice(make_small_trainer):
     trainer = make_small_trainer(epochs=1)
     recalls = iter([0.2, 0.9])
-    trainer.workers.of_chief = lambda values: np.full_like(values, next(recalls))
+    trainer.workers.broadcast = lambda values: np.full_like(values, next(recalls))
     state = trainer.fit()
     assert [row["recall@1"] for row in state.history] == [0.2, 0.9]
     assert state.best_epoch == 1
@@ -211,7 +211,7 @@ def test_epoch_that_is_kept_is_the_chiefs_choice(make_small_trainer):
 def test_untrained_model_is_the_best_epoch_only_where_it_may_be(make_small_trainer, keep_untrained, kept):
     trainer = make_small_trainer(epochs=3, keep_untrained=keep_untrained)
     recalls = iter([0.9, 0.2, 0.3, 0.3])
-    trainer.workers.of_chief = lambda values: np.full_like(values, next(recalls))
+    trainer.workers.broadcast = lambda values: np.full_like(values, next(recalls))
     start = weights(trainer)
     assert trainer.fit().best_epoch == kept
     assert all(np.array_equal(a, b) for a, b in zip(weights(trainer), start, strict=True)) == (kept == 0)

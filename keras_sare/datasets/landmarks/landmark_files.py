@@ -172,11 +172,11 @@ def _read_holidays(files: ImageFolder, name: str) -> LandmarkDataset:
     numbers = np.array([_holidays_number(file) for file in files.files], np.int64)
     groups = numbers // _HOLIDAYS_GROUP
     queries = np.flatnonzero(numbers % _HOLIDAYS_GROUP == 0)
-    lonely = np.setdiff1d(groups, groups[queries])
-    if len(lonely):
+    without_positive = np.setdiff1d(groups, groups[queries])
+    if len(without_positive):
         raise ValueError(
             "`images` must hold the query ...00 of every group of Holidays. "
-            f"Received: {len(lonely)} groups without, first {lonely[0]:04d}, in {files.folder}"
+            f"Received: {len(without_positive)} groups without, first {without_positive[0]:04d}, in {files.folder}"
         )
     labels = tuple(
         {"ok": np.setdiff1d(np.flatnonzero(groups == groups[i]), [i]), "junk": queries[[k]]}

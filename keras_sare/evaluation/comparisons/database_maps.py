@@ -11,7 +11,7 @@ import numpy as np
 from keras_sare.datasets.images.image_sizes import fitted_size, image_sizes
 from keras_sare.evaluation.comparisons.comparison_settings import ComparisonSettings
 from keras_sare.extraction.activation_maps import ActivationMaps, write_activation_maps
-from keras_sare.extraction.array_cache import KeptArrays, model_digest
+from keras_sare.extraction.array_cache import ArrayCache, model_digest
 from keras_sare.models.crop_activations import split_at_pooling, stride
 from keras_sare.retrieval.reranking.integral_volumes import quantise_activations
 from keras_sare.utils.files import free_bytes
@@ -57,7 +57,7 @@ def map_bytes(model: keras.Model, paths: np.ndarray, longer_side: int, orientati
     return int(np.dot(cells, counts)) * int(trunk.output.shape[-1])
 
 
-def check_room(kept: KeptArrays, model: keras.Model, paths: np.ndarray, settings: ComparisonSettings) -> None:
+def check_room(kept: ArrayCache, model: keras.Model, paths: np.ndarray, settings: ComparisonSettings) -> None:
     """Checks that feature maps fit on the disk.
 
     Args:
@@ -80,7 +80,7 @@ def check_room(kept: KeptArrays, model: keras.Model, paths: np.ndarray, settings
 
 
 def database_maps(
-    kept: KeptArrays,
+    kept: ArrayCache,
     model: keras.Model,
     database: np.ndarray,
     images: np.ndarray,
@@ -101,7 +101,7 @@ def database_maps(
         OSError: the disk has too little room for them.
     """
     paths, size, orientation = database[images], settings.longer_side, settings.orientation
-    folder = kept.place("feature maps", model_digest(model), paths, size, limit, _LEVELS, orientation)
+    folder = kept.folder_of("feature maps", model_digest(model), paths, size, limit, _LEVELS, orientation)
     if not folder.is_dir():
         check_room(kept, model, paths, settings)
         quantise = functools.partial(quantise_activations, limit=limit, levels=_LEVELS)

@@ -17,8 +17,8 @@ from keras_sare.evaluation.landmarks import PAPER_DIMENSIONS, dimension_sweep, e
 from keras_sare.evaluation.plots.reranking_picture import draw_reranking
 from keras_sare.evaluation.retrieval_files import check_same_settings, write_retrieval
 from keras_sare.evaluation.retrieval_report import RetrievalReport
-from keras_sare.extraction.array_cache import KeptArrays
-from keras_sare.extraction.cached_descriptors import KeptDescriptors
+from keras_sare.extraction.array_cache import ArrayCache
+from keras_sare.extraction.cached_descriptors import DescriptorCache
 from keras_sare.extraction.landmark_objects import query_objects
 from keras_sare.models.crop_activations import split_at_pooling
 from keras_sare.retrieval import nearest
@@ -83,8 +83,8 @@ class RetrievalComparison:
         # Without boxes queries are whole everywhere: described, looked for by re-ranking, and drawn.
         self.landmarks = dataclasses.replace(landmarks, boxes=None) if settings.crop == "none" else landmarks
         self.pairs, self.independent = pairs, independent
-        self.settings, self.folder, self.kept = settings, folder, KeptArrays(folder)
-        self._described = KeptDescriptors(self.kept, settings)
+        self.settings, self.folder, self.kept = settings, folder, ArrayCache(folder)
+        self._described = DescriptorCache(self.kept, settings)
         self._record = {"dataset": landmarks.name, **settings.record(), "run": run}
         check_same_settings(folder, self._record)
         self.rows: dict[str, dict[str, RetrievalReport]] = {}
@@ -111,7 +111,7 @@ class RetrievalComparison:
             raise ValueError("`models` must hold at least one model. Received: models={}")
         *_, final = models.values()
         self._check_reranking(final)  # Early: what comes takes hours.
-        self.kept.claim()
+        self.kept.lock()
         base = None
         for name, model in models.items():
             last = self._add_model(name, model, base)

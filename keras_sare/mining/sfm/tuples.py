@@ -49,7 +49,7 @@ class SfMTupleMiner:
 
     Attributes:
         trainable_queries: int64 images that have a positive.
-        remembered: int64 [0, negatives]; other miners keep their state here.
+        previous_negatives: int64 [0, negatives]; other miners keep their state here.
         most_negatives: negatives per tuple that every image could have.
 
     Raises:
@@ -81,7 +81,7 @@ class SfMTupleMiner:
         self._check_clusters()
         self.positives = possible_positives(dataset, self.rule)
         self.trainable_queries = np.flatnonzero(self.positives.counts)
-        self.remembered = np.zeros((0, negatives), np.int64)
+        self.previous_negatives = np.zeros((0, negatives), np.int64)
         self._check_positives()
         logger.info("Images with a positive by %s: %d of %d", self.rule.name, len(self.trainable_queries), self.images)
 
@@ -90,7 +90,7 @@ class SfMTupleMiner:
         order = np.random.default_rng([self.seed, epoch, _EPOCH]).permutation(self.trainable_queries)
         return order[: self.queries_per_epoch]
 
-    def reachable(self, queries: np.ndarray, epoch: int) -> np.ndarray:
+    def required_images(self, queries: np.ndarray, epoch: int) -> np.ndarray:
         """Images that `mine` looks at for some queries: only their descriptors need be computed.
 
         Args:
@@ -127,8 +127,8 @@ class SfMTupleMiner:
             database: [n, D] cached descriptors of images, L2-normalised; an array or a memory map of any float type,
                 read in order of rows.
             epoch: number of the epoch.
-            ids: int64 [n], ascending: the images that the rows of `database` are of; at least those that `reachable`
-                gives. None where `database` has a row for each image.
+            ids: int64 [n], ascending: the images that the rows of `database` are of; at least those that
+                `required_images` gives. None where `database` has a row for each image.
             memory_limit: bytes for the part of the database that is held at a time; nothing else grows with it.
 
         Returns:
@@ -200,9 +200,9 @@ class SfMTupleMiner:
                 f"`descriptors` must have a row for each of the {len(queries)} queries, `database` one for each of the "
                 f"{len(ids)} images. Received: descriptors.shape={descriptors.shape}, database.shape={database.shape}"
             )
-        lonely = np.setdiff1d(queries, self.trainable_queries)
-        if len(lonely):
+        without_positive = np.setdiff1d(queries, self.trainable_queries)
+        if len(without_positive):
             raise ValueError(
                 "`queries` must have a possible positive each; take them from `trainable_queries`. "
-                f"Received: query {lonely[0]}"
+                f"Received: query {without_positive[0]}"
             )

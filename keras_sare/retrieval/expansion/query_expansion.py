@@ -106,7 +106,7 @@ def augment_database(
         )
     for start in progress(range(0, len(database), block_rows), "augmentation", unit="block"):
         rows = np.arange(start, min(start + block_rows, len(database)))
-        indices = nearest(database[rows], database, n, block_rows, barred=list(rows[:, None]))[1]
+        indices = nearest(database[rows], database, n, block_rows, exclude=list(rows[:, None]))[1]
         for part in np.array_split(np.arange(len(rows)), -(-len(rows) * n // block_rows)):
             out[rows[part]] = _combined(database[rows[part]], database[indices[part]], alpha)
     return out

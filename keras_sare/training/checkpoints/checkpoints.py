@@ -40,7 +40,7 @@ class Checkpoints:
         model: whose weights are kept. Weights of layers that are not trainable are not: a resumed run brings its own,
             and they must be the same.
         optimizer: already built.
-        remembered: the miner's remembered negatives; `restore` writes into it.
+        previous_negatives: the miner's previous negatives; `restore` writes into it.
         keep: number of checkpoints that are kept beside the best epoch's.
         frozen: layers before `model`, not kept either.
         datasets: what tells datasets from others, by name. A resumed run must have the same: tuples and remembered
@@ -53,14 +53,14 @@ class Checkpoints:
         folder: Path,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        remembered: np.ndarray,
+        previous_negatives: np.ndarray,
         keep: int = 2,
         frozen: keras.Model | None = None,
         datasets: Mapping[str, str] | None = None,
         writes: bool = True,
     ) -> None:
         self.folder, self.keep, self.writes = folder, keep, writes
-        self._remembered, self._optimizer, self._datasets = remembered, optimizer, dict(datasets or {})
+        self._previous_negatives, self._optimizer, self._datasets = previous_negatives, optimizer, dict(datasets or {})
         unchanging = [w for layer in model.layers if not layer.trainable for w in layer.weights]
         self._weights = [v for v in model.variables if not any(v is w for w in unchanging)]
         self._frozen = _checksum([*unchanging, *(frozen.weights if frozen else [])])
@@ -80,7 +80,7 @@ class Checkpoints:
         groups = {"weights": _arrays(self._weights), "optimizer": _arrays(self._optimizer.variables)}
         if not self.writes:
             return
-        groups["mining"] = {"remembered": self._remembered}
+        groups["mining"] = {"remembered": self._previous_negatives}
         if state.running.tuples is not None:
             groups["mining"]["tuples"] = state.running.tuples
         target = self._path(state)
@@ -163,10 +163,10 @@ class Checkpoints:
             )
         _check_datasets(content["datasets"], self._datasets, path)
         tuples = groups["mining"].pop("tuples", None)
-        _check_shapes([self._remembered], groups["mining"], path)
+        _check_shapes([self._previous_negatives], groups["mining"], path)
         _assign(self._weights, groups["weights"], path)
         _assign(self._optimizer.variables, groups["optimizer"], path)
-        self._remembered[:] = groups["mining"]["remembered"]
+        self._previous_negatives[:] = groups["mining"]["remembered"]
         figures = content["state"]
         return RunState(**{**figures, "running": EpochState(**figures["running"], tuples=tuples)})
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_sare.datasets import ImageSet, PlaceDataset, training_positives
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.mining import HardNegativeMiner
 from keras_sare.training.data.training_images import TrainingImages, TupleSource, checksum
 from keras_sare.training.settings.place_settings import PlaceSettings
@@ -56,10 +56,10 @@ class Places(TrainingImages):
         chosen = np.arange(len(self.dataset.queries)) if queries is None else queries
         return chosen + len(self.dataset.database)
 
-    def describe_all(self, describer: Describer) -> tuple[np.ndarray, np.ndarray]:
+    def extract_all(self, extractor: Extractor) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors of all queries and of the whole database."""
-        database = self.describe(describer, np.arange(len(self.dataset.database)), f"{self.name} database")
-        return self.describe(describer, self.query_ids(), f"{self.name} queries"), database
+        database = self.extract(extractor, np.arange(len(self.dataset.database)), f"{self.name} database")
+        return self.extract(extractor, self.query_ids(), f"{self.name} queries"), database
 
     def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
         read = [images.paths, images.places if images.positions is None else images.positions]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.extraction.inputs import Inputs
 from keras_sare.mining import MinedTuples
 from keras_sare.training.data.augmented_inputs import AugmentedInputs
@@ -35,15 +35,15 @@ class TupleMiner(Protocol):
 
     Attributes:
         trainable_queries: int64, ascending: those that can be mined.
-        remembered: int64 [queries, negatives], or [0, negatives] where nothing is remembered; the only state.
+        previous_negatives: int64 [queries, negatives], or [0, negatives] where nothing is remembered; the only state.
         most_negatives: negatives per tuple that every query could have.
     """
 
     trainable_queries: np.ndarray
-    remembered: np.ndarray
+    previous_negatives: np.ndarray
     most_negatives: int
 
-    def reachable(self, queries: np.ndarray, epoch: int) -> np.ndarray:
+    def required_images(self, queries: np.ndarray, epoch: int) -> np.ndarray:
         """Database images that `mine` looks at."""
 
     def mine(
@@ -127,10 +127,10 @@ class TrainingImages(ABC):
             ValueError: the images do not suffice for the settings.
         """
 
-    def describe(self, describer: Describer, ids: np.ndarray, description: str) -> np.ndarray:
+    def extract(self, extractor: Extractor, ids: np.ndarray, description: str) -> np.ndarray:
         """Descriptors [len(ids), dim] of some images, float32, on every worker; all must make this call."""
-        out = array_within(self.settings.memory_limit, (len(ids), *describer.output_shape), self.folder)
-        return describer(self.inputs, ids, self.settings.extraction_batch, out, description)
+        out = array_within(self.settings.memory_limit, (len(ids), *extractor.output_shape), self.folder)
+        return extractor.extract(self.inputs, ids, self.settings.extraction_batch, out, description)
 
 
 def checksum(*arrays: np.ndarray) -> str:

@@ -21,7 +21,7 @@ FILE_BYTES = 64_000_000
 _FORMAT = 2
 
 
-class TrunkStore:
+class FeatureStore:
     """Rows of a frozen trunk's output by image id: read from files where they are there, else computed when asked for.
 
     The files lie in a folder `trunk-<digest>`. The digest is of all but the images that the output depends on: the

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_sare.distribution.workers import Workers
-from keras_sare.extraction.distributed_extractor import SplitModel
+from keras_sare.extraction.split_model import SplitModel
 
 DTYPES = ("float16", "bfloat16", "float32")
 

@@ -15,10 +15,10 @@ from keras_sare.extraction.bucketed_inputs import BucketedInputs
 from keras_sare.extraction.cropped_inputs import crop_images
 from keras_sare.extraction.inputs import ImageInputs, Inputs, Rows, StoredInputs
 from keras_sare.models.resizing import antialiases
-from keras_sare.training.feature_store.feature_store import TrunkStore
+from keras_sare.training.feature_store.feature_store import FeatureStore
 from keras_sare.training.feature_store.frozen_trunk import FrozenTrunk
 from keras_sare.training.settings.training_settings import TrainingSettings
-from keras_sare.training.stage_timer import TimeSplit
+from keras_sare.training.stage_timer import StageTimer
 from keras_sare.utils.files import free_bytes
 from keras_sare.utils.progress import progress
 
@@ -30,11 +30,11 @@ FIRST = ("train", "val", "test")
 KEPT_FREE = 2e9
 """Bytes of the disk that the store leaves for checkpoints, models and other programs, at least."""
 
-Stores = Mapping[str, Sequence[TrunkStore]]
+Stores = Mapping[str, Sequence[FeatureStore]]
 """The stores of each split, one for each size of images."""
 
 
-def open_inputs(
+def open_feature_store(
     paths: Mapping[str, np.ndarray],
     trunk: keras.Model,
     size: tuple[int, int] | int,
@@ -44,7 +44,7 @@ def open_inputs(
     *,
     dtype: str = "float16",
     strategy: tf.distribute.Strategy | None = None,
-    times: TimeSplit | None = None,
+    times: StageTimer | None = None,
     kept_free: float = KEPT_FREE,
 ) -> tuple[dict[str, Inputs], bool]:
     """Opens the images of some splits for training, with the frozen layers' output stored where that pays.
@@ -86,9 +86,9 @@ def open_inputs(
     if stored:
         strategy = strategy or tf.distribute.get_strategy()
         frozen, batch = FrozenTrunk(trunk, dtype, strategy), settings.extraction_batch
-        stores = {name: [TrunkStore(folder, frozen, part, batch) for _, part in one] for name, one in images.items()}
+        stores = {name: [FeatureStore(folder, frozen, part, batch) for _, part in one] for name, one in images.items()}
         workers = Workers(strategy)
-        with (times or TimeSplit()).spent_on("frozen_layers"):
+        with (times or StageTimer()).measure("frozen_layers"):
             stored = _fill(stores, _plan(stores, folder, store_limit, kept_free, workers), workers)
     if stored:
         parts = {
@@ -135,7 +135,7 @@ def _plan(stores: Stores, folder: Path, store_limit: float, kept_free: float, wo
     present = np.concatenate([store.files.present for store in _all(stores)])
     sizes = np.concatenate([store.files.sizes for store in _all(stores)])
     # Workers must not decide differently where one of them looked while another program was writing.
-    seen = workers.gather(np.array([[free_bytes(folder), *present]], np.int64), workers.count)
+    seen = workers.all_gather(np.array([[free_bytes(folder), *present]], np.int64), workers.count)
     free, everywhere = int(seen[:, 0].min()), seen[:, 1:].min(axis=0) > 0
     missing = np.flatnonzero(~everywhere)
     room = min(store_limit - sizes[everywhere].sum(), free - kept_free)
@@ -178,7 +178,7 @@ def _fill(stores: Stores, chosen: np.ndarray, workers: Workers) -> bool:
     Returns:
         Whether anything is stored now.
     """
-    own = chosen[workers.share(len(chosen))]
+    own = chosen[workers.shard(len(chosen))]
     start = 0
     for name, of_split in stores.items():
         count, work = 0, []
@@ -202,5 +202,5 @@ def _fill(stores: Stores, chosen: np.ndarray, workers: Workers) -> bool:
     return bool(present.any())
 
 
-def _all(stores: Stores) -> list[TrunkStore]:
+def _all(stores: Stores) -> list[FeatureStore]:
     return [store for of_split in stores.values() for store in of_split]

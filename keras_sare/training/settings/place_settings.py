@@ -57,7 +57,7 @@ class PlaceSettings(TrainingSettings):
                 f"of one refresh. Received: refresh_every={self.refresh_every}"
             )
 
-    def steps_per_window(self, epoch: int, steps: int) -> int:
+    def steps_per_refresh(self, epoch: int, steps: int) -> int:
         """Steps between two refreshes of the cached descriptors; see `TrainingSettings`."""
         halvings = self.decays_before(epoch) if self.schedule == "halving" else 0
         return self.refresh_every * 2**halvings // self.tuples_per_step

@@ -40,6 +40,6 @@ class SfMSettings(TrainingSettings):
         super().__post_init__()
         check_counts(self, ("mine_times",))
 
-    def steps_per_window(self, epoch: int, steps: int) -> int:
+    def steps_per_refresh(self, epoch: int, steps: int) -> int:
         """Steps between two refreshes of the cached descriptors; see `TrainingSettings`."""
         return -(-steps // self.mine_times)

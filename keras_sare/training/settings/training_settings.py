@@ -108,7 +108,7 @@ class TrainingSettings:
         """How often the learning rate fell before an epoch, counted from 1; 0 for the schedule 'cosine'."""
         return 0 if self.schedule == "cosine" else (epoch - 1) // self.decay_every
 
-    def steps_per_window(self, epoch: int, steps: int) -> int:
+    def steps_per_refresh(self, epoch: int, steps: int) -> int:
         """Steps between two refreshes of the cached descriptors.
 
         Args:

@@ -5,7 +5,7 @@ import numpy as np
 from keras_sare.distribution.workers import Workers
 from keras_sare.evaluation.mean_average_precision import DEFAULT_KS, average_precisions, mean_over_queries
 from keras_sare.evaluation.retrieval_report import RetrievalReport
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.mining.sfm.co_observation import co_observers, images_by
 from keras_sare.training.data.sfm_photos import SfMPhotos
 from keras_sare.training.validation.validation import Validation
@@ -65,10 +65,10 @@ class MeanAveragePrecisionValidation(Validation[RetrievalReport]):
         neither = [np.setdiff1d(photos, mine, True) for photos, mine in zip(clusters, right, strict=True)]
         return right, neither
 
-    def measure(self, describer: Describer, workers: Workers) -> RetrievalReport:
-        """MAP of a describer's model; see `Validation`."""
-        database = self.images.describe(describer, np.arange(len(self.images.paths)), f"{self.images.name} photos")
-        return self.report(workers.of_chief(self.measure_queries(database)))
+    def measure(self, extractor: Extractor, workers: Workers) -> RetrievalReport:
+        """MAP of a extractor's model; see `Validation`."""
+        database = self.images.extract(extractor, np.arange(len(self.images.paths)), f"{self.images.name} photos")
+        return self.report(workers.broadcast(self.measure_queries(database)))
 
     def report(self, measured: np.ndarray) -> RetrievalReport:
         """Sums up the queries.

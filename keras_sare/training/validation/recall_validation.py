@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_sare.distribution.workers import Workers
 from keras_sare.evaluation import RecallReport, better, evaluate
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.training.data.places import Places
 from keras_sare.training.validation.validation import Validation
 
@@ -29,10 +29,10 @@ class RecallValidation(Validation[RecallReport]):
         super().__init__(places)
         self.positives = places.dataset.positives(places.settings.negative_radius)
 
-    def measure(self, describer: Describer, workers: Workers) -> RecallReport:
-        """Recall of a describer's model; see `Validation`."""
-        report = self.report(*self.images.describe_all(describer))
-        return replace(report, recalls=tuple(workers.of_chief(np.array(report.recalls)).tolist()))
+    def measure(self, extractor: Extractor, workers: Workers) -> RecallReport:
+        """Recall of a extractor's model; see `Validation`."""
+        report = self.report(*self.images.extract_all(extractor))
+        return replace(report, recalls=tuple(workers.broadcast(np.array(report.recalls)).tolist()))
 
     def report(self, queries: np.ndarray, database: np.ndarray) -> RecallReport:
         """Recall of descriptors `[Q, D]` and `[N, D]` of the images, as this worker finds it."""

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Generic, Protocol, TypeVar
 
 from keras_sare.distribution.workers import Workers
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.training.data.training_images import TrainingImages
 
 
@@ -29,8 +29,8 @@ class Validation(ABC, Generic[Measured]):
         self.images = images
 
     @abstractmethod
-    def measure(self, describer: Describer, workers: Workers) -> Measured:
-        """Measures the model of a describer, as the chief finds it; all workers must make this call.
+    def measure(self, extractor: Extractor, workers: Workers) -> Measured:
+        """Measures the model of a extractor, as the chief finds it; all workers must make this call.
 
         Another machine may round otherwise, and all workers must keep the same epoch and stop after the same one.
         """

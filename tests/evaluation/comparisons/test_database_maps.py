@@ -5,7 +5,7 @@ from PIL import Image
 
 from keras_sare.evaluation import ComparisonSettings
 from keras_sare.evaluation.comparisons.database_maps import DatabaseMaps, check_room, database_maps, map_bytes
-from keras_sare.extraction.array_cache import KeptArrays
+from keras_sare.extraction.array_cache import ArrayCache
 from keras_sare.layers import MAC
 
 
@@ -24,7 +24,7 @@ def paths(tmp_path):
 
 
 def test_room_that_is_asked_for_is_what_the_maps_take(model, paths, tmp_path):
-    kept, settings = KeptArrays(tmp_path), ComparisonSettings(longer_side=80)
+    kept, settings = ArrayCache(tmp_path), ComparisonSettings(longer_side=80)
     maps = database_maps(kept, model, paths, np.array([1, 3]), 300.0, settings)
     [file] = kept.folder.glob("*/maps.bin")
     assert file.stat().st_size == map_bytes(model, paths[[1, 3]], 80) == 5 * (10 * 3 + 2 * 10)
@@ -36,10 +36,10 @@ def test_room_is_checked_to_the_byte(model, paths, tmp_path, monkeypatch):
     for free in (needed, needed - 1):
         monkeypatch.setattr("keras_sare.evaluation.comparisons.database_maps.free_bytes", lambda _, free=free: free)
         if free == needed:
-            check_room(KeptArrays(tmp_path), model, paths, ComparisonSettings(longer_side=80))
+            check_room(ArrayCache(tmp_path), model, paths, ComparisonSettings(longer_side=80))
         else:
             with pytest.raises(OSError, match="Received: rerank=1000, longer_side=80"):
-                check_room(KeptArrays(tmp_path), model, paths, ComparisonSettings(longer_side=80))
+                check_room(ArrayCache(tmp_path), model, paths, ComparisonSettings(longer_side=80))
 
 
 def test_images_without_a_map_have_none():

@@ -10,8 +10,8 @@ from PIL import Image
 from keras_sare.datasets import LandmarkDataset
 from keras_sare.evaluation import ComparisonSettings, MatchingPairs, RetrievalComparison, evaluate_protocols
 from keras_sare.evaluation.comparisons import retrieval_comparison
-from keras_sare.extraction import cached_descriptors as kept_descriptors
-from keras_sare.extraction import database_maps, describe_images, describe_landmarks
+from keras_sare.extraction import cached_descriptors as cached_descriptors
+from keras_sare.extraction import database_maps, extract_images, extract_landmarks
 from keras_sare.layers import MAC
 from keras_sare.retrieval import DiffusionSettings
 from keras_sare.whitening import fit_learned_whitening
@@ -95,8 +95,8 @@ def described(monkeypatch):
         calls.append("maps")
         return write_activation_maps(*args, **kwargs)
 
-    monkeypatch.setattr(kept_descriptors, "describe_landmarks", landmarks)
-    monkeypatch.setattr(kept_descriptors, "describe_images", images)
+    monkeypatch.setattr(cached_descriptors, "extract_landmarks", landmarks)
+    monkeypatch.setattr(cached_descriptors, "extract_images", images)
     monkeypatch.setattr(database_maps, "write_activation_maps", maps)
     return calls
 
@@ -200,9 +200,9 @@ def test_rows_are_what_the_parts_give(compare, models, photos, tmp_path, without
     comparison.compare(models)
 
     options = {"longer_side": 64, "folder": tmp_path}
-    sides = describe_landmarks(models["fine-tuned"], landmarks, **options)
+    sides = extract_landmarks(models["fine-tuned"], landmarks, **options)
     assert comparison.rows["fine-tuned"] == evaluate_protocols(*sides, landmarks)
-    descriptors = describe_images(models["fine-tuned"], pairs.paths, "pairs", **options)
+    descriptors = extract_images(models["fine-tuned"], pairs.paths, "pairs", **options)
     whitening = fit_learned_whitening(descriptors, pairs.queries, pairs.positives, principal=9)
     expected = evaluate_protocols(*map(whitening.apply, sides), landmarks)
     assert comparison.rows["fine-tuned + Lw"] == expected
@@ -266,7 +266,7 @@ def test_settings_that_descriptors_do_not_depend_on_let_a_killed_comparison_go_o
 def test_descriptors_of_other_settings_weights_boxes_or_photos_are_not_taken(
     compare, models, photos, described, killed_before_writing, without_pictures, monkeypatch
 ):
-    monkeypatch.setattr(retrieval_comparison.KeptArrays, "clear", lambda _: None)
+    monkeypatch.setattr(retrieval_comparison.ArrayCache, "clear", lambda _: None)
     landmarks, pairs, independent = photos
     settings = dataclasses.replace(SETTINGS, rerank=0)
 

@@ -91,7 +91,7 @@ class InferenceSession:
 @pytest.mark.parametrize("kind", KINDS)
 def test_descriptors_are_the_keras_models_for_any_number_and_size(kind, runtimes, whitened_model):
     for images in (pictures(3, 20, 24), pictures(1, 31, 17), pictures(2, 20, 24, seed=1)):
-        described = runtimes[kind].describe(images)
+        described = runtimes[kind].extract(images)
         assert described.dtype == np.float32
         np.testing.assert_allclose(described, whitened_model(images), atol=2e-6)
 
@@ -100,7 +100,7 @@ def test_descriptors_are_the_keras_models_for_any_number_and_size(kind, runtimes
     ("kind", "expected"), [("tflite", []), ("onnx", []), ("keras", ["keras", "keras_sare", "tensorflow"])]
 )
 def test_process_imports_no_more_than_its_artefact_needs(kind, expected, runtimes):
-    runtimes[kind].describe(pictures(1, 20, 24))
+    runtimes[kind].extract(pictures(1, 20, 24))
     assert runtimes[kind].modules() == expected
 
 
@@ -127,11 +127,11 @@ def test_artefact_for_one_image_is_given_a_batch_one_by_one(artefacts, whitened_
     images = pictures(3, *FIXED[1:3])
     with Runtime("tflite", artefacts["fixed"]) as runtime:
         assert not runtime.takes_batches
-        np.testing.assert_allclose(runtime.describe(images), whitened_model(images), atol=2e-6)
+        np.testing.assert_allclose(runtime.extract(images), whitened_model(images), atol=2e-6)
         assert runtime.latency(images) > 0
         with pytest.raises(ValueError, match=r"f.tflite.*must have the shape \[1, 20, 24, 3\]. .*shape=\[1, 20, 20, 3"):
-            runtime.describe(pictures(2, 20, 20))
-        np.testing.assert_allclose(runtime.describe(images), whitened_model(images), atol=2e-6)
+            runtime.extract(pictures(2, 20, 20))
+        np.testing.assert_allclose(runtime.extract(images), whitened_model(images), atol=2e-6)
 
 
 def test_artefacts_of_any_size_take_batches(runtimes):
@@ -141,7 +141,7 @@ def test_artefacts_of_any_size_take_batches(runtimes):
 @pytest.mark.parametrize("shape", [(20, 24, 3), (2, 20, 24, 1), (0, 20, 24, 3)])
 def test_images_of_another_shape_are_refused(shape, runtimes):
     with pytest.raises(ValueError, match=r"`images` must be RGB images .* Received: shape=\("):
-        runtimes["tflite"].describe(np.zeros(shape, np.float32))
+        runtimes["tflite"].extract(np.zeros(shape, np.float32))
 
 
 def test_no_repeats_are_refused(runtimes):
@@ -155,7 +155,7 @@ def test_process_that_was_killed_is_reported(artefacts):
         runtime.process.wait()
         message = "The process of tflite '.*any.tflite' was killed by SIGKILL, most likely because memory ran out"
         with pytest.raises(RuntimeError, match=message):
-            runtime.describe(pictures(64, 100, 100))
+            runtime.extract(pictures(64, 100, 100))
         with pytest.raises(RuntimeError, match=message):
             runtime.peak_memory()
 
@@ -171,18 +171,18 @@ def test_process_that_ends_by_itself_is_reported_with_its_last_messages(fake_run
     with fake_runtime(FAKE.format(run='print("no room left", flush=True); os._exit(3)')) as runtime:
         message = "onnx '.*model.onnx' ended with exit code 3. Its last messages:\nno room left"
         with pytest.raises(RuntimeError, match=message):
-            runtime.describe(pictures(1, 4, 4))
+            runtime.extract(pictures(1, 4, 4))
 
 
 def test_what_libraries_print_does_not_disturb_the_answers(fake_runtime):
     with fake_runtime(FAKE.format(run='os.write(1, b"hello"); return [inputs["images"].mean((1, 2))]')) as runtime:
-        np.testing.assert_allclose(runtime.describe(np.full((2, 4, 4, 3), 7, np.float32)), np.full((2, 3), 7))
+        np.testing.assert_allclose(runtime.extract(np.full((2, 4, 4, 3), 7, np.float32)), np.full((2, 3), 7))
 
 
 def test_error_while_describing_names_the_artefact_and_leaves_the_process_running(fake_runtime):
     with fake_runtime(FAKE.format(run="raise MemoryError")) as runtime:
         with pytest.raises(RuntimeError, match="onnx '.*model.onnx': MemoryError"):
-            runtime.describe(pictures(1, 4, 4))
+            runtime.extract(pictures(1, 4, 4))
         assert runtime.modules() == []
 
 
@@ -191,7 +191,7 @@ def test_output_of_another_shape_is_refused(fake_runtime):
         fake_runtime(FAKE.format(run='return [inputs["images"]]')) as runtime,
         pytest.raises(RuntimeError, match=r"must give \[2, dim\] for its images. Received: shape=\(2, 4, 4, 3\)"),
     ):
-        runtime.describe(pictures(2, 4, 4))
+        runtime.extract(pictures(2, 4, 4))
 
 
 def test_missing_library_is_told_with_the_line_to_install_it(fake_runtime):

@@ -43,7 +43,7 @@ def photos(*shape):
 def test_batches_and_sizes_that_were_never_tried_give_the_models_descriptors_without_tensorflow(source, file):
     batches = [photos(1, 24, 32), photos(5, 31, 17), photos(2, 64, 64)]
     with Runtime("onnx", file) as runtime:
-        described = [runtime.describe(batch) for batch in batches]
+        described = [runtime.extract(batch) for batch in batches]
         assert runtime.modules() == []
     for batch, descriptors in zip(batches, described, strict=True):
         np.testing.assert_allclose(descriptors, source.model(batch), atol=1e-5)
@@ -105,7 +105,7 @@ def test_model_that_takes_one_size_only_is_checked_at_that(tmp_path):
     assert [one.shape for one in onnx_model._sample_batches(source)] == [(1, 24, 32, 3), (2, 24, 32, 3)]
     write_onnx(source, tmp_path / "model.onnx")
     with Runtime("onnx", tmp_path / "model.onnx") as runtime:
-        np.testing.assert_allclose(runtime.describe(photos(2, 24, 32)), source.model(photos(2, 24, 32)), atol=1e-5)
+        np.testing.assert_allclose(runtime.extract(photos(2, 24, 32)), source.model(photos(2, 24, 32)), atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [0.0, np.nan])
@@ -157,7 +157,7 @@ def test_netvlad_keeps_its_descriptor(tmp_path, normalization):
     layer.set_weights([12 * assignment, *others])  # So that clusters are left empty and the rule tells.
     write_onnx(Source(model, (24, 32), "small_netvlad", "a test"), tmp_path / "model.onnx")
     with Runtime("onnx", tmp_path / "model.onnx") as runtime:
-        np.testing.assert_allclose(runtime.describe(photos(3, 30, 30)), model(photos(3, 30, 30)), atol=1e-5)
+        np.testing.assert_allclose(runtime.extract(photos(3, 30, 30)), model(photos(3, 30, 30)), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -166,4 +166,4 @@ def test_every_pooling_converts(pooling, tmp_path):
     model = pooled(pooling)
     write_onnx(Source(model, (60, 80), pooling, "a test"), tmp_path / "model.onnx")
     with Runtime("onnx", tmp_path / "model.onnx") as runtime:
-        np.testing.assert_allclose(runtime.describe(photos(3, 70, 50)), model(photos(3, 70, 50)), atol=1e-5)
+        np.testing.assert_allclose(runtime.extract(photos(3, 70, 50)), model(photos(3, 70, 50)), atol=1e-5)

@@ -92,7 +92,7 @@ def test_images_and_margins_of_a_window_have_the_promised_shapes_and_types(town,
     mined = mine(one, descriptors, one.trainable_queries)
     assert (mined.images.shape, mined.images.dtype) == ((len(one.trainable_queries), 6), np.int64)
     assert (mined.margins.shape, mined.margins.dtype) == ((len(one.trainable_queries),), np.float32)
-    assert one.remembered.shape == (0, 5)
+    assert one.previous_negatives.shape == (0, 5)
 
 
 @pytest.mark.parametrize("positive", ["m1", "m3", "pairs"])
@@ -110,7 +110,7 @@ def test_a_window_equals_its_queries_mined_one_by_one_in_any_order(town, steps, 
 def test_descriptors_of_what_is_reachable_are_enough_in_blocks_of_any_size(town, steps, negatives_from):
     one = SfMTupleMiner(town, "m1", negatives_from=negatives_from, pool=30)
     queries = one.trainable_queries[[3, 9, 4]]
-    ids = one.reachable(queries, 2)
+    ids = one.required_images(queries, 2)
     assert (np.diff(ids) > 0).all()
     assert 30 < len(ids) < IMAGES
     expected = mine(one, steps, queries, 2)
@@ -124,13 +124,13 @@ def test_reachable_is_the_pool_and_the_positives(town):
     one = SfMTupleMiner(town, "m2", pool=30)
     query = one.trainable_queries[:1]
     pool = np.random.default_rng([0, 5, 1]).permutation(IMAGES)[:30]
-    np.testing.assert_array_equal(one.reachable(query, 5), np.union1d(pool, one.positives[query[0]]))
+    np.testing.assert_array_equal(one.required_images(query, 5), np.union1d(pool, one.positives[query[0]]))
 
 
 def test_image_that_is_reachable_and_not_given_is_named(town, descriptors):
     one = SfMTupleMiner(town, pool=30)
     query = one.trainable_queries[:1]
-    ids = one.reachable(query, 1)
+    ids = one.required_images(query, 1)
     with pytest.raises(ValueError, match=f"`ids` must hold all images .* ids without image {ids[7]}"):
         one.mine(query, descriptors[query], descriptors[np.delete(ids, 7)], 1, np.delete(ids, 7))
 
@@ -237,9 +237,11 @@ def test_a_pair_across_clusters_is_refused(town):
 
 def test_queries_without_positive_are_refused(town, descriptors):
     one = SfMTupleMiner(town, PositiveRule("m3", min_overlap=0.7))
-    lonely = np.setdiff1d(np.arange(IMAGES), one.trainable_queries)[0]
-    with pytest.raises(ValueError, match=f"`queries` must have a possible positive each.*Received: query {lonely}"):
-        mine(one, descriptors, [lonely])
+    without_positive = np.setdiff1d(np.arange(IMAGES), one.trainable_queries)[0]
+    with pytest.raises(
+        ValueError, match=f"`queries` must have a possible positive each.*Received: query {without_positive}"
+    ):
+        mine(one, descriptors, [without_positive])
 
 
 def test_descriptors_of_other_queries_or_images_are_refused(town, descriptors):

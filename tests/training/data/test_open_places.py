@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from keras_sare.extraction import ImageInputs, StoredInputs
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.losses import SARELoss
 from keras_sare.models import split
-from keras_sare.training import RecallValidation, Trainer, TrunkStore, open_places
+from keras_sare.training import FeatureStore, RecallValidation, Trainer, open_places
 
 module = importlib.import_module("keras_sare.training.feature_store.open_feature_store")
 IMAGE_BYTES = 10 * 14 * 8 * 2
@@ -33,7 +33,7 @@ SPLITS = {"test": 6, "val": 8, "train": 12}
 @pytest.fixture
 def open_with(datasets, make_model, settings, tmp_path, monkeypatch):
     """Opens with four images in a file, and returns the places and the head."""
-    monkeypatch.setattr(module, "TrunkStore", functools.partial(TrunkStore, file_bytes=4 * IMAGE_BYTES))
+    monkeypatch.setattr(module, "FeatureStore", functools.partial(FeatureStore, file_bytes=4 * IMAGE_BYTES))
 
     def open_with(limit=1e6, cut="conv2", strategy=None, initialise=False, **options):
         trunk, head = split(make_model(strategy, initialise), cut)
@@ -47,13 +47,13 @@ def open_with(datasets, make_model, settings, tmp_path, monkeypatch):
 @pytest.fixture
 def computed(monkeypatch):
     """How many images the frozen layers are computed for, by name of the split."""
-    count, compute = collections.Counter(), TrunkStore._compute
+    count, compute = collections.Counter(), FeatureStore._compute
 
     def counted(store, ids, *rest):
         count[store.images.paths[0].split("/")[-1].split("_")[0]] += len(ids)
         return compute(store, ids, *rest)
 
-    monkeypatch.setattr(TrunkStore, "_compute", counted)
+    monkeypatch.setattr(FeatureStore, "_compute", counted)
     return count
 
 
@@ -62,8 +62,8 @@ def present(places):
 
 
 def describe(places, head):
-    describer = Describer(head, tf.distribute.get_strategy())
-    return np.concatenate(places.describe_all(describer))
+    extractor = Extractor(head, tf.distribute.get_strategy())
+    return np.concatenate(places.extract_all(extractor))
 
 
 def test_all_splits_are_stored_where_they_fit(open_with, computed, tmp_path):
@@ -134,8 +134,8 @@ def test_disk_that_is_too_small_is_told_before_anything_is_computed(open_with, c
     usage = shutil.disk_usage("/")._replace(free=int(module.KEPT_FREE) + 3 * FILE)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     seen = []
-    fill = TrunkStore.fill
-    monkeypatch.setattr(TrunkStore, "fill", lambda *arguments: seen.append(caplog.text) or fill(*arguments))
+    fill = FeatureStore.fill
+    monkeypatch.setattr(FeatureStore, "fill", lambda *arguments: seen.append(caplog.text) or fill(*arguments))
     places, _, _ = open_with()
     assert "40 of 52 images does not fit what is allowed, 0.00 GB, or the disk, 2.00 GB free of which 2.0 GB" in seen[0]
     assert present(places) == {"train": 3, "val": 0, "test": 0}

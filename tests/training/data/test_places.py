@@ -11,13 +11,13 @@ from keras_sare.distribution.workers import Workers
 from keras_sare.evaluation import place_report, report_places
 from keras_sare.evaluation.place_report import SavedModel
 from keras_sare.extraction import ImageInputs
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.training import RecallValidation
 
 
 def report(models, places, folder, radius, strategy=None, saved=None):
     def extract(model):
-        return places.describe_all(Describer(model, strategy or tf.distribute.get_strategy()))
+        return places.extract_all(Extractor(model, strategy or tf.distribute.get_strategy()))
 
     return report_places(models, places.dataset, extract, folder, radius, saved=saved)
 
@@ -28,8 +28,8 @@ def places(make_places):
 
 
 @pytest.fixture
-def describer(make_model):
-    return Describer(make_model(), tf.distribute.get_strategy())
+def extractor(make_model):
+    return Extractor(make_model(), tf.distribute.get_strategy())
 
 
 def test_inputs_are_pixels_as_they_are_unless_said_otherwise(places):
@@ -37,11 +37,11 @@ def test_inputs_are_pixels_as_they_are_unless_said_otherwise(places):
     assert places.augmented is None
 
 
-def test_ids_run_over_the_database_and_then_over_the_queries(places, describer):
-    queries, database = places.describe_all(describer)
-    chosen = places.describe(describer, places.query_ids(np.array([4, 1])), "two queries")
+def test_ids_run_over_the_database_and_then_over_the_queries(places, extractor):
+    queries, database = places.extract_all(extractor)
+    chosen = places.extract(extractor, places.query_ids(np.array([4, 1])), "two queries")
     np.testing.assert_allclose(chosen, queries[[4, 1]], atol=1e-6)
-    chosen = places.describe(describer, np.array([5]), "a database image")
+    chosen = places.extract(extractor, np.array([5]), "a database image")
     np.testing.assert_allclose(chosen, database[[5]], atol=1e-6)
 
 
@@ -52,20 +52,20 @@ def named_places(places, names):
     return dataclasses.replace(places, dataset=PlaceDataset("rooms", *sides))
 
 
-def mined(places, describer):
+def mined(places, extractor):
     """Ids of the queries, and of the positive and the negatives that are mined for each."""
     source = places.tuple_source()
     queries = source.miner.trainable_queries
-    of_queries = places.describe(describer, source.queries[queries], "queries")
-    database = places.describe(describer, np.arange(source.database), "database")
+    of_queries = places.extract(extractor, source.queries[queries], "queries")
+    database = places.extract(extractor, np.arange(source.database), "database")
     return source.queries[queries], source.miner.mine(queries, of_queries, database, 1).images
 
 
 @pytest.mark.parametrize("database_queries", [False, True])
-def test_named_places_are_enough_to_mine_tuples(places, describer, database_queries):
+def test_named_places_are_enough_to_mine_tuples(places, extractor, database_queries):
     places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
     settings = dataclasses.replace(places.settings, database_queries=database_queries)
-    ids, tuples = mined(dataclasses.replace(places, settings=settings), describer)
+    ids, tuples = mined(dataclasses.replace(places, settings=settings), extractor)
     assert len(ids) == (12 if database_queries else 6)
     place = np.tile(np.arange(6) // 2, 2)
     assert (place[tuples[:, 0]] == place[ids]).all()
@@ -80,7 +80,7 @@ def test_named_places_are_enough_to_report(places, make_model, tmp_path):
     assert (tmp_path / "out" / "matches.png").stat().st_size > 100
 
 
-def test_another_timestamp_is_asked_of_validation_and_report(places, make_model, describer, tmp_path):
+def test_another_timestamp_is_asked_of_validation_and_report(places, make_model, extractor, tmp_path):
     times = np.array([1, 2, 1, 2, 1, 2])
     dataset = places.dataset
     queries = dataclasses.replace(dataset.queries, timestamps=times)
@@ -91,7 +91,7 @@ def test_another_timestamp_is_asked_of_validation_and_report(places, make_model,
     assert source.miner.trainable_queries.tolist() == [1, 3, 4, 5]
     assert [row.tolist() for row in source.miner.non_negatives] == [[i] for i in range(6)]
     assert RecallValidation(places).positives.counts.tolist() == [0, 1, 0, 1, 1, 1]
-    report = RecallValidation(places).measure(describer, Workers(tf.distribute.get_strategy()))
+    report = RecallValidation(places).measure(extractor, Workers(tf.distribute.get_strategy()))
     assert (report.protocol, report.queries_without_positive) == ("recall@N within 25 m, of another timestamp", 2)
     table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "of another timestamp; 6 queries (2 without a positive)" in table
@@ -112,18 +112,18 @@ def test_fingerprint_tells_what_positives_depend_on(places):
     assert len({unused, used, *named}) == 4
 
 
-def test_replicas_share_the_images(places, describer, make_model):
+def test_replicas_share_the_images(places, extractor, make_model):
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    shared = places.describe_all(Describer(make_model(mirrored), mirrored))
-    for a, b in zip(shared, places.describe_all(describer), strict=True):
+    shared = places.extract_all(Extractor(make_model(mirrored), mirrored))
+    for a, b in zip(shared, places.extract_all(extractor), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_descriptors_beyond_the_memory_limit_go_to_a_file(places, describer):
+def test_descriptors_beyond_the_memory_limit_go_to_a_file(places, extractor):
     small = dataclasses.replace(places, settings=dataclasses.replace(places.settings, memory_limit=10))
-    database = small.describe(describer, np.arange(6), "database")
+    database = small.extract(extractor, np.arange(6), "database")
     assert isinstance(database, np.memmap)
-    np.testing.assert_array_equal(database, places.describe(describer, np.arange(6), "database"))
+    np.testing.assert_array_equal(database, places.extract(extractor, np.arange(6), "database"))
 
 
 def test_report_by_two_replicas_compares_models_and_leaves_tables_and_pictures(places, make_model, tmp_path):
@@ -208,7 +208,7 @@ def test_report_says_which_queries_are_in_the_database_and_the_recall_without_th
         json.loads((tmp_path / "out" / f"{stem}.json").read_text())["off the shelf"]
         for stem in ("recall", "recall_without_own_photos")
     )
-    queries, database = places.describe_all(Describer(make_model(), tf.distribute.get_strategy()))
+    queries, database = places.extract_all(Extractor(make_model(), tf.distribute.get_strategy()))
     cosines = queries @ database.T
     right = np.abs(np.arange(6)[:, None] - np.arange(6)) <= 1  # 43 m and less
     assert plain["recalls"][0] == right[np.arange(6), cosines.argmax(1)].mean()

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from keras_sare.distribution.workers import Workers
 from keras_sare.extraction import StoredInputs
-from keras_sare.extraction.distributed_extractor import Describer
-from keras_sare.training.cache_refresher import WindowMiner
-from keras_sare.training.stage_timer import TimeSplit
+from keras_sare.extraction.extractor import Extractor
+from keras_sare.training.cache_refresher import CacheRefresher
+from keras_sare.training.stage_timer import StageTimer
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def photos(make_sfm_photos):
 @pytest.fixture
 def make_miner(make_model):
     strategy = tf.distribute.get_strategy()
-    describer = Describer(make_model(), strategy)
-    return lambda photos: WindowMiner(photos, describer, Workers(strategy))
+    extractor = Extractor(make_model(), strategy)
+    return lambda photos: CacheRefresher(photos, extractor, Workers(strategy))
 
 
 def test_photos_are_named_after_their_dataset(photos):
@@ -31,14 +31,14 @@ def test_photos_are_named_after_their_dataset(photos):
 def test_tuples_hold_a_positive_that_shares_points_and_negatives_of_other_models(photos, make_miner):
     miner = make_miner(photos)
     queries = np.array([5, 0, 11, 14])
-    window = miner.mine(queries, 1, TimeSplit())
+    window = miner.mine(queries, 1, StageTimer())
     assert window.tuples.shape == (4, 4)
     np.testing.assert_array_equal(window.tuples[:, 0], queries)
     models = photos.dataset.models[window.tuples]
     assert (np.abs(window.tuples[:, 1] - queries) == 1).all()  # the photo before or after it: only they share points
     assert (models[:, 1] == models[:, 0]).all()
     assert all(len({query, *negatives}) == 3 for query, _, *negatives in models)  # N2: one of a cluster
-    assert miner.remembered.shape == (0, 2)
+    assert miner.previous_negatives.shape == (0, 2)
 
 
 def test_epoch_is_mined_a_few_times_each_with_as_many_queries(make_sfm_photos, make_miner):
@@ -60,7 +60,7 @@ def test_photo_that_is_query_and_database_is_described_once(photos, make_miner, 
     miner = make_miner(photos)
     described, batches = [], photos.inputs.batches
     monkeypatch.setattr(photos.inputs, "batches", lambda ids, size: (described.append(ids), batches(ids, size))[1])
-    miner.mine(np.arange(16), 1, TimeSplit())
+    miner.mine(np.arange(16), 1, StageTimer())
     np.testing.assert_array_equal(np.concatenate(described), np.arange(16))
 
 

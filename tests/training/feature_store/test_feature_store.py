@@ -10,7 +10,7 @@ from keras_sare.extraction import ImageInputs
 from keras_sare.extraction.cropped_inputs import CroppedImageInputs
 from keras_sare.layers import ImagePreprocessing
 from keras_sare.models import split
-from keras_sare.training import TrunkStore
+from keras_sare.training import FeatureStore
 from keras_sare.training.feature_store.frozen_trunk import FrozenTrunk
 
 ROW_BYTES = 10 * 14 * 8 * 2
@@ -31,7 +31,7 @@ def trunk(make_model):
 def make_store(tmp_path, trunk, images):
     def make(dtype="float16", images=images, trunk=trunk, rows=3, batch_size=2, strategy=None):
         frozen = FrozenTrunk(trunk, dtype, strategy)
-        return TrunkStore(tmp_path / "store", frozen, images, batch_size, rows * ROW_BYTES)
+        return FeatureStore(tmp_path / "store", frozen, images, batch_size, rows * ROW_BYTES)
 
     return make
 

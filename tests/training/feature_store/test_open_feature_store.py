@@ -11,13 +11,13 @@ from PIL import Image
 
 from keras_sare.extraction.bucketed_inputs import BucketedInputs
 from keras_sare.extraction.cropped_inputs import CroppedImageInputs
-from keras_sare.extraction.distributed_extractor import Describer
+from keras_sare.extraction.extractor import Extractor
 from keras_sare.losses import SARELoss
 from keras_sare.mining import tuple_dataset
 from keras_sare.models import split
-from keras_sare.training import TrainingSettings, TrunkStore
-from keras_sare.training.feature_store.open_feature_store import open_inputs
-from keras_sare.training.stage_timer import TimeSplit
+from keras_sare.training import FeatureStore, TrainingSettings
+from keras_sare.training.feature_store.open_feature_store import open_feature_store
+from keras_sare.training.stage_timer import StageTimer
 from keras_sare.training.step import make_train_step
 
 module = importlib.import_module("keras_sare.training.feature_store.open_feature_store")
@@ -40,12 +40,12 @@ def paths(tmp_path):
 @pytest.fixture
 def open_with(paths, make_model, tmp_path, monkeypatch):
     """Opens with two images in a file, and returns the inputs, whether they are stored, the trunk and the head."""
-    monkeypatch.setattr(module, "TrunkStore", functools.partial(TrunkStore, file_bytes=2 * 14 * 30 * 8 * 2))
+    monkeypatch.setattr(module, "FeatureStore", functools.partial(FeatureStore, file_bytes=2 * 14 * 30 * 8 * 2))
 
     def open_with(limit=1e6, size=32, strategy=None, settings=None, **options):
         trunk, head = split(make_model(strategy, initialise=False), "conv2")
         settings, folder = settings or TrainingSettings(extraction_batch=2), tmp_path / "store"
-        inputs, stored = open_inputs(paths, trunk, size, settings, folder, limit, strategy=strategy, **options)
+        inputs, stored = open_feature_store(paths, trunk, size, settings, folder, limit, strategy=strategy, **options)
         return inputs, stored, trunk, head
 
     return open_with
@@ -56,7 +56,7 @@ def of_part(inputs, kind):
 
 
 def describe(model, inputs, count, strategy=None):
-    return Describer(model, strategy or tf.distribute.get_strategy())(inputs, np.arange(count), 2)
+    return Extractor(model, strategy or tf.distribute.get_strategy()).extract(inputs, np.arange(count), 2)
 
 
 def flat(variables):
@@ -68,13 +68,13 @@ def test_every_split_has_a_store_for_each_size(open_with):
     assert stored
     assert list(inputs) == list(SIZES)
     assert all(isinstance(one, BucketedInputs) for one in inputs.values())
-    shapes = {name: [store.shape for store in stores] for name, stores in of_part(inputs, TrunkStore).items()}
+    shapes = {name: [store.shape for store in stores] for name, stores in of_part(inputs, FeatureStore).items()}
     assert shapes == {
         "test": [(1, 14, 30, 8)],
         "train": [(3, 14, 30, 8), (3, 30, 14, 8), (3, 30, 30, 8)],
         "val": [(1, 14, 30, 8), (1, 30, 14, 8)],
     }
-    assert all(store.files.present.all() for stores in of_part(inputs, TrunkStore).values() for store in stores)
+    assert all(store.files.present.all() for stores in of_part(inputs, FeatureStore).values() for store in stores)
 
 
 def test_inputs_are_cropped_pixels_where_nothing_is_stored(open_with):
@@ -89,16 +89,16 @@ def test_inputs_are_cropped_pixels_where_nothing_is_stored(open_with):
 
 def test_second_opening_computes_nothing(open_with, monkeypatch):
     open_with()
-    monkeypatch.setattr(TrunkStore, "_compute", None)  # would fail if called
+    monkeypatch.setattr(FeatureStore, "_compute", None)  # would fail if called
     assert open_with()[1]
 
 
 def test_time_of_the_frozen_layers_is_told(open_with):
-    first, again = TimeSplit(), TimeSplit()
+    first, again = StageTimer(), StageTimer()
     open_with(times=first)
     open_with(times=again)
     assert first.seconds()["frozen_layers"] > again.seconds()["frozen_layers"] >= 0
-    nothing = TimeSplit()
+    nothing = StageTimer()
     open_with(limit=0, times=nothing)
     assert nothing.seconds()["frozen_layers"] == 0
 
@@ -106,7 +106,7 @@ def test_time_of_the_frozen_layers_is_told(open_with):
 def test_training_comes_first_where_not_everything_fits(open_with):
     """The maps of two images of 14 x 30 take 13.4 KB, those of one of 30 x 30 14.4 KB."""
     inputs, stored, _, _ = open_with(limit=64e3)
-    present = {name: [s.files.present.tolist() for s in ss] for name, ss in of_part(inputs, TrunkStore).items()}
+    present = {name: [s.files.present.tolist() for s in ss] for name, ss in of_part(inputs, FeatureStore).items()}
     assert stored
     assert present["train"] == [[True, True], [True, True], [True, False, False]]
     assert present["val"] == [[False], [False]]
@@ -175,8 +175,8 @@ def test_unknown_dtype_is_refused(open_with):
 
 
 def test_batch_size_is_that_of_the_settings(open_with, monkeypatch):
-    sizes, compute = [], TrunkStore._compute
-    monkeypatch.setattr(TrunkStore, "_compute", lambda *args: sizes.append(len(args[1])) or compute(*args))
+    sizes, compute = [], FeatureStore._compute
+    monkeypatch.setattr(FeatureStore, "_compute", lambda *args: sizes.append(len(args[1])) or compute(*args))
     settings = dataclasses.replace(TrainingSettings(), extraction_batch=3)
     open_with(settings=settings)
     assert sizes == [3, 3, 3, 1, 1, 1]

@@ -7,7 +7,7 @@ from keras_sare.training import PlaceSettings, SfMSettings, TrainingSettings
 def test_learning_rate_halves_and_refreshes_become_rarer():
     settings = PlaceSettings(learning_rate=0.8, decay_every=5, refresh_every=1000, tuples_per_step=4)
     assert [settings.learning_rate_at(e) for e in (1, 5, 6, 10, 11)] == pytest.approx([0.8, 0.8, 0.4, 0.4, 0.2])
-    assert [settings.steps_per_window(e, 1850) for e in (1, 5, 6, 11)] == [250, 250, 500, 1000]
+    assert [settings.steps_per_refresh(e, 1850) for e in (1, 5, 6, 11)] == [250, 250, 500, 1000]
 
 
 @pytest.mark.parametrize("recipe", [PlaceSettings, SfMSettings])
@@ -15,7 +15,7 @@ def test_learning_rate_falls_in_steps_and_refreshes_stay(recipe):
     settings = recipe(learning_rate=1e-3, schedule="step", decay_every=10, decay_factor=5)
     rates = [settings.learning_rate_at(e) for e in (1, 10, 11, 20, 21, 30)]
     assert rates == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4, 4e-5, 4e-5])
-    assert settings.steps_per_window(30, 600) == settings.steps_per_window(1, 600)
+    assert settings.steps_per_refresh(30, 600) == settings.steps_per_refresh(1, 600)
 
 
 def test_defaults_for_models_are_the_published_recipe():
@@ -30,7 +30,7 @@ def test_defaults_for_models_are_the_published_recipe():
     ("steps", "expected"), [(9, [3, 3, 3]), (10, [4, 4, 2]), (4, [2, 2]), (2, [1, 1])], ids=lambda value: str(value)
 )
 def test_epoch_is_mined_in_windows_of_equal_length_at_most_as_often_as_asked(steps, expected):
-    size = SfMSettings(mine_times=3).steps_per_window(1, steps)
+    size = SfMSettings(mine_times=3).steps_per_refresh(1, steps)
     assert [min(size, steps - start) for start in range(0, steps, size)] == expected
 
 
@@ -74,7 +74,7 @@ def test_cosine_falls_from_the_learning_rate_to_nearly_nothing_and_refreshes_sta
     settings = PlaceSettings(epochs=4, learning_rate=0.8, schedule="cosine", decay_every=1, refresh_every=1000)
     rates = [settings.learning_rate_at(e) for e in (1, 2, 3, 4)]
     assert rates == pytest.approx([0.8, 0.4 + 0.4 * 0.5**0.5, 0.4, 0.4 - 0.4 * 0.5**0.5])
-    assert settings.steps_per_window(4, 1850) == 250
+    assert settings.steps_per_refresh(4, 1850) == 250
 
 
 @pytest.mark.parametrize("name", ["mining", "optimizer", "schedule", "select"])

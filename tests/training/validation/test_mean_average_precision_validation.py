@@ -17,7 +17,7 @@ class Stored:
 
     output_shape = (5,)
 
-    def __call__(self, inputs, ids, batch_size, out, description):
+    def extract(self, inputs, ids, batch_size, out, description):
         out[:] = inputs.array[ids]
         return out
 
@@ -102,7 +102,7 @@ def test_higher_mean_average_precision_is_better_whatever_the_precisions(photos)
 
 def test_chiefs_figures_count_on_every_worker(photos):
     workers = Workers(tf.distribute.get_strategy())
-    workers.of_chief = lambda values: np.array([[0.25, 0.5, 0.5, 1.0], [0.75, 0.0, 1.0, 1.0]])
+    workers.broadcast = lambda values: np.array([[0.25, 0.5, 0.5, 1.0], [0.75, 0.0, 1.0, 1.0]])
     report = MeanAveragePrecisionValidation(photos).measure(Stored(), workers)
     assert report.mean_average_precision == 0.5
     assert report.precisions == (0.25, 0.75, 1.0)
