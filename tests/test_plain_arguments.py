@@ -115,7 +115,7 @@ CASES = {
         {"ranks": RANKS.T, "positives": POSITIVES, "ignored": NONE, "ks": (1, 5)},
     ),
     "ComparisonSettings": (evaluation.ComparisonSettings, {"longer_side": 64, "dimensions": 16}),
-    "same_group": (evaluation.same_group, {"query_groups": np.arange(3), "database_groups": np.arange(6) % 3}),
+    "same_group": (datasets.same_group, {"query_groups": np.arange(3), "database_groups": np.arange(6) % 3}),
     "neighbours_within": (datasets.neighbours_within, {"queries": PLACES[:4], "database": PLACES, "radius": 20.0}),
     "fitted_size": (datasets.fitted_size, {"height": 30, "width": 40, "longer_side": 20}),
     "earth_centred": (datasets.earth_centred, {"latitude": PLACES[:, 0], "longitude": PLACES[:, 1]}),

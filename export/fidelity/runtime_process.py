@@ -25,8 +25,8 @@ import numpy as np
 Shape = tuple[int | None, ...]
 ExtractFiles = Callable[[list[bytes]], np.ndarray]
 Loaded = tuple[Callable[[np.ndarray], np.ndarray], Shape, ExtractFiles | None]
-"""What extracts the descriptors of a batch [b, height, width, 3], the shape that it takes, None for any number, and what
-extracts those of image files by their bytes, where the artefact reads files."""
+"""What extracts the descriptors of a batch [b, height, width, 3], the shape that it takes, None for any number, and
+what extracts those of image files by their bytes, where the artefact reads files."""
 
 Message = dict[str, Any]
 

@@ -66,7 +66,9 @@ def why_refused(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
     def judge() -> Any:
         # In a dataset: operations of a branch that is not taken would cost nearly as much as those of one that is.
         one = tf.data.Dataset.from_tensors(contents)
-        return one.map(lambda file: _judge(file, max_pixels)).get_single_element()
+        return one.map(
+            tf.autograph.experimental.do_not_convert(lambda file: _judge(file, max_pixels))
+        ).get_single_element()
 
     return tf.cond(_is_plain_jpeg(contents, max_pixels), lambda: tf.constant(""), judge)
 

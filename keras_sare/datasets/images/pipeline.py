@@ -1,5 +1,6 @@
 """Image files to batches of pixels with tf.data."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -22,6 +23,9 @@ from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
 Paths = Sequence[str] | np.ndarray
+
+# Functions of a dataset in which no `if` or loop depends on a tensor: looking for one takes longer than tracing them.
+as_written = tf.autograph.experimental.do_not_convert
 
 # File names handed to TensorFlow at a time: one call into Python for each block instead of one for each image.
 _PATHS_PER_BLOCK = 1024
@@ -163,11 +167,12 @@ def image_batches(
     paths = _as_strings(paths)
     crops = _checked_boxes(boxes, paths, size)
 
+    traced = _traced_decoder(
+        tuple(size) if isinstance(size, Sequence) else size, crops is not None, orientation, antialias, max_pixels
+    )
+
     def decode(index: Any, contents: Any) -> Any:
-        box = None if crops is None else tf.gather(crops, index)
-        # Where pixels wait for their batch they do so as bytes: a quarter of the memory.
-        noted = _noted_orientation(contents) if orientation == "upright" else None
-        return _pixels(decode_pixels(contents, max_pixels), size, box, noted, antialias)
+        return traced(contents) if crops is None else traced(contents, tf.gather(crops, index))
 
     def explain(index: int) -> str:
         return cannot_read(str(paths[index]), None if crops is None else crops[index], orientation, max_pixels)
@@ -194,7 +199,8 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
     check_max_pixels(max_pixels)
     paths = _as_strings(paths)
     decoded = np.zeros(len(paths), bool)
-    batches = _read(paths, lambda _, contents: tf.size(decode_pixels(contents, max_pixels))).ignore_errors().batch(256)
+    traced = _traced_decoder(None, False, "stored", True, max_pixels)
+    batches = _read(paths, lambda _, contents: tf.size(traced(contents))).ignore_errors().batch(256)
     indices = chain.from_iterable(indices for indices, _ in batches.as_numpy_iterator())
     for index in progress(indices, "Checking images", len(paths), "image"):
         decoded[index] = True
@@ -202,6 +208,22 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
         int(index): why_unreadable(str(paths[index]), max_pixels=max_pixels) for index in np.flatnonzero(~decoded)
     }
     return {index: reason for index, reason in reasons.items() if reason is not None}
+
+
+@functools.lru_cache(maxsize=64, typed=True)  # Typed: `ShorterSide(480)` equals 480.
+def _traced_decoder(size: Any, boxed: bool, orientation: str, antialias: bool, max_pixels: int) -> Any:
+    """Decodes, turns, crops and resizes: a graph, made once for all datasets. Making it takes longer than many images.
+
+    Where pixels wait for their batch they do so as bytes: a quarter of the memory.
+    """
+
+    def decode(contents: Any, box: Any = None) -> Any:
+        noted = _noted_orientation(contents) if orientation == "upright" else None
+        return _pixels(decode_pixels(contents, max_pixels), size, box, noted, antialias)
+
+    specs = [tf.TensorSpec([], tf.string), *([tf.TensorSpec([4], tf.float64)] * boxed)]
+    with tf.init_scope(), tf.device("CPU:0"):
+        return tf.function(decode, autograph=False).get_concrete_function(*specs)
 
 
 def _noted_orientation(contents: Any) -> Any:
@@ -258,9 +280,13 @@ def _read(paths: np.ndarray, decode: Callable[[Any, Any], Any]) -> Any:
         return paths[start : start + _PATHS_PER_BLOCK].astype(object)
 
     starts = tf.data.Dataset.range(0, len(paths), _PATHS_PER_BLOCK)
-    names = starts.map(lambda start: tf.ensure_shape(tf.numpy_function(block, [start], tf.string), [None])).unbatch()
+
+    def name_block(start: Any) -> Any:
+        return tf.ensure_shape(tf.numpy_function(block, [start], tf.string), [None])
+
+    names = starts.map(as_written(name_block)).unbatch()
     return names.enumerate().map(
-        lambda index, name: (index, decode(index, tf.io.read_file(name))),
+        as_written(lambda index, name: (index, decode(index, tf.io.read_file(name)))),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
@@ -300,7 +326,7 @@ def _batch_in_order(images: Any, batch_size: int, explain: Callable[[int], str])
         indices, pixels = batch
         return _verify(positions, indices, explain), pixels
 
-    return images.batch(batch_size).map(verified)
+    return images.batch(batch_size).map(as_written(verified))
 
 
 def _batch_by_shape(images: Any, batch_size: int, explain: Callable[[int], str]) -> Any:
@@ -313,10 +339,12 @@ def _batch_by_shape(images: Any, batch_size: int, explain: Callable[[int], str])
         return alike.batch(batch_size)
 
     def batch_stretch(positions: Any, images: tuple[Any, Any]) -> Any:
-        return tf.data.Dataset.zip((positions, images)).group_by_window(shape_key, batch_alike, window_size=batch_size)
+        return tf.data.Dataset.zip((positions, images)).group_by_window(
+            as_written(shape_key), as_written(batch_alike), window_size=batch_size
+        )
 
     def unpack(_: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         indices, pixels = batch
         return indices, tf.cast(pixels, tf.float32)
 
-    return images.window(_BATCHES_PER_STRETCH * batch_size).flat_map(batch_stretch).map(unpack)
+    return images.window(_BATCHES_PER_STRETCH * batch_size).flat_map(as_written(batch_stretch)).map(as_written(unpack))

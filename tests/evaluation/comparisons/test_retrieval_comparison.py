@@ -9,9 +9,9 @@ from PIL import Image
 
 from keras_sare.datasets import LandmarkDataset
 from keras_sare.evaluation import ComparisonSettings, MatchingPairs, RetrievalComparison, evaluate_protocols
-from keras_sare.evaluation.comparisons import retrieval_comparison
+from keras_sare.evaluation.comparisons import database_maps, retrieval_comparison
 from keras_sare.extraction import cached_descriptors as cached_descriptors
-from keras_sare.extraction import database_maps, extract_images, extract_landmarks
+from keras_sare.extraction import extract_images, extract_landmarks
 from keras_sare.layers import MAC
 from keras_sare.retrieval import DiffusionSettings
 from keras_sare.whitening import fit_learned_whitening

@@ -15,11 +15,11 @@ from keras_sare.extraction.extractor import Extractor
 from keras_sare.training import RecallValidation
 
 
-def report(models, places, folder, radius, strategy=None, saved=None):
+def report(models, places, folder, radius, strategy=None, saved=None, is_chief=True):
     def extract(model):
         return places.extract_all(Extractor(model, strategy or tf.distribute.get_strategy()))
 
-    return report_places(models, places.dataset, extract, folder, radius, saved=saved)
+    return report_places(models, places.dataset, extract, folder, radius, is_chief, saved)
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def test_another_timestamp_is_asked_of_validation_and_report(places, make_model,
     assert source.miner.trainable_queries.tolist() == [1, 3, 4, 5]
     assert [row.tolist() for row in source.miner.non_negatives] == [[i] for i in range(6)]
     assert RecallValidation(places).positives.counts.tolist() == [0, 1, 0, 1, 1, 1]
-    report = RecallValidation(places).measure(extractor, Workers(tf.distribute.get_strategy()))
-    assert (report.protocol, report.queries_without_positive) == ("recall@N within 25 m, of another timestamp", 2)
+    measured = RecallValidation(places).measure(extractor, Workers(tf.distribute.get_strategy()))
+    assert (measured.protocol, measured.queries_without_positive) == ("recall@N within 25 m, of another timestamp", 2)
     table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
     assert "of another timestamp; 6 queries (2 without a positive)" in table
 
@@ -224,13 +224,6 @@ def test_report_on_queries_whose_own_photo_alone_is_right_says_that_it_means_not
     assert not (tmp_path / "out" / "recall_without_own_photos.md").exists()
 
 
-def test_only_the_chief_reports(places, make_model, tmp_path, monkeypatch):
-    init = Workers.__init__
-
-    def not_chief(self, strategy):
-        init(self, strategy)
-        self.is_chief = False
-
-    monkeypatch.setattr(Workers, "__init__", not_chief)
-    assert report({"off the shelf": make_model()}, places, tmp_path / "out", 25) == ""
+def test_only_the_chief_reports(places, make_model, tmp_path):
+    assert report({"off the shelf": make_model()}, places, tmp_path / "out", 25, is_chief=False) == ""
     assert not (tmp_path / "out").exists()
