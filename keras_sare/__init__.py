@@ -25,7 +25,20 @@ import wrapt
 __version__ = "0.1.0"
 
 _PACKAGES = frozenset(
-    {"datasets", "evaluation", "layers", "losses", "mining", "models", "retrieval", "training", "whitening"}
+    {
+        "datasets",
+        "distribution",
+        "evaluation",
+        "extraction",
+        "layers",
+        "losses",
+        "mining",
+        "models",
+        "reconstruction",
+        "retrieval",
+        "training",
+        "whitening",
+    }
 )
 
 _SAVED_CLASSES = ("keras_sare.layers", "keras_sare.layers.dinov2", "keras_sare.losses")

@@ -15,7 +15,7 @@ def failing():
 def test_arrays_are_computed_once_and_come_back_as_read_only_memory_maps(tmp_path):
     first, second = np.arange(6.0).reshape(2, 3), np.arange(4)
     for compute in (lambda: (first, second), failing):
-        a, b = ArrayCache(tmp_path).once(["model", 362], compute)
+        a, b = ArrayCache(tmp_path).get_or_compute(["model", 362], compute)
         assert isinstance(a, np.memmap)
         assert not a.flags.writeable
         np.testing.assert_array_equal(a, first)
@@ -53,7 +53,7 @@ def test_what_a_kill_left_half_written_is_deleted(tmp_path):
 def test_different_origins_have_different_places_and_the_same_has_one(tmp_path, one, other):
     kept = ArrayCache(tmp_path)
     assert kept.folder_of(*one) != kept.folder_of(*other)
-    assert kept.folder_of(*one) == ArrayCache(tmp_path).place(*one)
+    assert kept.folder_of(*one) == ArrayCache(tmp_path).folder_of(*one)
 
 
 def test_arrays_outlive_the_folder(tmp_path):

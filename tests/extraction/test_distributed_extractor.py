@@ -91,7 +91,7 @@ def test_no_images_give_no_rows(make_model, images):
 
 def test_worker_computes_its_share_alone(make_model, images, expected, monkeypatch):
     """The others' rows stay as they are here, where no other worker sends any."""
-    monkeypatch.setattr(Workers, "share", lambda self, n: np.arange(n // 2, n))
+    monkeypatch.setattr(Workers, "shard", lambda self, n: np.arange(n // 2, n))
     monkeypatch.setattr(Workers, "all_gather_into", lambda self, out: None)
     extractor = Extractor(make_model(), tf.distribute.get_strategy())
     out = np.zeros((9, *extractor.output_shape), np.float32)

@@ -329,8 +329,8 @@ def test_table_says_how_it_was_made(compare, models, photos, described, monkeypa
     monkeypatch.setattr(retrieval_comparison, "draw_reranking", lambda *_, **__: None)
     settings = dataclasses.replace(SETTINGS, crop="none", diffusion=None)
     text = RetrievalComparison(photos[0], None, None, settings, tmp_path / "table", "../run").compare(models)
-    line = "dataset toy, longer_side 64, scales single, crop none, dimensions 512, rerank 6, expand 3, diffusion none"
-    assert f"\n\nSettings: {line}, orientation upright, run ../run." in text
+    line = "dataset toy, longer_side 64, scales single, crop none, orientation upright, dimensions 512, rerank 6"
+    assert f"\n\nSettings: {line}, expand 3, diffusion none, run ../run." in text
     stored = json.loads((tmp_path / "table" / "retrieval.json").read_text())["settings"]
     assert (stored["longer_side"], stored["diffusion"], stored["run"]) == (64, None, "../run")
 

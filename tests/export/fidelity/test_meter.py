@@ -163,7 +163,7 @@ def in_this_process(whitened_model, monkeypatch):
 
     class Here(nullcontext):
         takes_batches = True
-        describe = staticmethod(lambda images: whitened_model(images).numpy())
+        extract = staticmethod(lambda images: whitened_model(images).numpy())
         extract_files = staticmethod(lambda paths: np.concatenate([described_file(path) for path in paths]))
         latency = staticmethod(lambda images: 0.5 * len(images))
         peak_memory = staticmethod(lambda: 1000)

@@ -168,10 +168,10 @@ class Team:
     def __call__(self, _):
         return self
 
-    def share(self, n):
+    def shard(self, n):
         return np.array_split(np.arange(n), 2)[self.index]
 
-    def gather(self, rows, _):
+    def all_gather(self, rows, _):
         self.seen = rows if self.index == 0 else self.seen
         return np.concatenate([self.seen, rows])
 
