@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -83,3 +86,30 @@ def test_traceback_of_an_expected_error_is_there_for_who_asks(caplog):
     with caplog.at_level("DEBUG", "keras_sare"), pytest.raises(SystemExit), expected_errors("export"):
         raise ValueError("no file")
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_traceback_is_shown_before_the_line_where_the_user_asked_for_it(asked, caplog):
+    with pytest.raises(SystemExit, match="export: no file"), expected_errors("export", debug=lambda: asked):
+        raise ValueError("no file")
+    shown = [record for record in caplog.records if record.levelname == "ERROR" and record.exc_info]
+    assert len(shown) == asked
+
+
+def test_errors_of_the_parser_of_flags_can_be_expected_too():
+    with pytest.raises(SystemExit, match="export: no such flag"), expected_errors("export", KeyError, LookupError):
+        raise LookupError("no such flag")
+
+
+def test_error_is_told_without_importing_tensorflow():
+    program = (
+        "import sys\n"
+        "from keras_sare.utils.error_text import expected_errors\n"
+        "try:\n"
+        "    with expected_errors('export'):\n"
+        "        raise ValueError('no file')\n"
+        "finally:\n"
+        "    assert 'tensorflow' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "export: no file\n")
