@@ -11,6 +11,7 @@ from typing import Any
 from export.quantisation.calibration import CalibrationPhotos
 from export.source import Source
 from keras_sare.datasets.images.image_header import MAX_PIXELS
+from keras_sare.utils.version_folders import version_folders
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -207,7 +208,7 @@ def _onnx(source: Source, _: Path, __: Options) -> Iterator[Artefact]:
 
 def _free_version(folder: Path, version: int | None) -> int:
     """The version to write: one that does not exist, as a server may be using those that do."""
-    taken = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+    taken = version_folders(folder)
     free = 1 + max(taken, default=0)
     if version in taken:
         raise FileExistsError(

@@ -26,6 +26,7 @@ from keras_sare.training.checkpoints.run_folder import orientation_of
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.progress import show_information
 from keras_sare.utils.text import printable
+from keras_sare.utils.version_folders import version_folders
 from serving.client import EmbeddingClient
 from trainers.starting_model import is_model_file
 
@@ -76,9 +77,9 @@ def _town(folder: Path) -> Path:
 
 def _export_due(folder: Path, model: Path) -> bool:
     """Whether the last version in a folder is older than the model. The next one is served from then on."""
-    saved = [path for path in folder.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
-    versions = {int(path.parent.name): path for path in saved}
-    return not versions or versions[max(versions)].stat().st_mtime < model.stat().st_mtime
+    saved = [path / "saved_model.pb" for path in version_folders(folder).values()]
+    written = [path.stat().st_mtime for path in saved if path.is_file()]
+    return not written or written[-1] < model.stat().st_mtime
 
 
 def _command(module: str, *arguments: str) -> None:

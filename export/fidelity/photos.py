@@ -1,8 +1,6 @@
 """The photos that artefacts are compared with their Keras model on."""
 
 import dataclasses
-import logging
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +10,20 @@ import numpy as np
 
 from export.quantisation.sample_photos import sample_photo
 from export.source import Size
-from keras_sare.datasets import ImageFolder, Neighbours, PlaceDataset, find_corrupt
+from keras_sare.datasets import ImageFolder, Neighbours, PlaceDataset
+from keras_sare.datasets.images.readable_images import readable_images
 from keras_sare.evaluation import evaluate
-
-logger = logging.getLogger("keras_sare.export")
 
 MAX_CORRUPT_SHARE = 0.01
 MAX_CORRUPT_SHARE_OF_SAMPLE = 0.5
 """One of a few photos is several per cent, which says little of the folder; and a cosine is of one photo alone."""
 
+ADVICE = "Check the folder, mend these files, or take them out of the folder and of the lists that name them."
+"""Where too many photos cannot be read: how many may be left out is not a setting of an export."""
+
 _RENDERED = 12
 _RENDERED_SIZE = (240, 320)
 _LONGEST_RENDERED = 1024
-_LOGGED_FILES = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +70,7 @@ class FidelityPhotos:
             share, drawn = f"a sample of {len(dataset.paths)} images: ", " drawn with their nearest positives"
             places, max_corrupt_share = _sample(dataset, max_images, radius), MAX_CORRUPT_SHARE_OF_SAMPLE
         database, queries = (
-            side.subset(readable(side.paths, f"{dataset.name}, {role}", max_corrupt_share))
+            side.subset(readable_images(side.paths, dataset.name, role, max_corrupt_share, ADVICE))
             for role, side in (("database", places.database), ("queries", places.queries))
         )
         places = dataclasses.replace(places, database=database, queries=queries)
@@ -108,7 +107,7 @@ class FidelityPhotos:
             _check_count(max_images, 1)
             share = f"an evenly spread sample of {len(paths)} photos: "
             paths = paths[spread(len(paths), max_images)]
-        paths = paths[readable(paths, name, MAX_CORRUPT_SHARE_OF_SAMPLE)]
+        paths = paths[readable_images(paths, name, "photos", MAX_CORRUPT_SHARE_OF_SAMPLE, ADVICE)]
         return cls(paths, f"{name}, {share}{len(paths)} photos")
 
     @classmethod
@@ -144,36 +143,6 @@ class FidelityPhotos:
         ns = [n for n in ns if n <= len(database)]
         report, _ = evaluate(queries, database, positives, protocol=protocol, dataset=self.places.name, ns=ns)
         return dict(zip(report.ns, report.recalls, strict=True))
-
-
-def readable(paths: np.ndarray, name: str, max_corrupt_share: float) -> np.ndarray:
-    """Reads every file, and logs those that cannot be read as warnings.
-
-    Args:
-        paths: [N] image files.
-        name: of what they are, for messages.
-        max_corrupt_share: share of them that may be unreadable.
-
-    Returns:
-        Indices of the files that can be read, int64, ascending.
-
-    Raises:
-        ValueError: more cannot be read, or all.
-    """
-    corrupt = find_corrupt(paths)
-    for index, reason in list(corrupt.items())[:_LOGGED_FILES]:
-        logger.warning("Left out: %s: %s", paths[index], reason)
-    if corrupt:
-        logger.warning("%s: %d of %d photos cannot be read", name, len(corrupt), len(paths))
-    allowed = min(math.floor(max_corrupt_share * len(paths)), len(paths) - 1)
-    if len(corrupt) > allowed:
-        first, reason = next(iter(corrupt.items()))
-        raise ValueError(
-            f"{name}: {len(corrupt)} of {len(paths)} photos cannot be read, and at most {allowed} may be left out. "
-            "Check the folder, mend these files, or take them out of the folder and of the lists that name them. "
-            f"Received: {paths[first]}: {reason}"
-        )
-    return np.delete(np.arange(len(paths)), list(corrupt))
 
 
 def spread(count: int, chosen: int) -> np.ndarray:

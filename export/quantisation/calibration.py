@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export.fidelity.photos import MAX_CORRUPT_SHARE_OF_SAMPLE, readable, spread
+from export.fidelity.photos import ADVICE, MAX_CORRUPT_SHARE_OF_SAMPLE, spread
 from export.source import Size
 from keras_sare.datasets import (
     ImageFolder,
@@ -18,6 +18,7 @@ from keras_sare.datasets import (
     split_clusters,
     without_models_of,
 )
+from keras_sare.datasets.images.readable_images import readable_images
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -44,7 +45,9 @@ class CalibrationPhotos:
         if not len(paths):
             raise ValueError("`paths` must hold at least one photo to calibrate with. Received: none")
         chosen = paths[spread(len(paths), COUNT)]
-        self.paths = chosen[readable(chosen, "Photos to calibrate with", MAX_CORRUPT_SHARE_OF_SAMPLE)]
+        folder = str(Path(chosen[0]).parent)
+        kept = readable_images(chosen, folder, "calibration", MAX_CORRUPT_SHARE_OF_SAMPLE, ADVICE)
+        self.paths = chosen[kept]
         self.size, self.orientation, self.antialias = size, orientation, antialias
 
     def batches(self) -> Iterator[np.ndarray]:

@@ -12,7 +12,13 @@ logger = logging.getLogger(__name__)
 _LOGGED_FILES = 20
 
 
-def readable_images(paths: np.ndarray, dataset: str, role: str, max_corrupt_share: float) -> np.ndarray:
+def readable_images(
+    paths: np.ndarray,
+    dataset: str,
+    role: str,
+    max_corrupt_share: float,
+    advice: str = "Check the dataset's folder, or raise `max_corrupt_share`.",
+) -> np.ndarray:
     """Reads and decodes every file, and tells which succeed.
 
     Each file that fails is logged as a warning with the reason, up to twenty, then their number.
@@ -23,6 +29,7 @@ def readable_images(paths: np.ndarray, dataset: str, role: str, max_corrupt_shar
         role: what the images are in it, for messages.
         max_corrupt_share: share of the files, in [0, 1], that may fail. More than that is taken for a wrong folder or
             an unfinished download.
+        advice: what to do where too many fail, whole sentences for the message.
 
     Returns:
         Indices of the files that can be read, int64, ascending.
@@ -42,7 +49,7 @@ def readable_images(paths: np.ndarray, dataset: str, role: str, max_corrupt_shar
         first, reason = next(iter(corrupt.items()))
         raise ValueError(
             f"{len(corrupt)} of the {len(paths)} `{role}` images of {dataset!r} cannot be read, at most {allowed} may "
-            "be left out. Check the dataset's folder, or raise `max_corrupt_share`. "
+            f"be left out. {advice} "
             f"Received: max_corrupt_share={max_corrupt_share}, first file {paths[first]}: {reason}"
         )
     return np.delete(np.arange(len(paths), dtype=np.int64), list(corrupt))

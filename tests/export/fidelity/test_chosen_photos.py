@@ -105,7 +105,7 @@ def test_run_that_tolerated_more_damaged_photos_is_measured_without_them(tmp_pat
         (tmp_path / f"{number}.jpg").write_bytes(sample_photo(number, (24, 32)) if number else b"")
         lines.append(f"{number}.jpg,{'query' if number == 3 else 'database'},0,0,test")
     (tmp_path / "places.csv").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match="1 of 3 photos cannot be read, and at most 0 may be left out"):
+    with pytest.raises(ValueError, match="1 of the 3 `database` images of '.*' cannot be read, at most 0 may be"):
         choose(tmp_path, {"root": str(tmp_path), "max_corrupt_share": 0.01})
     assert len(choose(tmp_path, {"root": str(tmp_path), "max_corrupt_share": 0.4}).paths) == 3
 

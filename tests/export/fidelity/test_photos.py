@@ -116,7 +116,7 @@ def test_damaged_files_are_left_out_or_refused(dataset, tmp_path, caplog):
     assert len(photos.paths) == 149
     assert "007.jpg: empty file" in caplog.text
     (tmp_path / "queries" / "003.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match="street_test, queries: 1 of 20 photos cannot be read, and at most 0 .*mend"):
+    with pytest.raises(ValueError, match="1 of the 20 `queries` images of 'street_test' cannot be read, .* 0 .*mend"):
         FidelityPhotos.of_places(dataset)
     assert len(FidelityPhotos.of_places(dataset, max_corrupt_share=0.05).places.queries) == 19
 
@@ -126,11 +126,11 @@ def test_sample_goes_on_as_long_as_half_of_it_can_be_read(dataset, tmp_path, cap
         (tmp_path / name).write_bytes(b"")
     photos = FidelityPhotos.of_places(dataset, max_images=15, radius=30)
     assert (len(photos.places.database), len(photos.places.queries)) == (8, 4)
-    assert "street_test, database: 2 of 10 photos cannot be read" in caplog.text
+    assert "street_test, database: 2 of 10 images cannot be read" in caplog.text
     assert len(FidelityPhotos.of_files(tmp_path / "queries", max_images=2).paths) == 1
     for name in ("005", "010"):
         (tmp_path / "queries" / f"{name}.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match="queries: 3 of 5 photos cannot be read, and at most 2 may be left out"):
+    with pytest.raises(ValueError, match="3 of the 5 `queries` images of '.*' cannot be read, at most 2 may be"):
         FidelityPhotos.of_places(dataset, max_images=15, radius=30)
 
 

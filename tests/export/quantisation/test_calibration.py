@@ -113,18 +113,17 @@ def test_photos_that_cannot_be_read_are_left_out_up_to_half(folder, tmp_path, ca
     assert names(photos) == ["good0.jpg", "good1.jpg"]
     assert sum(len(batch) for batch in photos.batches()) == 2
     assert "bad1.jpg: not a JPEG" in caplog.text
-    assert "Photos to calibrate with: 2 of 4 photos cannot be read" in caplog.text
+    assert "calibration: 2 of 4 images cannot be read" in caplog.text
     (tmp_path / "bad2.jpg").write_bytes(b"")
-    with pytest.raises(
-        ValueError, match="Photos to calibrate with: 3 of 5 .* at most 2 may.*Received: .*bad0.jpg: not"
-    ):
+    with pytest.raises(ValueError, match="3 of the 5 `calibration` images .* at most 2 may.*Received: .*bad0.jpg: not"):
         choose_calibration({}, (24, 32), str(tmp_path), None, "")
 
 
 def test_there_must_be_a_photo_that_can_be_read(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     with pytest.raises(
-        ValueError, match="1 of 1 photos cannot be read, and at most 0 .*Received: .*bad.jpg: not a JPEG"
+        ValueError,
+        match="1 of the 1 `calibration` images .* at most 0 .*mend .*Received: .*bad.jpg: not a JPEG",
     ):
         choose_calibration({}, (24, 32), str(tmp_path), None, "")
     with pytest.raises(ValueError, match="`paths` must hold at least one photo"):
