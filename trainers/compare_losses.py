@@ -133,7 +133,7 @@ def _read(run: Path, loss: str, seed: int) -> FinishedRun:
         kind=loss,
         seed=seed,
         recall=_read_reports(run / "recall.json"),
-        other_passes=_read_reports(run / "recall_other_passes.json"),
+        other_traversals=_read_reports(run / "recall_other_passes.json"),
         epochs=state["epoch"],
         best_epoch=state["best_epoch"],
         seconds=_seconds(run),
@@ -141,7 +141,7 @@ def _read(run: Path, loss: str, seed: int) -> FinishedRun:
 
 
 def _read_reports(file: Path) -> dict[str, RecallReport]:
-    """By model; none where the dataset names no passes and there is no such file."""
+    """By model; none where the dataset names no traversals and there is no such file."""
     if not file.is_file():
         return {}
     return {model: RecallReport.from_json(json.dumps(fields)) for model, fields in json.loads(file.read_text()).items()}

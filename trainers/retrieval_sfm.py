@@ -252,7 +252,7 @@ def _whiten(
     table: RetrievalComparison | None,
 ) -> None:
     """Writes the finished model, and tells how good it is on the validation photos."""
-    kept = table.kept if table else ArrayCache(run.folder.path)
+    kept = table.cache if table else ArrayCache(run.folder.path)
     how = ComparisonSettings(
         longer_side=FLAGS.whitening_side, batch_size=FLAGS.extraction_batch, orientation=FLAGS.orientation
     )

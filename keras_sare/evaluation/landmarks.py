@@ -110,7 +110,7 @@ def dimension_sweep(
     dimensions: Sequence[int] = PAPER_DIMENSIONS,
     ks: Sequence[int] = DEFAULT_KS,
 ) -> dict[int, dict[str, RetrievalReport]]:
-    """Measures what is left when descriptors are cut short (Radenovic et al., 2016, section 5).
+    """Measures descriptors truncated to their first dimensions (Radenovic et al., 2016, section 5).
 
     A whitening puts the components in the order of their variance, so a descriptor of d components is its first d,
     L2-normalised anew. No shorter database is made: blocks are cut as they are read.
@@ -119,7 +119,7 @@ def dimension_sweep(
         queries: `[Q, D]` whitened descriptors of `dataset.queries`.
         database: `[N, D]` whitened descriptors of `dataset.database`, array or memory map of any size.
         dataset: the ground truth.
-        dimensions: numbers of components; those above D are left out.
+        dimensions: numbers of components; those above D are dropped.
         ks: numbers of images for mP@k, rising.
 
     Returns:

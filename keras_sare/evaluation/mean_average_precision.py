@@ -57,7 +57,7 @@ def average_precisions_by_protocol(
     dimensions: int | None = None,
     block_rows: int | None = None,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Measures the same rankings under several protocols; the database is gone through once.
+    """Measures the same rankings under several protocols in one scan of the database.
 
     Args:
         queries: `[Q, D]`, as in `average_precisions`.
@@ -95,7 +95,8 @@ def average_precisions_of_ranks(
     """Measures given rankings, for example re-ranked ones, just as the public code does.
 
     The code is `compute_map` of the revisited Oxford and Paris benchmark (Radenovic et al., 2018, section 4,
-    https://github.com/filipradenovic/revisitop) and of cnnimageretrieval-pytorch; its numbers are met to the last bit.
+    https://github.com/filipradenovic/revisitop) and of cnnimageretrieval-pytorch; its numbers are reproduced to the
+    last bit.
     What one may not expect of it, and what is kept:
 
     * Ignored images are taken out before anything is measured: the images below move up.

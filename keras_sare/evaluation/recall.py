@@ -34,9 +34,9 @@ def evaluate(
         positives: for each query the database indices that count as found, for example all within 25 m.
         protocol: name of the rule behind `positives` and `exclude`, for the report.
         dataset: name of the dataset and split, for the report.
-        ns: the N of recall@N; those above the database size are left out.
-        exclude: for each query the database indices that must not be retrieved, for example its own walk. They are no
-            positives either. The search goes deeper by the longest of these lists.
+        ns: the N of recall@N; those above the database size are dropped.
+        exclude: for each query the database indices that must not be retrieved, for example those of its own traversal.
+            They are no positives either. The search goes deeper by the longest of these lists.
 
     Returns:
         The report and the predictions, int64 `[Q, max(ns)]`: database indices, nearest first, -1 where `exclude` leaves
@@ -98,7 +98,7 @@ def recall_at(predictions: np.ndarray, positives: Sequence[np.ndarray], ns: Sequ
     depth = predictions.shape[1]
     if not len(ns) or min(ns) < 1 or max(ns) > depth:
         raise ValueError(
-            f"`ns` must hold numbers between 1 and the {depth} predictions of a query; search deeper or ask for less. "
+            f"`ns` must hold numbers between 1 and the {depth} predictions of a query; search deeper or lower `ns`. "
             f"Received: ns={tuple(ns)}"
         )
     _warn_about_empty(positives)

@@ -2,9 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from keras_sare.evaluation.json_report import JsonReport
 from keras_sare.utils.arguments import plain_arguments
+
+_EARLIER_NAMES = {
+    "own pass left out": "excluding the query's traversal",
+    "own photo left out": "excluding the query's own photo",
+}
+"""Parts of protocol names in reports of earlier versions, which are compared with those of today."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,10 +19,10 @@ class RecallReport(JsonReport):
     """Recall of one model on one dataset under one protocol.
 
     Attributes:
-        protocol: what counts as found, for example `"recall@N, 25 m"`.
+        protocol: what counts as found, for example `"recall@N within 25 m"`.
         dataset: name of the dataset and split.
         queries: number of query images.
-        queries_without_positive: how many of them have no positive in the database and so can never be found.
+        queries_without_positive: how many of them have no positive in the database and count as misses.
         database: number of database images.
         ns: the N of recall@N, rising.
         recalls: share of the queries found among the first N, 0 to 1, one per N.
@@ -42,6 +49,19 @@ class RecallReport(JsonReport):
             raise ValueError(f"`ns` must rise. Received: ns={self.ns}")
         if not all(0 <= recall <= 1 for recall in self.recalls):
             raise ValueError(f"`recalls` must be shares between 0 and 1. Received: recalls={self.recalls}")
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads a report, also one of an earlier version, whose protocol gets the name of today.
+
+        Raises:
+            ValueError: as `JsonReport.from_json`.
+        """
+        report = super().from_json(text)
+        protocol = report.protocol
+        for earlier, name in _EARLIER_NAMES.items():
+            protocol = protocol.replace(earlier, name)
+        return dataclasses.replace(report, protocol=protocol)
 
     @plain_arguments
     def at(self, n: int) -> float:
@@ -81,7 +101,7 @@ def format_table(reports: Mapping[str, RecallReport], ns: Sequence[int] = (1, 5,
 
     Args:
         reports: name of each row, for example `"off the shelf"` and `"trained"`, and its report.
-        ns: columns, recall@N for each; an N that was not measured (a small database) is left out.
+        ns: columns, recall@N for each; an N that was not measured (a small database) has none.
 
     Returns:
         The table, without a trailing line break.

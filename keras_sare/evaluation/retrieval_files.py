@@ -45,7 +45,7 @@ def write_retrieval(
         bases: name of the row that a row builds on, see `format_retrieval_table`.
         notes: sentences below the tables.
         dimensions: see `format_sweeps`.
-        settings: how images were described and searched, as JSON can hold it: a line below the tables.
+        settings: how descriptors were extracted and searched, as JSON can hold it: a line below the tables.
 
     Returns:
         The tables, the settings, and the notes as a list, Markdown.

@@ -18,7 +18,7 @@ class RetrievalReport(JsonReport):
         dataset: its name, for example `"roxford5k"`.
         protocol: a key of `keras_sare.datasets.landmarks.landmark_dataset.PROTOCOLS`.
         queries: number of query images.
-        queries_without_positive: how many of them have nothing to find under this protocol; they are left out of the
+        queries_without_positive: how many of them have no positive under this protocol; they are excluded from the
             means, as in the public code.
         database: number of database images.
         mean_average_precision: 0 to 1.
@@ -68,7 +68,7 @@ def format_retrieval_table(reports: Reports, ks: Sequence[int] = (10,), bases: M
 
     Args:
         reports: name of each row, for example `"off the shelf"` and `"trained"`, and its report by protocol.
-        ks: which mP@k to show; those that were not measured are left out.
+        ks: which mP@k to show; those that were not measured have no column.
         bases: name of the row that a row builds on. With it a column tells how much each row adds to the mAP of its
             base, under the first protocol.
 

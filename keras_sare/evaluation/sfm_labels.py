@@ -85,7 +85,7 @@ def label_agreement(dataset: SfMDataset, names: np.ndarray, labels: Labels) -> L
     Args:
         dataset: photos of 3D models.
         names: [N] of its photos, as the labels name them.
-        labels: from `read_image_labels`. Photos without any are left aside.
+        labels: from `read_image_labels`. Photos without a label are ignored.
 
     Raises:
         ValueError: no photo has a label.

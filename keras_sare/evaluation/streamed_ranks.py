@@ -18,11 +18,11 @@ def streamed_ranks(
     dimensions: int | None = None,
     block_rows: int | None = None,
 ) -> list[np.ndarray]:
-    """Ranks the database for every query by inner product, and tells where the wanted images are.
+    """Ranks the database for every query by inner product, and returns the ranks of the wanted images.
 
-    No ranking is made: the rank of an image is the number of those that beat it, by a greater float32 product or an
-    equal one and a smaller index, and they are counted block by block. So a block of the database and its products with
-    all queries are all that takes memory, and the database may be an `np.memmap` larger than memory. Blocks that hold
+    Nothing is sorted: the rank of an image is the number of images with a greater float32 product, or an equal one and
+    a smaller index, counted block by block. Memory holds one block of the database and its products with all queries,
+    so that the database may be an `np.memmap` larger than memory. Blocks that hold
     wanted images are multiplied twice.
 
     Args:
@@ -64,7 +64,7 @@ def streamed_ranks(
 
 
 class _Products:
-    """Inner products of all queries with blocks of the database: the same numbers whenever they are asked for."""
+    """Inner products of all queries with blocks of the database: bit-equal at every call."""
 
     def __init__(self, queries: np.ndarray, database: np.ndarray, dimensions: int | None, block_rows: int) -> None:
         self._database = database

@@ -133,7 +133,7 @@ def format_verdict(verdict: Verdict, saved: str | None = None, reason: str = "")
 
     Args:
         verdict: of `judge`.
-        saved: the model that the run saved, where that is to be told.
+        saved: the model that the run saved; None to say nothing of it.
         reason: why that one, for example "recall@5 on val: 0.80, whitened 0.75".
 
     Returns:

@@ -30,6 +30,13 @@ def test_json_keeps_every_field(report):
     assert isinstance(again.ns, tuple)
 
 
+def test_report_of_an_earlier_version_is_compared_with_one_of_today():
+    earlier = _report(0.5, ns=(1,), protocol="recall@N within 25 m, own pass left out")
+    today = _report(0.25, ns=(1,), protocol="recall@N within 25 m, excluding the query's traversal")
+
+    assert better(RecallReport.from_json(earlier.to_json()), today)
+
+
 def test_json_keeps_every_digit():
     report = _report(1 / 3, ns=(1,))
 

@@ -14,10 +14,10 @@ from keras_sare.evaluation import RecallReport
 from trainers import compare_losses
 
 
-def finish(run, after, passes=True):
+def finish(run, after, traversals=True):
     """Writes what a finished run leaves behind."""
     run.mkdir(parents=True, exist_ok=True)
-    for stem in ("recall", "recall_other_passes")[: 1 + passes]:
+    for stem in ("recall", "recall_other_passes")[: 1 + traversals]:
         reports = [RecallReport(stem, "town", 40, 0, 80, (1, 5, 10), (r, r + 0.1, r + 0.2)) for r in (0.4, after)]
         named = dict(zip(("off the shelf", "trained"), map(asdict, reports), strict=True))
         (run / f"{stem}.json").write_text(json.dumps(named))
@@ -109,9 +109,9 @@ def test_table_csv_and_picture_tell_what_each_run_gained(compare, output, capsys
     assert (output / "compare.png").read_text() == "4"
 
 
-def test_runs_without_passes_are_compared_too(compare, output):
-    compare(train=lambda run: finish(run, 0.5, passes=False))
-    assert "other passes" not in (output / "compare.md").read_text()
+def test_runs_without_traversals_are_compared_too(compare, output):
+    compare(train=lambda run: finish(run, 0.5, traversals=False))
+    assert "other traversals" not in (output / "compare.md").read_text()
 
 
 def test_finished_runs_are_skipped_and_unfinished_ones_go_on(compare, output):

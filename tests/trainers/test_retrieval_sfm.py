@@ -123,7 +123,7 @@ def test_run_trains_whitens_and_ends_with_the_table(unbroken):
     assert run.choice.saved == "fine-tuned, whitened to 9-D"
     stored = json.loads((table / "retrieval.json").read_text())
     assert list(stored["reports"]) == ROWS
-    assert stored["notes"][-1] == ("fine-tuned + Lw has 9 dimensions, not 24: 36 pairs of 24 photos tell of no more.")
+    assert stored["notes"][-1] == ("fine-tuned + Lw has 9 dimensions, not 24: 36 pairs of 24 photos determine no more.")
     assert {"boxes.png", "retrieval.png"} <= {path.name for path in table.iterdir()}
     assert not (table / ".retrieval-arrays").exists()
     images = np.random.default_rng(0).integers(0, 255, (2, 48, 64, 3)).astype("float32")

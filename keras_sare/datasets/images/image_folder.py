@@ -10,7 +10,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
 class ImageFolder:
-    """The image files under a folder, sub-folders included; files are told by their extension and nothing is opened.
+    """The image files under a folder, sub-folders included; recognised by their extension; nothing is opened.
 
     Args:
         folder: where the images are.

@@ -51,7 +51,7 @@ def is_webp(contents: Any) -> Any:
 
 
 def why_refused(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
-    """Tells why a file must not be decoded, from its header alone.
+    """Returns why a file must not be decoded, from its header alone.
 
     Args:
         contents: string scalar, the bytes of a file.

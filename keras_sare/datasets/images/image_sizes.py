@@ -55,7 +55,7 @@ def image_sizes(paths: Paths, orientation: str = "upright") -> np.ndarray:
 
 @plain_arguments
 def fitted_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
-    """The size of an image whose longer side is limited: the aspect ratio is kept, and nothing is enlarged.
+    """The size of an image whose longer side is limited: the aspect ratio stays, and nothing is enlarged.
 
     The shorter side is rounded up or down, to what gives the nearer width/height, the very number that
     `PIL.Image.Image.thumbnail` gives (cirtorch's `imresize`).

@@ -139,7 +139,7 @@ def image_batches(
     decoded images wait for their like, and the order changes within a stretch only.
 
     An image that cannot be read stops the iteration with `tf.errors.InvalidArgumentError`, which names the file and the
-    reason; run `find_corrupt` first to leave such files out.
+    reason; run `find_corrupt` first to exclude such files.
 
     Args:
         paths: [N] files, JPEG, PNG, single-frame GIF or single-frame WebP.
@@ -184,7 +184,7 @@ def image_batches(
 
 @plain_arguments
 def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
-    """Reads and decodes every file, in parallel, and tells which fail.
+    """Reads and decodes every file in parallel, and returns those that fail.
 
     Args:
         paths: [N] files.

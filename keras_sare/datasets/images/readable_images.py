@@ -1,4 +1,4 @@
-"""Which images of a dataset can be read: corrupt ones are left out, but not many."""
+"""Which images of a dataset can be read: corrupt ones are excluded, but not many."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ def readable_images(
     max_corrupt_share: float,
     advice: str = "Check the dataset's folder, or raise `max_corrupt_share`.",
 ) -> np.ndarray:
-    """Reads and decodes every file, and tells which succeed.
+    """Reads and decodes every file, and returns those that succeed.
 
     Each file that fails is logged as a warning with the reason, up to twenty, then their number.
 

@@ -32,9 +32,9 @@ class LandmarkDataset:
         name: for messages and reports, for example "roxford5k".
         database: [N] files of the images searched; stored as a StringDType array.
         queries: [Q] files of the query images; stored as a StringDType array.
-        boxes: [Q, 4] x1, y1, x2, y2 of what is asked for, in pixels of the query image as it is read (see
+        boxes: [Q, 4] x1, y1, x2, y2 of the object to be found, in pixels of the query image as it is read (see
             `orientation` of `keras_sare.datasets.decode_image`); stored as float64. None where
-            the whole image is asked for.
+            the whole image is the object.
         labels: for each query database indices by label, one of `LABELS`; stored as int64, ascending, each index once.
             No image is both right and ignored: "easy", "hard" and "junk" hold different ones, and so do "ok" and
             "junk".
@@ -79,7 +79,7 @@ class LandmarkDataset:
         return tuple(protocol for protocol in named if any(map(len, self.relevant(protocol)[0])))
 
     def relevant(self, protocol: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """What a protocol asks for.
+        """Positives and ignored images under a protocol.
 
         Args:
             protocol: a key of `PROTOCOLS`; a label that a query lacks is one without images.
@@ -96,7 +96,7 @@ class LandmarkDataset:
         return [_merged(each, right) for each in self.labels], [_merged(each, ignored) for each in self.labels]
 
     def with_distractors(self, paths: Sequence[str] | np.ndarray, name: str | None = None) -> "LandmarkDataset":
-        """Adds images to the database that show nothing any query asks for, for example the 100k of Flickr.
+        """Adds images to the database that are no positive of any query, for example the 100k of Flickr.
 
         Args:
             paths: [D] files; they follow the present images.
@@ -108,10 +108,10 @@ class LandmarkDataset:
     def check_images(self, max_corrupt_share: float = 0.01) -> "LandmarkDataset":
         """Reads and decodes every image file, and leaves out those that fail (Paris6k is known for some twenty).
 
-        Each file left out is logged as a warning with the reason, up to twenty, then their number.
+        Each excluded file is logged as a warning with the reason, up to twenty, then their number.
 
         Args:
-            max_corrupt_share: share of the images, in [0, 1], that may be left out, of the database and of the queries
+            max_corrupt_share: share of the images, in [0, 1], that may be excluded, of the database and of the queries
                 alike. More than that is taken for a wrong folder or an unfinished download.
 
         Returns:

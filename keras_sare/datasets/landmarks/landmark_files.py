@@ -22,7 +22,7 @@ _HOLIDAYS_GROUP = 100
 def read_landmarks(
     path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None, name: str | None = None
 ) -> LandmarkDataset:
-    """Reads an image-retrieval dataset with its ground truth; the layout is told by what is there.
+    """Reads an image-retrieval dataset with its ground truth; the layout is recognised by the files.
 
     * A file `gnd_NAME.pkl` or `.json`, or a folder that holds one: lists `imlist` and `qimlist` of image names and for
       each query `bbx` and database indices under `ok`, `easy`, `hard`, `junk` (revisited Oxford and Paris). Pickles are

@@ -23,7 +23,7 @@ _NAMES = {
     "longitude": ("longitude", "lon"),
     "timestamp": ("timestamp",),
     "place": ("place",),
-    "pass": ("pass",),
+    "traversal": ("traversal", "pass"),
 }
 _METRES = ("easting", "northing")
 _DEGREES = ("latitude", "longitude")
@@ -40,16 +40,17 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
 
     | column | meaning |
     |---|---|
-    | image or path | the file; absolute, or relative to the folder described under `root` |
+    | image or path | the file; absolute, or relative to the folder of images (see `root`) |
     | role | database or query |
     | easting, northing | planar position in metres |
     | lat, lon (or latitude, longitude) | or the position in WGS84 degrees |
     | place | name of the place; optional where there are positions, and enough where there are none |
     | split | optional: train, val, test or any name |
-    | timestamp, pass | optional, kept as text; pass names the walk or drive an image was taken on |
+    | timestamp | optional, text |
+    | pass or traversal | optional, text: names the walk or drive an image was taken on |
 
     Other columns are ignored, and so is the case of column names, roles and splits. A file holds one kind of position.
-    Where it has columns of positions, they alone say what is near what, and `place` is a name to be shown.
+    Where it has columns of positions, they alone say what is near what, and `place` is only shown.
 
     A row whose split is `all` belongs to every split that the file names: a database that validation and test share.
     A file without a split column, or with nothing but empty and `all` in it, is one dataset named `all`. An empty split
@@ -58,12 +59,12 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
     Args:
         path: the CSV file, UTF-8.
         root: the folder of the images: the database in `root/images`, the queries in `root/queries`,
-            `root/queries_real`, `root/query` or `root/images`, or either in `root` itself, wherever the most of the
+            `root/queries_real`, `root/query` or `root/images`, or either in `root` itself, wherever most of the
             files are (see `join_image_folder`).
 
     Returns:
-        The datasets by split. Positions given in degrees become earth-centred metres (`earth_centred`), and are kept
-        as `coordinates`, [N, 2] latitude and longitude.
+        The datasets by split. Positions given in degrees become earth-centred metres (`earth_centred`); the degrees
+        themselves are `coordinates`, [N, 2] latitude and longitude.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -78,7 +79,7 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
 
 
 def read_csv_databases(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict[str, ImageSet]:
-    """Reads the database images of a CSV file alone, for a map that nothing is asked of: no query need be listed.
+    """Reads the database images of a CSV file alone: no query need be listed.
 
     Args:
         path: as of `read_csv`.
@@ -148,7 +149,7 @@ def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
 
 
 class _ChunkParser:
-    """Turns rows into arrays; remembers between chunks the kind of position and the codes of the splits."""
+    """Turns rows into arrays; the kind of position and the codes of the splits hold for all chunks."""
 
     def __init__(self, path: Path, columns: dict[str, int]) -> None:
         self.splits: dict[str, int] = {}
@@ -172,7 +173,7 @@ class _ChunkParser:
         )
         splits = (split.lower() for split in cells.get("split", [""] * len(rows)))
         table["split"] = np.array([self.splits.setdefault(split, len(self.splits)) for split in splits], np.int32)
-        return table | {name: _texts(cells[name]) for name in ("timestamp", "place", "pass") if name in cells}
+        return table | {name: _texts(cells[name]) for name in ("timestamp", "place", "traversal") if name in cells}
 
     def _positions(self, numbers: list[int], cells: dict[str, list[str]]) -> dict[str, np.ndarray]:
         pairs = [pair for pair in (_METRES, _DEGREES) if set(pair) <= set(cells)]
@@ -260,6 +261,6 @@ def _image_set(table: dict[str, np.ndarray], rows: np.ndarray) -> ImageSet:
         positions=optional("positions"),
         timestamps=optional("timestamp"),
         places=optional("place"),
-        passes=optional("pass"),
+        traversals=optional("traversal"),
         coordinates=optional("coordinates"),
     )

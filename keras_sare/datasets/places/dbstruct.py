@@ -30,12 +30,12 @@ def read_dbstruct(path: str | os.PathLike[str], root: str | os.PathLike[str]) ->
 
     Fields are found by name, since their order differs between files: dbImageFns, utmDb (2 x N, metres), numImages,
     qImageFns, utmQ, numQueries and, in TokyoTM, dbTimeStamp and qTimeStamp. Names may be a cell array, cells in cells,
-    an array of MATLAB's class string or a character matrix. The images need not be there.
+    an array of MATLAB's class string or a character matrix. The image files need not exist.
 
     Args:
         path: the .mat file.
         root: the folder of the images: the database in `root/images`, the queries in `root/queries`,
-            `root/queries_real`, `root/query` or `root/images`, or either in `root` itself, wherever the most of the
+            `root/queries_real`, `root/query` or `root/images`, or either in `root` itself, wherever most of the
             files are (see `join_image_folder`).
 
     Returns:

@@ -7,10 +7,10 @@ from keras_sare.utils.arguments import plain_arguments
 
 @plain_arguments
 def same_group(query_groups: np.ndarray, database_groups: np.ndarray) -> list[np.ndarray]:
-    """Finds, for each query, the database images of its own group, for instance of the same walk.
+    """Finds, for each query, the database images of its own group, for instance of the same traversal.
 
-    Pass the result as `exclude` of `evaluate` to measure recall across walks. All arrays are views of one sorted index:
-    memory grows with queries + database, not with the number of pairs.
+    Pass the result as `exclude` of `evaluate` to measure recall across traversals. All arrays are views of one sorted
+    index: memory grows with queries + database, not with the number of pairs.
 
     Args:
         query_groups: `[Q]` labels, numbers or text.

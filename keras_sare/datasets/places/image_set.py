@@ -12,7 +12,7 @@ _COORDINATE_SYSTEMS = {2: "planar metres", 3: "earth-centred metres"}
 @plain_arguments
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with their positions, as parallel arrays: no Python object is kept for an image.
+    """Images with their positions, as parallel arrays: there is no Python object for each image.
 
     Args:
         paths: [N] file names; stored as a StringDType array.
@@ -20,8 +20,9 @@ class ImageSet:
             only `places` are known.
         timestamps: optional [N], when an image was taken, as the dataset writes it: to compare, not to calculate with.
         places: [N], name of the place; optional where `positions` are given.
-        passes: optional [N], name of the walk or drive an image was taken on.
-        coordinates: optional [N, ...], the original position as given, for display (latitude and longitude in degrees).
+        traversals: optional [N], name of the walk or drive an image was taken on.
+        coordinates: optional [N, ...], the position as the dataset lists it, for display (latitude and longitude,
+            degrees).
 
     Raises:
         ValueError: an array is not of length N, `positions` has another shape or a value that is not finite, or an
@@ -32,7 +33,7 @@ class ImageSet:
     positions: np.ndarray | None = None
     timestamps: np.ndarray | None = None
     places: np.ndarray | None = None
-    passes: np.ndarray | None = None
+    traversals: np.ndarray | None = None
     coordinates: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -45,14 +46,14 @@ class ImageSet:
                     f"`{name}` must hold one entry for each of the {len(self.paths)} `paths`. "
                     f"Received: len({name})={len(values)}"
                 )
-        self._check_whereabouts()
+        self._check_coordinate_system()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
-    def whereabouts(self) -> str:
-        """What is known of where the images are: "planar metres", "earth-centred metres" or "places only"."""
+    def coordinate_system(self) -> str:
+        """How the images are located: "planar metres", "earth-centred metres" or "places only"."""
         return "places only" if self.positions is None else _COORDINATE_SYSTEMS[self.positions.shape[1]]
 
     @plain_arguments
@@ -69,7 +70,7 @@ class ImageSet:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: values for name, values in arrays.items() if values is not None}
 
-    def _check_whereabouts(self) -> None:
+    def _check_coordinate_system(self) -> None:
         if self.positions is not None:
             unknown = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
             if len(unknown):

@@ -19,7 +19,7 @@ _SPLITS = ("train", "val", "test")
 def open_splits(root: str | os.PathLike[str], prefix: str = "") -> dict[str, PlaceDataset]:
     """Opens the dataset in a folder, whichever way it is listed there.
 
-    `root/places.csv` comes first (see `read_csv`; it also tells the passes). Else the NetVLAD files
+    `root/places.csv` comes first (see `read_csv`; it also names the traversals). Else the NetVLAD files
     `datasets/*_{train,val,test}.mat`, or `*_{train,val,test}.mat` in `root` itself (see `read_dbstruct`).
 
     Args:

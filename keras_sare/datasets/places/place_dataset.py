@@ -17,21 +17,20 @@ from keras_sare.utils.arguments import plain_arguments
 @plain_arguments
 @dataclass(frozen=True, eq=False)
 class PlaceDataset:
-    """Queries to be recognised, and the database of images at known positions or places they are looked up in.
+    """Queries to be located, and the database of images at known positions or places in which they are searched.
 
-    What is right for a query, its positives: the database images within a radius; where the sides have no positions,
-    those of its place. What a kind of data adds to that is said here once, and training, validation, evaluation and
-    export follow it.
+    The positives of a query are the database images within a radius; where the sides have no positions, those of its
+    place. What a kind of data adds to that is defined here once; training, validation, evaluation and export follow it.
 
     Args:
         name: for messages and reports, for example "pitts30k_test".
         database: the images searched.
-        queries: the images whose place is asked for; their positions or places are the ground truth.
+        queries: the images to be located; their positions or places are the ground truth.
         min_positive: metres; positives that are trained on are farther than this, unless a run says otherwise: nearer
             ones are views of the query's own panorama. 1 for dbStruct files; 0 turns it off. Has no effect where there
             are no positions.
         other_timestamps: whether a positive must have another timestamp than the query, as in TokyoTM. So it is where
-            a dbStruct file has timestamps; those of other data are no such rule unless that is asked for.
+            a dbStruct file has timestamps; those of other data restrict nothing unless this is set.
 
     Raises:
         ValueError: a side has no images, the two sides have different coordinate systems, or `other_timestamps` is on
@@ -53,7 +52,7 @@ class PlaceDataset:
                 )
         if self.other_timestamps:
             _check_comparable(self.name, self.database.timestamps, self.queries.timestamps)
-        database, queries = (side.whereabouts for side in self._sides().values())
+        database, queries = (side.coordinate_system for side in self._sides().values())
         if database != queries:
             raise ValueError(
                 f"`database` and `queries` of {self.name!r} must have one coordinate system, so that distances mean "
@@ -86,7 +85,7 @@ class PlaceDataset:
             radius: metres, inclusive. Where there are no positions it has no effect, and images of the query's place
                 are near it.
             exclude_within: metres, exclusive; 0 excludes nothing. No effect without positions.
-            ids: int64 [Q], images to be looked up instead of the queries.
+            ids: int64 [Q], images to be located instead of the queries.
 
         Returns:
             `Neighbours` with one row for each query; some rows may be empty.
@@ -94,29 +93,29 @@ class PlaceDataset:
         Raises:
             ValueError: the bounds are not 0 <= exclude_within < radius.
         """
-        asked, database = self.asked(ids), self.database
-        if asked.positions is not None and database.positions is not None:
-            return neighbours_within(asked.positions, database.positions, radius, exclude_within)
-        return Neighbours.of(same_group(_given(asked.places), _given(database.places)))
+        queries, database = self.images_of(ids), self.database
+        if queries.positions is not None and database.positions is not None:
+            return neighbours_within(queries.positions, database.positions, radius, exclude_within)
+        return Neighbours.of(same_group(_required(queries.places), _required(database.places)))
 
     @plain_arguments
     def positives(self, radius: float, exclude_within: float = 0.0, ids: np.ndarray | None = None) -> Neighbours:
-        """Finds for each query the database images that are right: those `nearby`, if need be of another timestamp.
+        """Finds the positives of each query: the images `nearby`, with `other_timestamps` of another timestamp.
 
         Args:
             radius: as of `nearby`, and so are the others.
             exclude_within: metres, exclusive.
-            ids: int64 [Q], images to be looked up instead of the queries.
+            ids: int64 [Q], images to be located instead of the queries.
         """
         near = self.nearby(radius, exclude_within, ids)
         return near.where(~self.same_timestamp(near, ids)) if self.other_timestamps else near
 
     def same_timestamp(self, near: Neighbours, ids: np.ndarray | None = None) -> np.ndarray:
         """Which of the images found near queries (or `ids`) have a query's own timestamp: bool [total]."""
-        asked, database = _given(self.asked(ids).timestamps), _given(self.database.timestamps)
-        return np.asarray(asked[near.queries] == database[near.indices], bool)
+        queries, database = _required(self.images_of(ids).timestamps), _required(self.database.timestamps)
+        return np.asarray(queries[near.queries] == database[near.indices], bool)
 
-    def asked(self, ids: np.ndarray | None = None) -> ImageSet:
+    def images_of(self, ids: np.ndarray | None = None) -> ImageSet:
         """The queries, or the images of some ids."""
         return self.queries if ids is None else self.database.followed_by(self.queries).subset(ids)
 
@@ -136,13 +135,13 @@ class PlaceDataset:
         return float(np.linalg.norm(self.queries.positions[query] - self.database.positions[image]))
 
     def check_images(self, max_corrupt_share: float = 0.01) -> "PlaceDataset":
-        """Reads and decodes every image file, and leaves out those that fail.
+        """Reads and decodes every image file, and excludes those that fail.
 
-        Each file left out is logged as a warning with the reason, up to twenty, then their number. So are photos that
+        Each excluded file is logged as a warning with the reason, up to twenty, then their number. So are photos that
         are listed twice, and queries whose own photo is in the database.
 
         Args:
-            max_corrupt_share: share of the images, in [0, 1], that may be left out, of the database and of the queries
+            max_corrupt_share: share of the images, in [0, 1], that may be excluded, of the database and of the queries
                 alike. More than that is taken for a wrong folder or an unfinished download.
 
         Returns:
@@ -167,8 +166,8 @@ class PlaceDataset:
         return {"database": self.database, "queries": self.queries}
 
 
-def _given(values: np.ndarray | None) -> np.ndarray:
-    """What the checks of `PlaceDataset` have found to be there."""
+def _required(values: np.ndarray | None) -> np.ndarray:
+    """Values that the checks of `PlaceDataset` have found to exist."""
     return np.zeros(0) if values is None else values
 
 

@@ -1,4 +1,4 @@
-"""Whether the queries of a dataset can be found at all: asked before anything is computed for them."""
+"""Whether the queries of a dataset have positives at all: checked before anything is computed for them."""
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -7,14 +7,14 @@ from keras_sare.datasets.places.place_dataset import PlaceDataset
 
 
 def check_positives(dataset: PlaceDataset, radius: float) -> int:
-    """Checks that some queries have database images to be found.
+    """Checks that some queries have positives.
 
     Args:
         dataset: no image of it is read.
         radius: metres within which a database image is right.
 
     Returns:
-        Number of queries that have none: they will count as misses.
+        Number of queries without a positive: they count as misses.
 
     Raises:
         ValueError: no query has one; the message says how far away the nearest ones are, and whether exchanged columns

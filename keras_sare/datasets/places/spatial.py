@@ -47,10 +47,10 @@ class Neighbours(Sequence[np.ndarray]):
         """The query that each of `indices` was found for: int64 [total]."""
         return np.repeat(np.arange(len(self)), self.counts)
 
-    def where(self, kept: np.ndarray) -> "Neighbours":
-        """Leaves out what is not `kept` (bool [total])."""
-        counts = np.bincount(self.queries[kept], minlength=len(self))
-        return Neighbours(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), self.indices[kept])
+    def where(self, keep: np.ndarray) -> "Neighbours":
+        """Keeps the entries where `keep` is true (bool [total])."""
+        counts = np.bincount(self.queries[keep], minlength=len(self))
+        return Neighbours(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), self.indices[keep])
 
     @classmethod
     def of(cls, rows: Sequence[np.ndarray]) -> "Neighbours":

@@ -1,4 +1,4 @@
-"""The images that a query is trained towards, and why there may be none."""
+"""The positives that a query may be trained with, and why there may be none."""
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -59,10 +59,10 @@ def _why(dataset: PlaceDataset, ids: np.ndarray, radius: float, least: float) ->
 
 
 def _nearest(dataset: PlaceDataset, ids: np.ndarray, radius: float) -> str:
-    positions, asked = dataset.database.positions, dataset.asked(ids)
-    if positions is None or asked.positions is None:
+    positions, queries = dataset.database.positions, dataset.images_of(ids)
+    if positions is None or queries.positions is None:
         return "no database image has the place of one; check the column `place`"
-    nearest = cKDTree(positions).query(asked.positions)[0].min()
+    nearest = cKDTree(positions).query(queries.positions)[0].min()
     return (
         f"the nearest database image is {nearest:.4g} m away, and the radius is {radius:g} m. Check that positions are "
         "metres (or lat and lon), easting and northing in their own columns, or widen `positive_radius`"

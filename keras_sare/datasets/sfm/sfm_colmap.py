@@ -82,7 +82,7 @@ def read_models(models: str | os.PathLike[str]) -> Iterator[ColmapModel]:
 def read_model(folder: str | os.PathLike[str], number: int = 0) -> ColmapModel:
     """Reads one COLMAP model, binary or text.
 
-    An observation whose point lies behind the camera is left out.
+    An observation whose point lies behind the camera is dropped.
 
     Args:
         folder: of the model.

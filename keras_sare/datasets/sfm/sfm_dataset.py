@@ -16,7 +16,7 @@ _GEOMETRY = ("centres", "point_starts", "points", "scales")
 
 @dataclass(frozen=True, eq=False)
 class SfMDataset:
-    """Photos that were registered in 3D models, as parallel arrays: no Python object is kept for an observation.
+    """Photos that were registered in 3D models, as parallel arrays: there is no Python object for each observation.
 
     What image i observes is `points[point_starts[i] : point_starts[i + 1]]`.
 
@@ -77,7 +77,7 @@ class SfMDataset:
             ValueError: the dataset has no points.
         """
         if self.points is None or self.point_starts is None:
-            raise ValueError(f"`points` must be known to be asked for. Received: {self.name!r} without points")
+            raise ValueError(f"`points` must be known for this. Received: {self.name!r} without points")
         return self.points[self.point_starts[image] : self.point_starts[image + 1]]
 
     def subset(self, keep: np.ndarray, name: str | None = None) -> "SfMDataset":
@@ -103,7 +103,7 @@ class SfMDataset:
         """Reads and decodes every image file, and leaves out those that fail.
 
         Args:
-            max_corrupt_share: share of the images, in [0, 1], that may be left out.
+            max_corrupt_share: share of the images, in [0, 1], that may be excluded.
 
         Raises:
             ValueError: more images than `max_corrupt_share` fail, or all of them.

@@ -21,9 +21,9 @@ def read_colmap(
 ) -> SfMDataset:
     """Reads COLMAP models, binary or text.
 
-    Models that share photos are parts of one: of those the one with most photos is kept, as in Radenovic et al., "CNN
-    image retrieval learns from BoW", on its training data, and the others are left out, which is logged. Models
-    without a common photo may still show the same building: those that share photos with one left out form one
+    Models that share photos are parts of one: of those the one with most photos is taken, as in Radenovic et al., "CNN
+    image retrieval learns from BoW", on its training data, and the others are excluded, which is logged. Models
+    without a common photo may still show the same building: those that share photos with an excluded one form one
     cluster, and with `database` so do those that COLMAP found matches between (`linked_models`), so that none is
     taken for a negative of the other.
 
@@ -70,7 +70,7 @@ def _sharing_photos(models: list[ColmapModel]) -> np.ndarray:
 
 
 def _without_overlap(models: list[ColmapModel]) -> list[ColmapModel]:
-    """The models that share no image with a larger one that is kept, in the given order."""
+    """The models that share no image with a larger one of the result, in the given order."""
     kept: dict[int, ColmapModel] = {}
     holder: dict[str, ColmapModel] = {}
     for model in sorted(models, key=lambda model: (-len(model), model.number)):
@@ -78,7 +78,7 @@ def _without_overlap(models: list[ColmapModel]) -> list[ColmapModel]:
         if shared:
             larger = max(shared, key=shared.count)
             logger.info(
-                "Model %d of %d images left out: it shares %d with model %d of %d images",
+                "Model %d of %d images excluded: it shares %d with model %d of %d images",
                 model.number, len(model), shared.count(larger), larger.number, len(larger),
             )  # fmt: skip
         else:

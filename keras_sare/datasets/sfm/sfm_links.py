@@ -1,4 +1,4 @@
-"""3D models that show the same although they share no photo, found by matches and by models between them."""
+"""3D models that show the same building although they share no photo, found by matches and by models between them."""
 
 import logging
 import os
@@ -60,7 +60,9 @@ def linked_models(
     numbers = np.unique(models)
     clusters = _joined(numbers, links)
     for cluster in np.unique(clusters[clusters != numbers]).tolist():
-        logger.info("Models %s show the same: one cluster", ", ".join(map(str, numbers[clusters == cluster].tolist())))
+        logger.info(
+            "Models %s show the same building: one cluster", ", ".join(map(str, numbers[clusters == cluster].tolist()))
+        )
     return clusters[np.searchsorted(numbers, models)]
 
 

@@ -52,7 +52,7 @@ def split_clusters(dataset: SfMDataset, share: float, seed: int = 0) -> tuple[Sf
 
 @plain_arguments
 def without_models_of(dataset: SfMDataset, images: np.ndarray) -> SfMDataset:
-    """Leaves out every 3D model, and all of its cluster, that holds one of some images. How many is logged.
+    """Excludes every 3D model that holds one of some images, and all of its cluster. How many is logged.
 
     Args:
         dataset: photos of 3D models.
@@ -79,7 +79,7 @@ def without_models_of(dataset: SfMDataset, images: np.ndarray) -> SfMDataset:
             f"them. Received: {len(images)} images"
         )
     logger.info(
-        "%s: %d of %d names are of photos; left out are %d photos of %d clusters",
+        "%s: %d of %d names match photos; excluded are %d photos of %d clusters",
         dataset.name,
         len(named.intersection(stems)),
         len(named),

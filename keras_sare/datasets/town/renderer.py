@@ -12,7 +12,7 @@ from keras_sare.datasets.town.walls import Walls, cast
 SUPERSAMPLING = 2
 GAMMA = 2.2
 NEAREST = 2.0
-"""Metres within which a car or a passer-by is left out, lest it hide the whole street."""
+"""Metres within which a car or a passer-by is not drawn, lest it hide the whole street."""
 LAMPLIGHT = np.array([1.0, 0.72, 0.38])
 _LINEAR = np.linspace(0, 1, 256) ** GAMMA
 

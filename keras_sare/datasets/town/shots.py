@@ -14,7 +14,7 @@ LONGEST = 12
 LANE = 2.5
 """Metres from the middle of the street at which the photos are taken, on the side away from what they show."""
 SURVEY = "survey"
-"""The pass that takes the database."""
+"""The traversal that takes the database."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class ComparisonSettings(ExtractionSettings):
 
     Attributes:
         dimensions: of whitening, at most; fewer where there are not enough images to learn from.
-        rerank: images of a ranking that are looked at again; 0 for no re-ranking. Their boxes are described by R-MAC,
+        rerank: images of a ranking that are re-ranked; 0 for no re-ranking. Descriptors of their boxes are R-MAC,
             whitened as the model's descriptors are, whatever the model pools by. Each different image takes about
             1.5 MB of disk, at a longer side of 1024, until the table is written.
         expand: of these, images that expand the query; 0 for no expansion.
@@ -39,5 +39,5 @@ class ComparisonSettings(ExtractionSettings):
                 raise ValueError(f"`{name}` must be at least {least}. Received: {name}={getattr(self, name)}")
 
     def record(self) -> dict[str, Any]:
-        """What the results depend on, as JSON holds it: all but what the machine asks for."""
+        """What the results depend on, as JSON holds it: all but the limits of the machine."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in _OF_THE_MACHINE}

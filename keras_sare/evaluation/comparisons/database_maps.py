@@ -1,4 +1,4 @@
-"""Feature maps of those database images that re-ranking looks at."""
+"""Feature maps of the database images that are re-ranked."""
 
 import functools
 import math
@@ -57,11 +57,11 @@ def map_bytes(model: keras.Model, paths: np.ndarray, longer_side: int, orientati
     return int(np.dot(cells, counts)) * int(trunk.output.shape[-1])
 
 
-def check_room(kept: ArrayCache, model: keras.Model, paths: np.ndarray, settings: ComparisonSettings) -> None:
+def check_room(cache: ArrayCache, model: keras.Model, paths: np.ndarray, settings: ComparisonSettings) -> None:
     """Checks that feature maps fit on the disk.
 
     Args:
-        kept: where they go.
+        cache: where they go.
         model: gives them.
         paths: [N] images that have one.
         settings: of the comparison.
@@ -69,28 +69,28 @@ def check_room(kept: ArrayCache, model: keras.Model, paths: np.ndarray, settings
     Raises:
         OSError: there is too little room.
     """
-    needed, free = map_bytes(model, paths, settings.longer_side, settings.orientation), free_bytes(kept.folder)
+    needed, free = map_bytes(model, paths, settings.longer_side, settings.orientation), free_bytes(cache.folder)
     if needed > free:
         raise OSError(
-            f"Re-ranking needs {needed / 1e9:.1f} GB of disk at {str(kept.folder)!r} for the feature maps of "
+            f"Re-ranking needs {needed / 1e9:.1f} GB of disk at {str(cache.folder)!r} for the feature maps of "
             f"{len(paths)} images, until the table is written, and {free / 1e9:.1f} GB are free. Take a smaller "
-            "`rerank` (0: none) or `longer_side`, or a folder on another disk; what was described is kept. "
+            "`rerank` (0: none) or `longer_side`, or a folder on another disk; finished descriptors stay cached. "
             f"Received: rerank={settings.rerank}, longer_side={settings.longer_side}"
         )
 
 
 def database_maps(
-    kept: ArrayCache,
+    cache: ArrayCache,
     model: keras.Model,
     database: np.ndarray,
     images: np.ndarray,
     limit: float,
     settings: ComparisonSettings,
 ) -> DatabaseMaps:
-    """Computes feature maps, or takes those that are kept.
+    """Computes feature maps, or takes those in the cache.
 
     Args:
-        kept: where they go.
+        cache: where they go.
         model: gives them.
         database: [N] image files.
         images: int64, numbers of those that get a map.
@@ -101,9 +101,9 @@ def database_maps(
         OSError: the disk has too little room for them.
     """
     paths, size, orientation = database[images], settings.longer_side, settings.orientation
-    folder = kept.folder_of("feature maps", model_digest(model), paths, size, limit, _LEVELS, orientation)
+    folder = cache.folder_of("feature maps", model_digest(model), paths, size, limit, _LEVELS, orientation)
     if not folder.is_dir():
-        check_room(kept, model, paths, settings)
+        check_room(cache, model, paths, settings)
         quantise = functools.partial(quantise_activations, limit=limit, levels=_LEVELS)
         write_activation_maps(
             model,

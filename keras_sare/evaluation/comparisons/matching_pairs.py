@@ -1,4 +1,4 @@
-"""Pairs of photos of the same, and the whitening that is learned from them."""
+"""Pairs of matching photos, and the whitening that is learned from them."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from keras_sare.whitening import FittedWhitening, fit_learned_whitening
 @plain_arguments
 @dataclasses.dataclass(frozen=True, eq=False)
 class MatchingPairs:
-    """Pairs of photos of the same, from which whitening is learned.
+    """Pairs of photos that show the same object, from which whitening is learned.
 
     Attributes:
         paths: [N] image files.
@@ -38,7 +38,7 @@ class MatchingPairs:
 
     @plain_arguments
     def whitening(self, descriptors: np.ndarray, dimensions: int) -> FittedWhitening:
-        """Learns Lw, within as many principal directions of the descriptors as the pairs can speak of.
+        """Learns Lw, within as many principal directions of the descriptors as the pairs can determine.
 
         Lw divides by how much matching photos differ. Along as many directions as the pairs' differences span there is
         always one in which these few differ hardly at all, and it would come first. So half as many are taken. The

@@ -1,4 +1,4 @@
-"""The line of a retrieval model in one table: off the shelf, trained, whitened, re-ranked and expanded."""
+"""A retrieval model in one table: off the shelf, trained, whitened, re-ranked and expanded."""
 
 import dataclasses
 import logging
@@ -35,7 +35,7 @@ _BLOCK_ROWS = 65536
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Described:
+class _Extracted:
     """A row of the table by descriptors, which other rows build on."""
 
     name: str
@@ -48,7 +48,7 @@ class _Described:
 class RetrievalComparison:
     """Compares models on a landmark dataset, with every whitening that there are images for, and re-ranks the last.
 
-    Descriptors and feature maps are kept in `folder` until the table is written: the same comparison, started again
+    Descriptors and feature maps are cached in `folder` until the table is written: the same comparison, started again
     after a kill, does not compute them again. They are memory maps, so memory does not grow with the database but for
     rankings, see `_rerank`.
 
@@ -58,14 +58,14 @@ class RetrievalComparison:
         independent: [n] files of images of other places, that PCA whitening (PCAw) is fitted on; None for no such row.
         settings: the numbers.
         folder: where the results go. Earlier results of the same settings are replaced.
-        run: what tells where the models are from, for the records.
+        run: name of the run that the models are from, for the record.
 
     Attributes:
-        kept: descriptors and feature maps, until the table is written.
+        cache: of descriptors and feature maps, until the table is written.
         rows: reports by name of the row and protocol.
         bases: name of the row that each row but the first builds on.
         sweeps: reports of whitened rows by number of components.
-        notes: where there were too few images for what was asked for.
+        notes: which whitenings have fewer dimensions than wanted, for lack of images.
 
     Raises:
         FileExistsError: the folder holds results of other settings.
@@ -80,11 +80,11 @@ class RetrievalComparison:
         folder: Path,
         run: str | None = None,
     ) -> None:
-        # Without boxes queries are whole everywhere: described, looked for by re-ranking, and drawn.
+        # Without boxes queries are whole everywhere: in extraction, in re-ranking and in the picture.
         self.landmarks = dataclasses.replace(landmarks, boxes=None) if settings.crop == "none" else landmarks
         self.pairs, self.independent = pairs, independent
-        self.settings, self.folder, self.kept = settings, folder, ArrayCache(folder)
-        self._described = DescriptorCache(self.kept, settings)
+        self.settings, self.folder, self.cache = settings, folder, ArrayCache(folder)
+        self._descriptors = DescriptorCache(self.cache, settings)
         self._record = {"dataset": landmarks.name, **settings.record(), "run": run}
         check_same_settings(folder, self._record)
         self.rows: dict[str, dict[str, RetrievalReport]] = {}
@@ -111,7 +111,7 @@ class RetrievalComparison:
             raise ValueError("`models` must hold at least one model. Received: models={}")
         *_, final = models.values()
         self._check_reranking(final)  # Early: what comes takes hours.
-        self.kept.lock()
+        self.cache.lock()
         base = None
         for name, model in models.items():
             last = self._add_model(name, model, base)
@@ -121,23 +121,23 @@ class RetrievalComparison:
             self._rerank(last)
         extra: dict[str, Any] = {"bases": self.bases, "notes": self.notes, "dimensions": PAPER_DIMENSIONS}
         text = write_retrieval(self.folder, self.rows, self.sweeps, settings=self._record, **extra)
-        self.kept.clear()
+        self.cache.clear()
         return text
 
     def _check_reranking(self, model: keras.Model) -> None:
         if self.settings.rerank:
             split_at_pooling(model)
             database = self.landmarks.database
-            if len(database) <= self.settings.rerank:  # Of more images it is not known yet which are looked at.
-                check_room(self.kept, model, database, self.settings)
+            if len(database) <= self.settings.rerank:  # Of more images it is not known yet which are re-ranked.
+                check_room(self.cache, model, database, self.settings)
 
-    def _add_model(self, name: str, model: keras.Model, base: str | None) -> _Described:
+    def _add_model(self, name: str, model: keras.Model, base: str | None) -> _Extracted:
         """Rows of a model without and with whitening; returns the last of them."""
-        plain = last = _Described(name, model, *self._described.landmarks(model, self.landmarks))
+        plain = last = _Extracted(name, model, *self._descriptors.landmarks(model, self.landmarks))
         self._add(name, base, evaluate_protocols(plain.queries, plain.database, self.landmarks))
         for method, whitening in self._whitenings(name, model).items():
             sides = self._whitened(whitening, plain.queries), self._whitened(whitening, plain.database)
-            last = _Described(f"{name} + {method}", model, *sides, whitening)
+            last = _Extracted(f"{name} + {method}", model, *sides, whitening)
             self._add(last.name, name, evaluate_protocols(*sides, self.landmarks))
             reached = [d for d in PAPER_DIMENSIONS if d <= len(whitening.eigenvalues)]
             self.sweeps[last.name] = dimension_sweep(*sides, self.landmarks, reached) if reached else {}
@@ -151,15 +151,15 @@ class RetrievalComparison:
         logger.info("%s: mAP %s", name, measured)
 
     def _whitenings(self, name: str, model: keras.Model) -> dict[str, FittedWhitening]:
-        """What can be fitted, the one to go on with last."""
+        """The whitenings that can be fitted; the last one is that of the following rows."""
         fitted, wanted = {}, min(self.settings.dimensions, model.output.shape[-1])
         if self.independent is not None:
-            photos = self._described.photos(model, self.independent, f"{name}, independent photos")
+            photos = self._descriptors.photos(model, self.independent, f"{name}, independent photos")
             varying = np.count_nonzero(photos.max(axis=0) > photos.min(axis=0))
             fitted["PCAw"] = fit_pca_whitening(photos, min(wanted, largest_dimension(len(photos), int(varying))))
             self._note(f"{name} + PCAw", fitted["PCAw"], wanted, f"{len(photos)} independent photos")
         if self.pairs is not None:
-            photos = self._described.photos(model, self.pairs.paths, f"{name}, pairs")
+            photos = self._descriptors.photos(model, self.pairs.paths, f"{name}, pairs")
             fitted["Lw"] = self.pairs.whitening(photos, wanted)
             pairs = f"{len(self.pairs.queries)} pairs of {len(photos)} photos"
             self._note(f"{name} + Lw", fitted["Lw"], wanted, pairs)
@@ -167,16 +167,16 @@ class RetrievalComparison:
 
     def _note(self, name: str, whitening: FittedWhitening, wanted: int, source: str) -> None:
         if (reached := len(whitening.eigenvalues)) < wanted:
-            self.notes.append(f"{name} has {reached} dimensions, not {wanted}: {source} tell of no more.")
+            self.notes.append(f"{name} has {reached} dimensions, not {wanted}: {source} determine no more.")
 
     def _whitened(self, whitening: FittedWhitening, descriptors: np.ndarray) -> np.ndarray:
         shape = len(descriptors), len(whitening.eigenvalues)
-        out = array_within(self.settings.memory_limit, shape, self.kept.folder)
+        out = array_within(self.settings.memory_limit, shape, self.cache.folder)
         for start in range(0, len(out), _BLOCK_ROWS):
             out[start : start + _BLOCK_ROWS] = whitening.apply(descriptors[start : start + _BLOCK_ROWS])
         return out
 
-    def _expand(self, last: _Described) -> None:
+    def _expand(self, last: _Extracted) -> None:
         """Rows with query expansion and diffusion instead of re-ranking."""
         queries, database, size = last.queries, last.database, len(last.database)
         if found := min(self.settings.expand, size):
@@ -187,7 +187,7 @@ class RetrievalComparison:
             rankings = diffuse(queries, database, size, chosen)[1]
             self._add(f"{last.name} + diffusion", last.name, evaluate_rankings(rankings, self.landmarks))
 
-    def _rerank(self, last: _Described) -> None:
+    def _rerank(self, last: _Extracted) -> None:
         """Rows with re-ranking by localisation, and query expansion after it.
 
         Whole rankings are held, a few arrays int64 [Q, N]: 0.6 GB each for 70 queries of a million images.
@@ -203,7 +203,7 @@ class RetrievalComparison:
         how = settings.longer_side, settings.crop, settings.orientation
         objects = query_objects(last.model, data, reranker.describe, *how)
         images, limit = np.unique(rankings[:, : settings.rerank]), float(objects.maxima.max())
-        maps = database_maps(self.kept, last.model, data.database, images, limit, settings)
+        maps = database_maps(self.cache, last.model, data.database, images, limit, settings)
         found = reranker(rankings, objects, maps)
         name = f"{last.name} + AML"
         self._add(name, last.name, evaluate_rankings(found.rankings, data))

@@ -23,7 +23,7 @@ class FinishedRun:
         kind: what tells it from others, for example its loss.
         seed: of the run.
         recall: test report by model; the first is the model before training.
-        other_passes: the same with each query's own pass left out; empty where the dataset names no passes.
+        other_traversals: the same excluding each query's traversal; empty where the dataset names no traversals.
         epochs: that were trained.
         best_epoch: the one whose weights were evaluated.
         seconds: wall time; None where it is not known.
@@ -32,14 +32,14 @@ class FinishedRun:
     kind: str
     seed: int
     recall: Reports
-    other_passes: Reports
+    other_traversals: Reports
     epochs: int
     best_epoch: int
     seconds: float | None = None
 
     def protocols(self) -> list[Reports]:
-        """`recall`, and `other_passes` where it was measured."""
-        return [self.recall, self.other_passes] if self.other_passes else [self.recall]
+        """`recall`, and `other_traversals` where it was measured."""
+        return [self.recall, self.other_traversals] if self.other_traversals else [self.recall]
 
 
 def check_runs(runs: Sequence[FinishedRun]) -> None:
@@ -66,7 +66,7 @@ def with_common_names(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     def renamed(reports: Reports) -> Reports:
         return {common_name(name): report for name, report in reports.items()}
 
-    return [replace(run, recall=renamed(run.recall), other_passes=renamed(run.other_passes)) for run in runs]
+    return [replace(run, recall=renamed(run.recall), other_traversals=renamed(run.other_traversals)) for run in runs]
 
 
 def by_kind(runs: Iterable[FinishedRun]) -> dict[str, list[FinishedRun]]:
@@ -140,7 +140,7 @@ def _each_run(runs: Sequence[FinishedRun]) -> tuple[list[str], list[str], list[l
     """Headings, format of each column, and a row for each run and model."""
     ns = _ns(next(iter(runs[0].recall.values())))
     columns = [("kind", ""), ("seed", ""), ("model", "")]
-    for prefix in ("", "other passes ")[: len(runs[0].protocols())]:
+    for prefix in ("", "other traversals ")[: len(runs[0].protocols())]:
         columns += [*((f"{prefix}recall@{n}", ".3f") for n in ns), (f"{prefix}gain", "+.1f")]
     columns += [("epochs", ""), ("best epoch", ""), ("minutes", ".1f")]
     rows: list[list[Any]] = []

@@ -25,7 +25,7 @@ def draw_reranking(
 
     Args:
         path: PNG file to write.
-        dataset: of the photos. Photos that its first protocol ignores are left out.
+        dataset: of the photos. Photos that its first protocol ignores are not drawn.
         found: of all queries.
         maps: feature maps by number of the database image, of which the sizes count.
         queries: how many, evenly taken from all.

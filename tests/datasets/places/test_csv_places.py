@@ -50,9 +50,16 @@ def test_optional_columns_are_read_and_others_ignored(write):
         "walk1,left,a.jpg,database,0,0,2015-07,hall\nwalk2,right,q.jpg,query,1,1,2016-01,hall\n"
     )
     dataset = read_csv(path, root)["all"]
-    assert dataset.database.passes.tolist() == ["walk1"]
+    assert dataset.database.traversals.tolist() == ["walk1"]
     assert dataset.queries.timestamps.tolist() == ["2016-01"]
     assert dataset.queries.places.tolist() == ["hall"]
+
+
+def test_the_column_of_traversals_may_be_called_so(write):
+    path, root = write("traversal,image,role,place\nwalk1,a.jpg,database,hall\nwalk2,q.jpg,query,hall\n")
+    dataset = read_csv(path, root)["all"]
+    assert dataset.database.traversals.tolist() == ["walk1"]
+    assert dataset.queries.traversals.tolist() == ["walk2"]
 
 
 def test_a_place_is_enough_without_positions(write):

@@ -54,7 +54,7 @@ def test_a_subset_keeps_every_array_in_the_order_asked():
     assert kept.positions.tolist() == [[2, 2], [0, 0]]
     assert kept.timestamps.tolist() == [12, 10]
     assert kept.places.tolist() == ["z", "x"]
-    assert kept.passes is None
+    assert kept.traversals is None
     assert kept.coordinates.tolist() == [[52, 10], [50, 8]]
 
 
@@ -209,7 +209,7 @@ def test_positions_of_another_shape_are_refused(shape):
         ImageSet(["a", "b", "c"], np.zeros(shape))
 
 
-@pytest.mark.parametrize("name", ["positions", "timestamps", "places", "passes", "coordinates"])
+@pytest.mark.parametrize("name", ["positions", "timestamps", "places", "traversals", "coordinates"])
 def test_arrays_of_unequal_length_are_refused(name):
     arrays = {"positions": np.zeros((2, 2))} | {name: np.zeros((3, 2))}
     with pytest.raises(

@@ -89,7 +89,7 @@ def test_positives_of_the_queries_own_timestamp_are_not_trained_on():
     assert [len(row) for row in found[:30]] == [0, 1, 1] * 10
     assert [len(row) for row in found[30:]] == [0, 0, 1, 1, 1, 1] * 10
     ids = np.concatenate([60 + np.arange(30), np.arange(60)])
-    timestamps = data.asked(ids).timestamps
+    timestamps = data.images_of(ids).timestamps
     for own, row in zip(timestamps, found, strict=True):
         assert own not in data.database.timestamps[row]
     without = dataclasses.replace(data, other_timestamps=False)

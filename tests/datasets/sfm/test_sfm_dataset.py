@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused(changes, message):
 
 
 def test_points_are_asked_for_where_there_are_none():
-    with pytest.raises(ValueError, match="`points` must be known to be asked for. Received: 'toy' without points"):
+    with pytest.raises(ValueError, match="`points` must be known for this. Received: 'toy' without points"):
         without_points().points_of(0)
 
 

@@ -79,8 +79,8 @@ def test_of_models_that_share_photos_the_largest_is_kept(street, caplog):
     write_model(street / "models" / "3", ["c/1.jpg", "b/2.jpg", "d/1.jpg", "d/2.jpg"])
     dataset = read_colmap(street / "models", street / "images")
     assert dataset.models.tolist() == [0, 0, 0, 3, 3, 3, 3]
-    assert "Model 1 of 2 images left out: it shares 1 with model 3 of 4 images" in caplog.text
-    assert "Model 2 of 2 images left out" in caplog.text
+    assert "Model 1 of 2 images excluded: it shares 1 with model 3 of 4 images" in caplog.text
+    assert "Model 2 of 2 images excluded" in caplog.text
 
 
 def test_what_overlaps_only_with_a_model_left_out_is_kept(street):

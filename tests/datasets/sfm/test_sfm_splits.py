@@ -84,7 +84,7 @@ def test_folders_and_suffixes_of_names_do_not_count(name, caplog):
     with caplog.at_level("INFO"):
         assert without_models_of(data, np.array([name, "unknown"])).clusters.tolist() == [3]
 
-    assert "toy: 1 of 2 names are of photos; left out are 2 photos of 1 clusters" in caplog.text
+    assert "toy: 1 of 2 names match photos; excluded are 2 photos of 1 clusters" in caplog.text
 
 
 def test_names_that_are_of_no_photo_are_refused():

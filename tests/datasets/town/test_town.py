@@ -134,7 +134,7 @@ def test_night_is_dark_and_evening_is_redder_than_day(folder: Path, rows: list[d
     assert redness["evening"] > redness["day"] + 0.2
 
 
-def test_the_database_is_taken_by_day_in_a_pass_of_its_own(rows: list[dict[str, str]]) -> None:
+def test_the_database_is_taken_by_day_in_a_traversal_of_its_own(rows: list[dict[str, str]]) -> None:
     assert {row["pass"] for row in select(rows, role="database")} == {"survey"}
     assert {row["pass"] for row in select(rows, role="query")} == {"day", "evening", "night"}
 

@@ -178,8 +178,8 @@ def test_too_few_images_for_the_dimensions_show_as_dashes_and_as_a_reason(compar
         f"{name} + {what}"
         for name in models
         for what in (
-            "PCAw has 23 dimensions, not 24: 24 independent photos tell of no more.",
-            "Lw has 9 dimensions, not 24: 18 pairs of 24 photos tell of no more.",
+            "PCAw has 23 dimensions, not 24: 24 independent photos determine no more.",
+            "Lw has 9 dimensions, not 24: 18 pairs of 24 photos determine no more.",
         )
     ]
     assert text.endswith("\n\n" + "\n".join(f"- {note}" for note in comparison.notes))
@@ -250,7 +250,7 @@ def test_kill_while_describing_leaves_no_half_array(compare, models, described, 
     comparison = compare()
     with pytest.raises(Killed):
         comparison.compare(models)
-    assert [path.name for path in comparison.kept.folder.iterdir()] == ["lock"]
+    assert [path.name for path in comparison.cache.folder.iterdir()] == ["lock"]
 
 
 def test_settings_that_descriptors_do_not_depend_on_let_a_killed_comparison_go_on(
@@ -353,7 +353,9 @@ def test_too_little_disk_for_re_ranking_is_told_as_early_as_it_is_known(
 ):
     monkeypatch.setattr(database_maps, "free_bytes", lambda _: 24 * 6 * 8 * 3 - 1)  # Three maps need a byte more.
     settings = dataclasses.replace(SETTINGS, rerank=rerank, expand=0, diffusion=None)
-    with pytest.raises(OSError, match="Re-ranking needs .* `rerank`.*what was described is kept. Received: rerank="):
+    with pytest.raises(
+        OSError, match="Re-ranking needs .* `rerank`.*finished descriptors stay cached. Received: rerank="
+    ):
         compare(settings, pairs=None, independent=None).compare({"model": models["fine-tuned"]})
     assert described == done
 

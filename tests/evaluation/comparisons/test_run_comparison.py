@@ -15,11 +15,11 @@ def report(recall, protocol="recall@N within 25 m", dataset="town"):
     return RecallReport(protocol, dataset, 40, 0, 80, NS, tuple(min(1, recall + 0.1 * i) for i in range(4)))
 
 
-def run(kind, seed, before, after, passes=True, seconds=90.0):
+def run(kind, seed, before, after, traversals=True, seconds=90.0):
     def reports(shift, protocol):
         return {"off the shelf": report(before - shift, protocol), "trained": report(after - shift, protocol)}
 
-    other = reports(0.25, "own pass left out") if passes else {}
+    other = reports(0.25, "excluding the query's traversal") if traversals else {}
     return FinishedRun(kind, seed, reports(0, "recall@N within 25 m"), other, epochs=5, best_epoch=3, seconds=seconds)
 
 
@@ -38,7 +38,7 @@ def test_means_and_deviations_over_seeds_stand_above_each_run(runs):
             "|  | off the shelf | 2 | 0.425 ± 0.035 | 0.525 ± 0.035 | 0.625 ± 0.035 |  |",
             "| sare | trained | 2 | 0.550 ± 0.071 | 0.650 ± 0.071 | 0.750 ± 0.071 | +12.5 ± 3.5 |",
             "",
-            "town, own pass left out; 40 queries, 80 images. Mean ± standard deviation over the seeds:",
+            "town, excluding the query's traversal; 40 queries, 80 images. Mean ± standard deviation over the seeds:",
             "",
             "|  | model | seeds | recall@1 | recall@5 | recall@10 | gain of recall@1, points |",
             "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
@@ -47,8 +47,9 @@ def test_means_and_deviations_over_seeds_stand_above_each_run(runs):
             "",
             "Each run, with its gain over its own start:",
             "",
-            "| kind | seed | model | recall@1 | recall@5 | recall@10 | gain | other passes recall@1 | other passes "
-            "recall@5 | other passes recall@10 | other passes gain | epochs | best epoch | minutes |",
+            "| kind | seed | model | recall@1 | recall@5 | recall@10 | gain | other traversals recall@1 | "
+            "other traversals recall@5 | other traversals recall@10 | other traversals gain | epochs | "
+            "best epoch | minutes |",
             "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
             "| sare | 0 | trained | 0.500 | 0.600 | 0.700 | +10.0 | 0.250 | 0.350 | 0.450 | +10.0 | 5 | 3 | 1.5 |",
             "| sare | 1 | trained | 0.600 | 0.700 | 0.800 | +15.0 | 0.350 | 0.450 | 0.550 | +15.0 | 5 | 3 | 1.5 |",
@@ -66,8 +67,8 @@ def test_a_seed_that_several_kinds_share_counts_once_off_the_shelf(runs):
     assert "|  | off the shelf | 2 | 0.425 ± 0.035 |" in format_comparison(runs)
 
 
-def test_passes_that_were_not_measured_have_no_columns():
-    text = format_comparison([run("sare", 0, 0.4, 0.5, passes=False)])
+def test_traversals_that_were_not_measured_have_no_columns():
+    text = format_comparison([run("sare", 0, 0.4, 0.5, traversals=False)])
     assert "pass" not in text
     assert "| sare | 0 | trained | 0.500 | 0.600 | 0.700 | +10.0 | 5 | 3 | 1.5 |" in text
 
@@ -92,7 +93,7 @@ def test_the_csv_holds_every_run_and_model_unrounded(runs):
         for model in ("off the shelf", "trained")
     ]
     assert float(rows[1]["recall@1"]) == runs[0].recall["trained"].at(1)
-    assert float(rows[5]["other passes recall@5"]) == runs[2].other_passes["trained"].at(5)
+    assert float(rows[5]["other traversals recall@5"]) == runs[2].other_traversals["trained"].at(5)
     assert float(rows[3]["gain"]) == pytest.approx(15)
     assert (rows[0]["epochs"], rows[0]["best epoch"], rows[0]["minutes"]) == ("5", "3", "1.5")
 
@@ -115,14 +116,14 @@ def test_runs_with_other_models_are_refused(runs):
         format_comparison([runs[0], renamed])
 
 
-def test_runs_of_which_some_have_no_other_passes_are_refused(runs):
+def test_runs_of_which_some_have_no_other_traversals_are_refused(runs):
     with pytest.raises(ValueError, match="in the same way"):
-        format_comparison([runs[0], run("sare", 1, 0.4, 0.5, passes=False)])
+        format_comparison([runs[0], run("sare", 1, 0.4, 0.5, traversals=False)])
 
 
 def test_runs_that_kept_the_model_before_training_are_compared_with_others_and_named_by_what_they_kept(runs):
     untrained = [{"off the shelf": each["off the shelf"], UNTRAINED: each["trained"]} for each in runs[1].protocols()]
-    mixed = [runs[0], replace(runs[1], recall=untrained[0], other_passes=untrained[1], best_epoch=0)]
+    mixed = [runs[0], replace(runs[1], recall=untrained[0], other_traversals=untrained[1], best_epoch=0)]
     lines = format_comparison(mixed).splitlines()
     assert lines[5] == "| sare | kept epoch | 2 | 0.550 ± 0.071 | 0.650 ± 0.071 | 0.750 ± 0.071 | +12.5 ± 3.5 |"
     assert [line[:40] for line in lines[-2:]] == [

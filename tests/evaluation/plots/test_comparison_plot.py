@@ -11,10 +11,10 @@ from keras_sare.evaluation.plots.comparison_plot import draw_comparison
 BLUE, VERMILION, GREEN = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)
 
 
-def run(kind, seed, models=2, passes=True):
+def run(kind, seed, models=2, traversals=True):
     recalls = [0.4, 0.5 + 0.02 * seed, 0.45][: models + 1]
     reports = {f"model {i}": RecallReport("recall@N", "town", 40, 0, 80, (1,), (r,)) for i, r in enumerate(recalls)}
-    return FinishedRun(kind, seed, reports, reports if passes else {}, epochs=5, best_epoch=3)
+    return FinishedRun(kind, seed, reports, reports if traversals else {}, epochs=5, best_epoch=3)
 
 
 def drawn(path, runs):
@@ -35,15 +35,15 @@ def test_each_trained_model_has_its_colour(tmp_path):
     assert not count(pixels, GREEN)
 
 
-def test_other_passes_are_a_second_panel(tmp_path):
-    one, two = (drawn(tmp_path / f"{passes}.png", [run("sare", 0, passes=passes)]) for passes in (False, True))
+def test_other_traversals_are_a_second_panel(tmp_path):
+    one, two = (drawn(tmp_path / f"{n}.png", [run("sare", 0, traversals=n == 2)]) for n in (1, 2))
     assert two.shape[1] > 1.5 * one.shape[1]
     # A bar for the mean in each panel; of the few pixels of its text and its point no count is asked.
     assert count(two, VERMILION) > 1.5 * count(one, VERMILION)
 
 
 def test_a_model_that_was_only_evaluated_before_training_is_a_line(tmp_path):
-    pixels = drawn(tmp_path / "a.png", [run("sare", 0, models=0, passes=False)])
+    pixels = drawn(tmp_path / "a.png", [run("sare", 0, models=0, traversals=False)])
     assert not count(pixels, BLUE)
 
 
@@ -57,7 +57,7 @@ def test_a_run_that_kept_the_model_before_training_is_drawn_with_the_others(tmp_
 
 def named(one, kept):
     reports = dict(zip(["off the shelf", kept], one.recall.values(), strict=True))
-    return replace(one, recall=reports, other_passes=reports)
+    return replace(one, recall=reports, other_traversals=reports)
 
 
 def test_no_runs_are_refused_and_leave_no_file(tmp_path):

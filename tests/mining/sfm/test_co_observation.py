@@ -60,5 +60,5 @@ def test_memory_does_not_grow_with_the_square_of_a_model():
 
 
 def test_images_without_points_are_refused():
-    with pytest.raises(ValueError, match="`points` must be known to be asked for. Received: 'town' without points"):
+    with pytest.raises(ValueError, match="`points` must be known for this. Received: 'town' without points"):
         co_observers(SfMDataset("town", ["a.jpg"], [0], [0]))

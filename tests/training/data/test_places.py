@@ -162,26 +162,27 @@ def test_matches_of_the_saved_model_are_drawn_beside_the_baselines(places, make_
     assert drawn == [("off the shelf", "trained"), ("off the shelf", "whitened")]
 
 
-def test_report_across_passes_leaves_the_querys_own_pass_out(places, make_model, tmp_path):
+def test_report_across_traversals_excludes_the_querys_own(places, make_model, tmp_path):
     dataset = places.dataset
-    # Queries 0 to 2 were taken on the pass of their own positives, the others on a pass of its own.
-    passes = np.array(["a", "a", "a", "b", "b", "b"])
-    queries = dataclasses.replace(dataset.queries, passes=np.array(["a", "a", "a", "c", "c", "c"]))
-    database = dataclasses.replace(dataset.database, passes=passes)
+    # Queries 0 to 2 were taken on the traversal of their own positives, the others on a traversal of its own.
+    traversals = np.array(["a", "a", "a", "b", "b", "b"])
+    queries = dataclasses.replace(dataset.queries, traversals=np.array(["a", "a", "a", "c", "c", "c"]))
+    database = dataclasses.replace(dataset.database, traversals=traversals)
     places = dataclasses.replace(places, dataset=dataclasses.replace(dataset, queries=queries, database=database))
     table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
-    assert "own pass left out; 6 queries (3 without a positive)" in table
+    assert "excluding the query's traversal; 6 queries (3 without a positive)" in table
     assert (tmp_path / "out" / "recall_other_passes.png").exists()
 
 
-def test_single_pass_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(places, make_model, tmp_path):
-    passes = np.array([""] * 6)
+def test_single_traversal_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(places, make_model, tmp_path):
+    traversals = np.array([""] * 6)
     sides = {
-        side: dataclasses.replace(getattr(places.dataset, side), passes=passes) for side in ("database", "queries")
+        side: dataclasses.replace(getattr(places.dataset, side), traversals=traversals)
+        for side in ("database", "queries")
     }
     places = dataclasses.replace(places, dataset=dataclasses.replace(places.dataset, **sides))
     table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
-    assert "own pass" not in table
+    assert "traversal" not in table
     assert (tmp_path / "out" / "recall.md").exists()
 
 
@@ -203,7 +204,7 @@ def test_report_says_which_queries_are_in_the_database_and_the_recall_without_th
     table = report({"off the shelf": make_model()}, places, tmp_path / "out", 45)
     assert table.rstrip() == (tmp_path / "out" / "recall.md").read_text().rstrip()
     assert "**3 of 6 queries are in the database themselves, where any model finds them.**" in table
-    assert "recall@N within 45 m, own photo left out; 6 queries, 6 images" in table
+    assert "recall@N within 45 m, excluding the query's own photo; 6 queries, 6 images" in table
     plain, without = (
         json.loads((tmp_path / "out" / f"{stem}.json").read_text())["off the shelf"]
         for stem in ("recall", "recall_without_own_photos")
