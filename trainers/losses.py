@@ -1,19 +1,21 @@
-"""Losses of the training programs by name, and how they scale the gradient of a batch."""
+"""What the flags of the training programs make of a loss's name."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss, TupleLoss
+from keras_sare import losses
+from keras_sare.losses import LOSSES, SARELoss, TupleLoss
 
 LOSS_SCALES = ("published", "tuple")
 """What the flag `loss_scale` may be: the scale of the code that a recipe follows, or the mean over tuples."""
 
-PLACE_SCALES = {"sare_independent": "deepibl", "sare_joint": "deepibl", "triplet": "netvlad"}
-"""Published scales of NetVLAD's and SARE's code by loss; there are none of other losses. See `TupleLoss`."""
+PLACE_SCALES = {name: entry.published["places"] for name, entry in LOSSES.items() if "places" in entry.published}
+"""Losses of `trainers.pitts`, and the scale at which published code trains them; see `TupleLoss`."""
 
-RETRIEVAL_SCALES = {"sare_independent": "deepibl", "sare_joint": "deepibl"} | dict.fromkeys(
-    ("contrastive", "triplet"), "cnnimageretrieval"
-)
-"""Those of the code of "CNN Image Retrieval Learns from BoW", and SARE's."""
+RETRIEVAL_SCALES = {
+    name: entry.published["retrieval"] for name, entry in LOSSES.items() if "retrieval" in entry.published
+}
+"""Those of `trainers.retrieval_sfm`."""
 
 _Losses = Mapping[str, Callable[[str], TupleLoss]]
 
@@ -22,16 +24,10 @@ def place_losses(kernel: str = "gaussian") -> _Losses:
     """Losses of `trainers.pitts`, each made from a scale.
 
     Args:
-        kernel: of SARE.
+        kernel: of SARE; no other loss has one.
     """
-    return {
-        "sare_independent": lambda scale: SARELoss(kernel, "independent", scale=scale),
-        "sare_joint": lambda scale: SARELoss(kernel, "joint", scale=scale),
-        "triplet": lambda scale: TripletLoss(scale=scale),
-        "contrastive": lambda scale: ContrastiveLoss(scale=scale),
-        "multi_similarity": lambda scale: MultiSimilarityLoss(scale=scale),
-        "info_nce": lambda scale: InfoNCELoss(scale=scale),
-    }
+    of_sare = {name: {"kernel": kernel} for name, entry in LOSSES.items() if entry.loss is SARELoss}
+    return {name: _maker(name, of_sare.get(name, {})) for name in PLACE_SCALES}
 
 
 def retrieval_losses(tau: float = 0.7) -> _Losses:
@@ -40,11 +36,7 @@ def retrieval_losses(tau: float = 0.7) -> _Losses:
     Args:
         tau: margin of the contrastive loss.
     """
-    places = place_losses()
-    return {
-        "contrastive": lambda scale: ContrastiveLoss(tau, scale=scale),
-        **{name: places[name] for name in ("triplet", "sare_independent", "sare_joint")},
-    }
+    return {name: _maker(name, {"margin": tau} if name == "contrastive" else {}) for name in RETRIEVAL_SCALES}
 
 
 def scale_of(loss: str, loss_scale: str, published: Mapping[str, str]) -> str:
@@ -53,6 +45,10 @@ def scale_of(loss: str, loss_scale: str, published: Mapping[str, str]) -> str:
     Args:
         loss: name of the loss.
         loss_scale: one of `LOSS_SCALES`.
-        published: published scales by loss; "tuple" for others.
+        published: published scales by loss.
     """
-    return published.get(loss, "tuple") if loss_scale == "published" else "tuple"
+    return published[loss] if loss_scale == "published" else "tuple"
+
+
+def _maker(name: str, arguments: Mapping[str, Any]) -> Callable[[str], TupleLoss]:
+    return lambda scale: losses.get(name, scale=scale, **arguments)

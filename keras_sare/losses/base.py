@@ -1,13 +1,21 @@
 """What every loss over tuples shares: the order inside a tuple, its distances, which negatives count, the scale."""
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
-SCALES = ("tuple", "deepibl", "cnnimageretrieval")
+SCALES = ("tuple", "divide_by_negatives", "divide_by_pairs")
+
+RENAMED_SCALES = {
+    "deepibl": "divide_by_negatives",
+    "cnnimageretrieval": "divide_by_pairs",
+    "netvlad": "divide_by_violators",
+}
+"""Older names of scales, which losses in saved models may still have."""
 
 FAR = 1e30
 """A distance, finite in float32, at which a negative costs exactly nothing."""
@@ -35,23 +43,25 @@ class TupleLoss(keras.losses.Loss):
 
         "tuple":    the mean over tuples of the loss of a tuple, which the subclass documents. A tuple of which some
                     negatives do not count has the loss of the shorter tuple.
-        "deepibl":  the sum over negatives and tuples / (batch x N), as in the authors' code of SARE. A loss that is
-                    already a mean over negatives stays as it is; every other becomes N times smaller, and so do the
-                    steps at the same learning rate. N is the width of the tuple: negatives that do not count are
-                    counted here, so that tuples stay independent and two replicas add up to one exactly.
-        "cnnimageretrieval":  the same / (batch x (1 + N)), the pairs of the batch.
-        "netvlad":  of `TripletLoss` alone, see there: the sum / the negatives of the batch that violate the margin.
+        "divide_by_negatives":  the sum over negatives and tuples / (batch x N), as in deepIBL, the authors' code of
+                    SARE. A loss that is already a mean over negatives stays as it is; every other becomes N times
+                    smaller, and so do the steps at the same learning rate. N is the width of the tuple: negatives that
+                    do not count are counted here, so that tuples stay independent and two replicas add up to one
+                    exactly.
+        "divide_by_pairs":  the same / (batch x (1 + N)), the pairs of the batch, as in cnnimageretrieval.
+        "divide_by_violators":  of `TripletLoss` alone, see there: the sum / the negatives of the batch that violate the
+                    margin, as in the authors' code of NetVLAD.
 
     What the originals do, as said here:
 
-        deepIBL, SARE                               "deepibl"
+        deepIBL, SARE                               "divide_by_negatives"
         OpenIBL, SARE                               "tuple"
-        OpenIBL, triplet                            "deepibl"
-        VG benchmark, SARE and triplet              "deepibl"
-        pytorch-NetVlad, triplet                    "deepibl", but / the negatives of the batch that count
-        netvlad of Relja, triplet                   "netvlad"
+        OpenIBL, triplet                            "divide_by_negatives"
+        VG benchmark, SARE and triplet              "divide_by_negatives"
+        pytorch-NetVlad, triplet                    "divide_by_negatives", but / the negatives of the batch that count
+        netvlad of Relja, triplet                   "divide_by_violators"
         cnnimageretrieval-pytorch (both losses)     "tuple" with reduction="sum"
-        cnnimageretrieval (both losses)             "cnnimageretrieval"
+        cnnimageretrieval (both losses)             "divide_by_pairs"
 
     Args:
         name: name of the loss; the default is made from the class name.
@@ -59,7 +69,7 @@ class TupleLoss(keras.losses.Loss):
         dtype: dtype of the computation, to which Keras casts `y_pred`; the default is `keras.config.floatx()`. The
             difference of two close distances vanishes in half precision, so a float16 or bfloat16 dtype is raised to
             float32. float64 embeddings keep their precision with `dtype="float64"`.
-        scale: "tuple", "deepibl" or "cnnimageretrieval".
+        scale: "tuple", "divide_by_negatives" or "divide_by_pairs".
 
     Raises:
         ValueError: `scale` is unknown.
@@ -80,8 +90,8 @@ class TupleLoss(keras.losses.Loss):
     ) -> None:
         asked = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
         super().__init__(name=name, reduction=reduction, dtype=keras.backend.result_type(asked, "float32"))
-        check_name("scale", scale, self.scales)
-        self.scale = scale
+        self.scale = _current_scale(scale)
+        check_name("scale", self.scale, self.scales)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Reduced loss, as of every loss of Keras; weights are [batch], one for each tuple.
@@ -116,7 +126,7 @@ class TupleLoss(keras.losses.Loss):
         """
         to_positive, to_negatives, mask = squared_distances(y_true, y_pred)
         values = self.from_distances(to_positive, to_negatives, mask)
-        per_negative = self.scale in ("deepibl", "cnnimageretrieval")
+        per_negative = self.scale in ("divide_by_negatives", "divide_by_pairs")
         return values * self._share(to_negatives, mask) if per_negative else values
 
     def divisors(self, y_true: Any, y_pred: Any) -> Any | None:
@@ -153,7 +163,7 @@ class TupleLoss(keras.losses.Loss):
 
     def _share(self, negative_distances: Any, mask: Any) -> Any:
         summed = count_negatives(negative_distances, mask) if self.averages_negatives else 1.0
-        pairs = count_negatives(negative_distances, None) + (1 if self.scale == "cnnimageretrieval" else 0)
+        pairs = count_negatives(negative_distances, None) + (1 if self.scale == "divide_by_pairs" else 0)
         return summed / pairs
 
 
@@ -214,6 +224,15 @@ def check_positive(argument: str, value: float) -> None:
     """Raises ValueError where `value` is not a positive, finite number."""
     if not 0 < value < math.inf:
         raise ValueError(f"Argument `{argument}` must be a positive, finite number. Received: {argument}={value}.")
+
+
+def _current_scale(scale: str) -> str:
+    if scale not in RENAMED_SCALES:
+        return scale
+    renamed = RENAMED_SCALES[scale]
+    # Of the line that made the loss: above it are a constructor here, that of the subclass and `plain_arguments`.
+    warnings.warn(f"scale={scale!r} is now called {renamed!r}.", DeprecationWarning, stacklevel=5)
+    return renamed
 
 
 def _mask(y_true: Any, tuples: tuple[int | None, ...]) -> Any:

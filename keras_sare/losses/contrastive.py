@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, TupleLoss, check_positive, masked, unsquared
+from keras_sare.losses.registry import register
 from keras_sare.utils.arguments import plain_arguments
 
 
@@ -30,6 +31,7 @@ def contrastive(positive_distances: Any, negative_distances: Any, margin: float 
     return 0.5 * (positive_distances + ops.sum(repulsion, axis=-1))
 
 
+@register("contrastive", published={"places": "tuple", "retrieval": "divide_by_pairs"})
 @keras.saving.register_keras_serializable(package="keras_sare")
 class ContrastiveLoss(TupleLoss):
     """Contrastive loss: pulls the positive in and pushes negatives out to a margin.
@@ -44,7 +46,7 @@ class ContrastiveLoss(TupleLoss):
     Radenovic, Tolias and Chum, "CNN Image Retrieval Learns from BoW: Unsupervised Fine-Tuning with Hard Examples",
     ECCV 2016. The margin is 0.7 for MAC; the authors' later code takes 0.75 for VGG16 with GeM and
     0.85 for ResNet101 with GeM. Their first code (cnnimageretrieval, MatConvNet) divides the gradient by the pairs of a
-    batch: `scale="cnnimageretrieval"` gives its step at the same learning rate. The later code
+    batch: `scale="divide_by_pairs"` gives its step at the same learning rate. The later code
     (cnnimageretrieval-pytorch) sums over the tuples of a batch: `reduction="sum"`.
 
     Args:
@@ -53,7 +55,7 @@ class ContrastiveLoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple", "deepibl" or "cnnimageretrieval"; see `TupleLoss`.
+        scale: "tuple", "divide_by_negatives" or "divide_by_pairs"; see `TupleLoss`.
 
     Raises:
         ValueError: `margin` is no positive number or `scale` unknown; in `call`, `y_pred` is no batch of tuples.

@@ -5,10 +5,12 @@ from typing import Any
 import keras
 
 from keras_sare.losses.base import TupleLoss, check_positive
+from keras_sare.losses.registry import register
 from keras_sare.losses.sare import sare
 from keras_sare.utils.arguments import plain_arguments
 
 
+@register("info_nce", published={"places": "tuple"})
 @keras.saving.register_keras_serializable(package="keras_sare")
 class InfoNCELoss(TupleLoss):
     """InfoNCE (NT-Xent) on tuples: the cross entropy of finding the positive among the negatives.
@@ -29,7 +31,7 @@ class InfoNCELoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple", "deepibl" or "cnnimageretrieval"; see `TupleLoss`.
+        scale: "tuple", "divide_by_negatives" or "divide_by_pairs"; see `TupleLoss`.
 
     Raises:
         ValueError: `temperature` is no positive number or `scale` unknown; in `call`, `y_pred` is no batch of tuples.

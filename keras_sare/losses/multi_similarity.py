@@ -6,9 +6,11 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, TupleLoss, check_positive, masked
+from keras_sare.losses.registry import register
 from keras_sare.utils.arguments import plain_arguments
 
 
+@register("multi_similarity", published={"places": "tuple"})
 @keras.saving.register_keras_serializable(package="keras_sare")
 class MultiSimilarityLoss(TupleLoss):
     """Multi-similarity loss on tuples: soft margins around a similarity that positives exceed and negatives do not.
@@ -31,7 +33,7 @@ class MultiSimilarityLoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple", "deepibl" or "cnnimageretrieval"; see `TupleLoss`.
+        scale: "tuple", "divide_by_negatives" or "divide_by_pairs"; see `TupleLoss`.
 
     Raises:
         ValueError: `alpha` or `beta` is no positive number or `scale` unknown; in `call`, `y_pred` is no batch of

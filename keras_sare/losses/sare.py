@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, TupleLoss, check_name, check_positive, count_negatives, masked, unsquared
+from keras_sare.losses.registry import Use, register
 from keras_sare.utils.arguments import plain_arguments
 
 # log k(d) of a squared distance d. Everything stays in logarithms, where no far negative overflows or underflows.
@@ -16,6 +17,8 @@ _LOG_KERNELS: dict[str, Callable[[Any], Any]] = {
     "exponential": lambda d: -unsquared(d),
 }
 _MODES = ("independent", "joint")
+# What deepIBL does. There is no code that trains SARE for object retrieval; the program for that takes the same.
+_DEEPIBL: dict[Use, str] = {"places": "divide_by_negatives", "retrieval": "divide_by_negatives"}
 
 
 def sare(
@@ -58,6 +61,8 @@ def sare(
     return total / ops.maximum(count_negatives(negative_distances, mask), 1)
 
 
+@register("sare_joint", published=_DEEPIBL, mode="joint")
+@register("sare_independent", published=_DEEPIBL, mode="independent")
 @keras.saving.register_keras_serializable(package="keras_sare")
 class SARELoss(TupleLoss):
     """Stochastic attraction-repulsion embedding: the positive must be a likelier match than the negatives.
@@ -78,8 +83,8 @@ class SARELoss(TupleLoss):
     OpenIBL trains its self-supervised model (SFRS) on dot products at 0.07: here `temperature=0.14`, in both modes.
 
     Scale of the gradient. The default is the mean over tuples, for both modes, as in OpenIBL. The authors' code
-    (deepIBL, MatConvNet) divides the gradient by batch x negatives in both modes: `scale="deepibl"`. For the
-    independent mode that is the same; for the joint mode the gradient is smaller by the number of negatives (10
+    (deepIBL, MatConvNet) divides the gradient by batch x negatives in both modes: `scale="divide_by_negatives"`. For
+    the independent mode that is the same; for the joint mode the gradient is smaller by the number of negatives (10
     there), so at the same learning rate its steps are too.
 
     Liu, Li and Dai, "Stochastic Attraction-Repulsion Embedding for Large Scale Image Localization", ICCV 2019.
@@ -91,7 +96,7 @@ class SARELoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple", "deepibl" or "cnnimageretrieval"; see `TupleLoss`.
+        scale: "tuple", "divide_by_negatives" or "divide_by_pairs"; see `TupleLoss`.
 
     Raises:
         ValueError: `kernel`, `mode` or `scale` is unknown, or `temperature` is no positive number; in `call`, `y_pred`

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_sare.losses.base import FAR, SCALES, TupleLoss, check_positive, masked, squared_distances, unsquared
+from keras_sare.losses.registry import register
 from keras_sare.utils.arguments import plain_arguments
 
 
@@ -33,6 +34,7 @@ def triplet(
     return ops.sum(_violations(positive_distances, negative_distances, margin, squared, mask), axis=-1)
 
 
+@register("triplet", published={"places": "divide_by_violators", "retrieval": "divide_by_pairs"})
 @keras.saving.register_keras_serializable(package="keras_sare")
 class TripletLoss(TupleLoss):
     """Triplet ranking loss: every negative must be farther than the positive by a margin.
@@ -46,16 +48,16 @@ class TripletLoss(TupleLoss):
     defaults are the authors' formula.
 
     Scale of the gradient. The default is the mean over tuples of that sum. The authors' code divides the gradient of a
-    batch by the number of its negatives that violate the margin: `scale="netvlad"`. It is smaller than the default's by
-    violators / batch: by 10 where all of 4 tuples of 10 negatives violate the margin, by 2.5 where 10 do; at the same
-    learning rate its steps are too. Where none does the gradient is 0. The violators tie the tuples of a batch
-    together. `keras_sare.training` counts them over all replicas; `model.fit` under `tf.distribute` would divide by
-    each replica's own. The value of `call` is that of "tuple".
+    batch by the number of its negatives that violate the margin: `scale="divide_by_violators"`. It is smaller than the
+    default's by violators / batch: by 10 where all of 4 tuples of 10 negatives violate the margin, by 2.5 where 10 do;
+    at the same learning rate its steps are too. Where none does the gradient is 0. The violators tie the tuples of a
+    batch together. `keras_sare.training` counts them over all replicas; `model.fit` under `tf.distribute` would divide
+    by each replica's own. The value of `call` is that of "tuple".
 
     PyTorch projects compare distances that are not squared, and average over the negatives:
 
-        OpenIBL, pytorch-NetVlad:   TripletLoss(margin=0.1**0.5, squared=False, scale="deepibl")
-        VG benchmark:               TripletLoss(margin=0.1, squared=False, scale="deepibl")
+        OpenIBL, pytorch-NetVlad:   TripletLoss(margin=0.1**0.5, squared=False, scale="divide_by_negatives")
+        VG benchmark:               TripletLoss(margin=0.1, squared=False, scale="divide_by_negatives")
 
     Without `squared` there is no gradient where two images coincide; here it is 0.
 
@@ -65,18 +67,18 @@ class TripletLoss(TupleLoss):
         name: name of the loss.
         reduction: how Keras reduces the values of the tuples; the default is their mean.
         dtype: see `TupleLoss`.
-        scale: "tuple", "deepibl", "cnnimageretrieval" or "netvlad"; see `TupleLoss`.
+        scale: "tuple", "divide_by_negatives", "divide_by_pairs" or "divide_by_violators"; see `TupleLoss`.
 
     Raises:
-        ValueError: `margin` is no positive number, `scale` unknown, or "netvlad" with another reduction than the
-            default; in `call`, `y_pred` is no batch of tuples.
+        ValueError: `margin` is no positive number, `scale` unknown, or "divide_by_violators" with another reduction
+            than the default; in `call`, `y_pred` is no batch of tuples.
 
     Example:
         >>> loss = TripletLoss(margin=0.1)
         >>> model.compile(optimizer="sgd", loss=loss)  # the model returns [batch, 2 + negatives, dim]
     """
 
-    scales = (*SCALES, "netvlad")
+    scales = (*SCALES, "divide_by_violators")
 
     @plain_arguments
     def __init__(
@@ -90,10 +92,10 @@ class TripletLoss(TupleLoss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype, scale=scale)
         check_positive("margin", margin)
-        if scale == "netvlad" and self.reduction not in ("sum_over_batch_size", "mean"):
+        if self.scale == "divide_by_violators" and self.reduction not in ("sum_over_batch_size", "mean"):
             raise ValueError(
-                "`reduction` must be 'sum_over_batch_size' with scale='netvlad', the sum over a batch divided by its "
-                f"violators. Received: reduction={reduction!r}"
+                "`reduction` must be 'sum_over_batch_size' with scale='divide_by_violators', the sum over a batch "
+                f"divided by its violators. Received: reduction={reduction!r}"
             )
         self.margin = margin
         self.squared = squared
@@ -103,8 +105,8 @@ class TripletLoss(TupleLoss):
         return triplet(positive_distances, negative_distances, self.margin, self.squared, mask)
 
     def divisors(self, y_true: Any, y_pred: Any) -> Any | None:
-        """With `scale="netvlad"` the negatives of each tuple that violate the margin; see `TupleLoss.divisors`."""
-        if self.scale != "netvlad":
+        """With `scale="divide_by_violators"` the negatives of each tuple that violate the margin, [batch]."""
+        if self.scale != "divide_by_violators":
             return None
         to_positive, to_negatives, mask = squared_distances(y_true, y_pred)
         violations = _violations(to_positive, to_negatives, self.margin, self.squared, mask)

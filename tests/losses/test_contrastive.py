@@ -71,3 +71,13 @@ def test_a_margin_that_is_no_positive_number_is_refused(margin: float) -> None:
         ContrastiveLoss(margin=margin)
     with pytest.raises(ValueError, match="`margin` must be a positive"):
         contrastive(np.zeros(1), np.zeros((1, 1)), margin=margin)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tuple_without_negatives_keeps_its_positive_term(
+    dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples().astype(dtype)
+    value, _ = value_and_gradient(ContrastiveLoss(1.5), x, np.zeros((4, 3)))
+    d = np.sum((x[:, 0] - x[:, 1]) ** 2, axis=-1)
+    np.testing.assert_allclose(value, d / 2, rtol=1e-5)

@@ -40,3 +40,13 @@ def test_a_temperature_that_is_no_positive_number_is_refused(temperature: float)
     message = rf"`temperature` must be a positive, finite number. Received: temperature={temperature}"
     with pytest.raises(ValueError, match=message):
         InfoNCELoss(temperature=temperature)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tuple_without_negatives_costs_nothing(
+    dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples().astype(dtype)
+    value, gradient = value_and_gradient(InfoNCELoss(), x, np.zeros((4, 3)))
+    assert (value == 0).all()
+    assert (gradient == 0).all()

@@ -10,19 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss
+from keras_sare.losses import TupleLoss
 
-LOSSES = [
-    SARELoss(kernel, mode) for kernel in ("gaussian", "cauchy", "exponential") for mode in ("independent", "joint")
-]
-LOSSES += [
-    SARELoss(mode="joint", temperature=0.14, scale="deepibl"),
-    ContrastiveLoss(1.2, scale="deepibl"),
-    TripletLoss(1.0),
-    TripletLoss(1.0, squared=False),
-    MultiSimilarityLoss(),
-    InfoNCELoss(),
-]
 MASK = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]], "float32")
 
 # Reads losses, mask and embeddings; prints the value and the gradient of each loss.
@@ -55,11 +44,15 @@ print(json.dumps([run(loss) for loss in losses]))
 @pytest.mark.backends
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_value_and_gradient_are_those_of_tensorflow(
-    backend: str, unit_tuples: Callable, value_and_gradient: Callable
+    backend: str,
+    unit_tuples: Callable,
+    value_and_gradient: Callable,
+    makers: dict[str, Callable[..., TupleLoss]],
 ) -> None:
+    losses = [make(scale=scale) for make in makers.values() for scale in ("tuple", "divide_by_negatives")]
     x = unit_tuples().astype("float32")
     x[2, 2:] = np.nan  # masked, as are all negatives of that tuple
-    configs = [keras.saving.serialize_keras_object(loss) for loss in LOSSES]
+    configs = [keras.saving.serialize_keras_object(loss) for loss in losses]
     content = {"losses": configs, "mask": MASK.tolist(), "x": x.tolist()}
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE],
@@ -69,7 +62,7 @@ def test_value_and_gradient_are_those_of_tensorflow(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for loss, (value, gradient) in zip(LOSSES, json.loads(done.stdout.splitlines()[-1]), strict=True):
+    for loss, (value, gradient) in zip(losses, json.loads(done.stdout.splitlines()[-1]), strict=True):
         values, by_embedding = value_and_gradient(loss, x, MASK)
         assert value == pytest.approx(values.mean(), rel=1e-5), loss.get_config()
         np.testing.assert_allclose(gradient, by_embedding / len(x), rtol=1e-4, atol=1e-6, err_msg=loss.name)

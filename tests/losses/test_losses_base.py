@@ -10,17 +10,17 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss, TupleLoss
+from keras_sare.losses import LOSSES, ContrastiveLoss, SARELoss, TripletLoss, TupleLoss, get
 
-LOSSES = [
-    SARELoss(),
-    SARELoss(kernel="cauchy", mode="joint", dtype="float64", scale="deepibl"),
+# Every loss as `get` makes it, and some whose arguments are all other than their defaults.
+CASES = [get(name) for name in LOSSES] + [
+    SARELoss(kernel="cauchy", mode="joint", dtype="float64", scale="divide_by_negatives"),
     SARELoss(kernel="exponential", temperature=0.5, reduction="sum", name="mine"),
     ContrastiveLoss(margin=1.2),
-    TripletLoss(margin=1.5, squared=False, scale="deepibl"),
-    TripletLoss(margin=1.5, scale="netvlad", name="published"),
-    MultiSimilarityLoss(alpha=1.5, beta=40.0, base=0.4),
-    InfoNCELoss(temperature=0.2),
+    TripletLoss(margin=1.5, squared=False, scale="divide_by_negatives"),
+    TripletLoss(margin=1.5, scale="divide_by_violators", name="published"),
+    get("multi_similarity", alpha=1.5, beta=40.0, base=0.4),
+    get("info_nce", temperature=0.2),
 ]
 
 
@@ -36,7 +36,7 @@ def tuples(batch: int = 4, negatives: int = 3, dim: int = 5, dtype: str = "float
     return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(dtype)
 
 
-@pytest.fixture(params=LOSSES, ids=lambda loss: f"{type(loss).__name__}-{loss.name}-{loss.dtype}")
+@pytest.fixture(params=CASES, ids=lambda loss: f"{type(loss).__name__}-{loss.name}-{loss.dtype}")
 def loss(request: pytest.FixtureRequest) -> TupleLoss:
     return request.param
 
@@ -70,7 +70,9 @@ def test_tuples_can_be_weighted() -> None:
     assert float(weighted) == pytest.approx((values * weights).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("scale", "n", "mean"), [("tuple", 1, 1), ("deepibl", 3, 1), ("cnnimageretrieval", 4, 3 / 4)])
+@pytest.mark.parametrize(
+    ("scale", "n", "mean"), [("tuple", 1, 1), ("divide_by_negatives", 3, 1), ("divide_by_pairs", 4, 3 / 4)]
+)
 def test_a_scale_divides_by_negatives_or_pairs_what_is_no_mean_over_them(scale: str, n: int, mean: float) -> None:
     x = np.concatenate([np.zeros((1, 4)), np.diag(np.sqrt([0.5, 0.6, 0.8, 0.4]))])[None]
     golden = [
@@ -174,7 +176,9 @@ def test_what_is_no_batch_of_tuples_is_refused(loss: TupleLoss, shape: tuple[int
 
 
 def test_an_unknown_scale_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"`scale` must be one of \('tuple', .*'netvlad'\). Received: scale='batch'"):
+    with pytest.raises(
+        ValueError, match=r"`scale` must be one of \('tuple', .*'divide_by_violators'\). Received: scale='batch'"
+    ):
         TripletLoss(scale="batch")
 
 

@@ -15,13 +15,13 @@ EXACT = 1e-12
 SHIFTED = 1e-5
 
 OURS: dict[str, tuple[TupleLoss, float]] = {
-    "openibl_triplet": (TripletLoss(0.1**0.5, squared=False, scale="deepibl", dtype="float64"), SHIFTED),
+    "openibl_triplet": (TripletLoss(0.1**0.5, squared=False, scale="divide_by_negatives", dtype="float64"), SHIFTED),
     "openibl_sare_ind": (SARELoss(dtype="float64"), EXACT),
     "openibl_sare_joint": (SARELoss(mode="joint", dtype="float64"), EXACT),
     "sfrs_sare_ind": (SARELoss(temperature=0.14, dtype="float64"), EXACT),
     "sfrs_sare_joint": (SARELoss(mode="joint", temperature=0.14, dtype="float64"), EXACT),
-    "vgb_sare_ind": (SARELoss(scale="deepibl", dtype="float64"), EXACT),
-    "vgb_sare_joint": (SARELoss(mode="joint", scale="deepibl", dtype="float64"), EXACT),
+    "vgb_sare_ind": (SARELoss(scale="divide_by_negatives", dtype="float64"), EXACT),
+    "vgb_sare_joint": (SARELoss(mode="joint", scale="divide_by_negatives", dtype="float64"), EXACT),
     "cirtorch_contrastive": (ContrastiveLoss(0.7, reduction="sum", dtype="float64"), SHIFTED),
     "cirtorch_triplet": (TripletLoss(0.1, reduction="sum", dtype="float64"), EXACT),
     "pml_multi_similarity": (MultiSimilarityLoss(dtype="float64"), EXACT),

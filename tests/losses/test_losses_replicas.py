@@ -6,29 +6,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.losses import ContrastiveLoss, InfoNCELoss, MultiSimilarityLoss, SARELoss, TripletLoss, TupleLoss
+from keras_sare.losses import TupleLoss
 
 MASK = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 1, 1], [1, 1, 1]], "float32")
 
 
-def every_loss() -> dict[str, TupleLoss]:
-    """Each loss with each scale, by name."""
-    losses: dict[str, TupleLoss] = {
-        f"{loss.name}-{reduction}": loss.__class__(reduction=reduction)
-        for loss in (SARELoss(), TripletLoss(), ContrastiveLoss(), MultiSimilarityLoss(), InfoNCELoss())
-        for reduction in ("sum", "mean")
-    }
-    for scale in ("tuple", "deepibl", "cnnimageretrieval"):
-        for kernel in ("gaussian", "cauchy", "exponential"):
-            for mode in ("independent", "joint"):
-                losses[f"{kernel}-{mode}-{scale}"] = SARELoss(kernel, mode, scale=scale)
-        losses[f"sare-temperature-{scale}"] = SARELoss(temperature=0.14, scale=scale)
-        losses[f"contrastive-{scale}"] = ContrastiveLoss(1.2, scale=scale)
-        losses[f"triplet-{scale}"] = TripletLoss(1.0, scale=scale)
-        losses[f"triplet-unsquared-{scale}"] = TripletLoss(1.0, squared=False, scale=scale)
-        losses[f"multi-similarity-{scale}"] = MultiSimilarityLoss(scale=scale)
-        losses[f"info-nce-{scale}"] = InfoNCELoss(scale=scale)
-    return losses
+SCALES = ("tuple", "divide_by_negatives", "divide_by_pairs")
+
+
+def every_loss(makers: dict[str, Callable[..., TupleLoss]]) -> dict[str, TupleLoss]:
+    """Each loss with each scale and each reduction, by name."""
+    scaled = {f"{name}-{scale}": make(scale=scale) for name, make in makers.items() for scale in SCALES}
+    reductions = ("sum", "mean")
+    return scaled | {f"{name}-{one}": make(reduction=one) for name, make in makers.items() for one in reductions}
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +28,12 @@ def strategy() -> tf.distribute.Strategy:
 
 @pytest.mark.parametrize("y_true", [np.zeros(8, "float32"), MASK], ids=["all count", "some masked"])
 def test_the_gradient_is_that_of_one_replica(
-    strategy: tf.distribute.Strategy, y_true: np.ndarray, unit_tuples: Callable
+    strategy: tf.distribute.Strategy,
+    y_true: np.ndarray,
+    unit_tuples: Callable,
+    makers: dict[str, Callable[..., TupleLoss]],
 ) -> None:
-    losses = every_loss()
+    losses = every_loss(makers)
     x, start = unit_tuples(batch=8).astype("float32"), np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
 
     def gradient(loss: TupleLoss, weights: tf.Variable, labels: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:

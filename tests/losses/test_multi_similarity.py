@@ -34,3 +34,13 @@ def test_a_steepness_that_is_no_positive_number_is_refused(argument: str, value:
     message = rf"`{argument}` must be a positive, finite number. Received: {argument}={value}"
     with pytest.raises(ValueError, match=message):
         MultiSimilarityLoss(**{argument: value})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tuple_without_negatives_keeps_its_positive_term(
+    dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples().astype(dtype)
+    value, _ = value_and_gradient(MultiSimilarityLoss(), x, np.zeros((4, 3)))
+    d = np.sum((x[:, 0] - x[:, 1]) ** 2, axis=-1)
+    np.testing.assert_allclose(value, np.log1p(np.exp(-2 * (0.5 - d / 2))) / 2, rtol=1e-5)

@@ -77,7 +77,7 @@ def cnnimageretrieval(x: np.ndarray, tau: float = 0.7) -> np.ndarray:
     [(40, 0.3535533906, -0.0316227766), (10, 1.4142135624, -0.1264911064), (0, 0.0, 0.0)],
 )
 def test_triplet_divides_by_the_violators_of_the_batch_as_netvlad_does(violators, by_positive, by_negative):
-    x, loss = with_violators(violators), TripletLoss(scale="netvlad", dtype="float64")
+    x, loss = with_violators(violators), TripletLoss(scale="divide_by_violators", dtype="float64")
     gradient = batch_gradient(loss, x)
     np.testing.assert_allclose(gradient, netvlad(x), rtol=1e-12, atol=1e-15)
     assert gradient[0, 1, 0] == pytest.approx(by_positive, abs=1e-9)
@@ -90,14 +90,14 @@ def test_triplet_divides_by_the_violators_of_the_batch_as_netvlad_does(violators
 @pytest.mark.parametrize("margin", [0.05, 0.1, 0.5])
 def test_triplet_is_netvlads_on_unit_vectors_of_which_some_violate_the_margin(unit_tuples, margin):
     x = unit_tuples(TUPLES, NEGATIVES)
-    gradient = batch_gradient(TripletLoss(margin, scale="netvlad", dtype="float64"), x)
+    gradient = batch_gradient(TripletLoss(margin, scale="divide_by_violators", dtype="float64"), x)
     np.testing.assert_allclose(gradient, netvlad(x, margin), rtol=1e-9, atol=1e-14)
     assert 0 < (gradient[:, 2:] == 0).all(axis=-1).sum() < 40
 
 
 def test_negatives_that_do_not_count_are_no_violators(unit_tuples):
     x, counts = unit_tuples(TUPLES, NEGATIVES), np.arange(TUPLES * NEGATIVES).reshape(TUPLES, NEGATIVES) % 3 > 0
-    loss = TripletLoss(scale="netvlad", dtype="float64")
+    loss = TripletLoss(scale="divide_by_violators", dtype="float64")
     far = x.copy()
     far[:, 2:][~counts] = 9.0
     np.testing.assert_allclose(float(loss(counts, x)), float(loss(np.zeros(TUPLES), far)), rtol=1e-9)
@@ -105,7 +105,7 @@ def test_negatives_that_do_not_count_are_no_violators(unit_tuples):
 
 @pytest.mark.parametrize(("joint", "by_positive"), [(False, 0.1856081717), (True, 0.0324217022)])
 def test_sare_divides_by_the_negatives_of_the_batch_as_deepibl_does(unit_tuples, joint, by_positive):
-    loss = SARELoss(mode="joint" if joint else "independent", scale="deepibl", dtype="float64")
+    loss = SARELoss(mode="joint" if joint else "independent", scale="divide_by_negatives", dtype="float64")
     x = unit_tuples(TUPLES, NEGATIVES)
     np.testing.assert_allclose(batch_gradient(loss, x), deepibl(x, joint), rtol=1e-9, atol=1e-14)
     # 10 negatives at 0.4: 20 / 40 x sqrt(0.5) x r / (1 + r), or r / (1 + 10 r), with r = e^(0.5 - 0.4).
@@ -114,15 +114,17 @@ def test_sare_divides_by_the_negatives_of_the_batch_as_deepibl_does(unit_tuples,
 
 def test_losses_divide_by_the_pairs_of_the_batch_as_cnnimageretrieval_does(unit_tuples):
     x = unit_tuples(5, 5) * 0.6
-    ours = batch_gradient(ContrastiveLoss(scale="cnnimageretrieval", dtype="float64"), x)
+    ours = batch_gradient(ContrastiveLoss(scale="divide_by_pairs", dtype="float64"), x)
     np.testing.assert_allclose(ours, cnnimageretrieval(x), rtol=1e-9, atol=1e-14)
-    ours = batch_gradient(TripletLoss(0.3, scale="cnnimageretrieval", dtype="float64"), x)
+    ours = batch_gradient(TripletLoss(0.3, scale="divide_by_pairs", dtype="float64"), x)
     violators = (netvlad(x, 0.3)[:, 2:] != 0).any(axis=-1).sum()
     np.testing.assert_allclose(ours, netvlad(x, 0.3) * violators / 30, rtol=1e-9, atol=1e-14)
 
 
 def test_violators_tie_the_tuples_of_a_batch_together_so_that_no_other_reduction_goes():
     with pytest.raises(ValueError, match="`reduction` must be 'sum_over_batch_size'.* Received: reduction='sum'"):
-        TripletLoss(scale="netvlad", reduction="sum")
-    with pytest.raises(ValueError, match=r"`scale` must be one of .*'cnnimageretrieval'\). Received: scale='netvlad'"):
-        SARELoss(scale="netvlad")
+        TripletLoss(scale="divide_by_violators", reduction="sum")
+    with pytest.raises(
+        ValueError, match=r"`scale` must be one of .*'divide_by_pairs'\). Received: scale='divide_by_violators'"
+    ):
+        SARELoss(scale="divide_by_violators")

@@ -113,7 +113,7 @@ def test_the_gradient_is_the_closed_form(
 
 
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
-def test_the_scale_deepibl_divides_the_summed_gradient_by_batch_times_negatives(
+def test_the_scale_divide_by_negatives_divides_the_summed_gradient_by_batch_times_negatives(
     kernel: str, mode: str, unit_tuples: Callable
 ) -> None:
     batch, negatives = 4, 3
@@ -124,7 +124,7 @@ def test_the_scale_deepibl_divides_the_summed_gradient_by_batch_times_negatives(
     )
     with tf.GradientTape() as tape:
         tape.watch(x)
-        value = SARELoss(kernel, mode, scale="deepibl", dtype="float64")(tf.zeros(batch), x)
+        value = SARELoss(kernel, mode, scale="divide_by_negatives", dtype="float64")(tf.zeros(batch), x)
     np.testing.assert_allclose(tape.gradient(value, x), summed / (batch * negatives), rtol=1e-6, atol=1e-12)
 
 
@@ -207,3 +207,15 @@ def test_a_temperature_that_is_no_positive_number_is_refused(temperature: float)
         SARELoss(temperature=temperature)
     with pytest.raises(ValueError, match=message):
         sare(np.zeros(1), np.zeros((1, 1)), temperature=temperature)
+
+
+@pytest.mark.parametrize("mode", ["independent", "joint"])
+@pytest.mark.parametrize("kernel", ["gaussian", "cauchy", "exponential"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tuple_without_negatives_costs_nothing(
+    kernel: str, mode: str, dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples().astype(dtype)
+    value, gradient = value_and_gradient(SARELoss(kernel, mode), x, np.zeros((4, 3)))
+    assert (value == 0).all()
+    assert (gradient == 0).all()

@@ -10,7 +10,7 @@ from keras_sare.losses import TripletLoss, triplet
 
 # Both projects' settings, and their value for the squared distances .5 (positive) and .6, .8, .4 (negatives).
 RELJA = {"margin": 0.1}
-OPENIBL = {"margin": 0.1**0.5, "squared": False, "scale": "deepibl"}
+OPENIBL = {"margin": 0.1**0.5, "squared": False, "scale": "divide_by_negatives"}
 GOLDEN = [(RELJA, 0.2), (OPENIBL, 0.2561747498)]
 
 
@@ -77,3 +77,14 @@ def test_a_margin_that_is_no_positive_number_is_refused(margin: float) -> None:
         TripletLoss(margin=margin)
     with pytest.raises(ValueError, match=message):
         triplet(np.zeros(1), np.zeros((1, 1)), margin=margin)
+
+
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tuple_without_negatives_costs_nothing(
+    squared: bool, dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+) -> None:
+    x = unit_tuples().astype(dtype)
+    value, gradient = value_and_gradient(TripletLoss(1.0, squared=squared), x, np.zeros((4, 3)))
+    assert (value == 0).all()
+    assert (gradient == 0).all()

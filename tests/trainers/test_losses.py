@@ -8,13 +8,13 @@ from trainers.recipes import RECIPES, RETRIEVAL_RECIPES
 @pytest.mark.parametrize(
     ("losses", "published", "name", "expected"),
     [
-        (place_losses, PLACE_SCALES, "sare_independent", SARELoss(scale="deepibl")),
-        (place_losses, PLACE_SCALES, "sare_joint", SARELoss(mode="joint", scale="deepibl")),
-        (place_losses, PLACE_SCALES, "triplet", TripletLoss(scale="netvlad")),
+        (place_losses, PLACE_SCALES, "sare_independent", SARELoss(scale="divide_by_negatives")),
+        (place_losses, PLACE_SCALES, "sare_joint", SARELoss(mode="joint", scale="divide_by_negatives")),
+        (place_losses, PLACE_SCALES, "triplet", TripletLoss(scale="divide_by_violators")),
         (place_losses, PLACE_SCALES, "contrastive", ContrastiveLoss()),
-        (retrieval_losses, RETRIEVAL_SCALES, "sare_joint", SARELoss(mode="joint", scale="deepibl")),
-        (retrieval_losses, RETRIEVAL_SCALES, "triplet", TripletLoss(scale="cnnimageretrieval")),
-        (retrieval_losses, RETRIEVAL_SCALES, "contrastive", ContrastiveLoss(scale="cnnimageretrieval")),
+        (retrieval_losses, RETRIEVAL_SCALES, "sare_joint", SARELoss(mode="joint", scale="divide_by_negatives")),
+        (retrieval_losses, RETRIEVAL_SCALES, "triplet", TripletLoss(scale="divide_by_pairs")),
+        (retrieval_losses, RETRIEVAL_SCALES, "contrastive", ContrastiveLoss(scale="divide_by_pairs")),
     ],
 )
 def test_published_scale_is_that_of_the_code_that_the_program_follows(losses, published, name, expected):
@@ -25,9 +25,15 @@ def test_published_scale_is_that_of_the_code_that_the_program_follows(losses, pu
 
 def test_every_loss_is_made_with_its_published_scale():
     for losses, published in ((place_losses(), PLACE_SCALES), (retrieval_losses(), RETRIEVAL_SCALES)):
-        assert published.keys() <= losses.keys()
+        assert published.keys() == losses.keys()
         for name, make in losses.items():
             assert make(scale_of(name, "published", published)).reduction == "sum_over_batch_size"
+
+
+def test_flags_of_one_loss_reach_that_loss_alone():
+    assert place_losses("cauchy")["sare_joint"]("tuple").kernel == "cauchy"
+    assert retrieval_losses(0.75)["contrastive"]("tuple").margin == 0.75
+    assert retrieval_losses(0.75)["triplet"]("tuple").margin == 0.1
 
 
 @pytest.mark.parametrize(("recipes", "published"), [(RECIPES, "pitts30k"), (RETRIEVAL_RECIPES, "retrieval_sfm")])

@@ -289,8 +289,8 @@ def test_new_run_goes_on_with_what_a_resumed_one_gets(flag_values, monkeypatch):
 @pytest.mark.parametrize(
     ("chosen", "scale"),
     [
-        (["--loss=triplet"], "netvlad"),
-        (["--loss=sare_joint"], "deepibl"),
+        (["--loss=triplet"], "divide_by_violators"),
+        (["--loss=sare_joint"], "divide_by_negatives"),
         (["--loss=triplet", "--recipe=few_photos"], "tuple"),
     ],
 )

@@ -160,7 +160,7 @@ def test_frozen_part_outside_of_the_model_is_the_same_as_frozen_layers_inside_of
 @pytest.fixture(scope="module")
 def netvlad():
     """NetVLAD's triplet and its scale, at a margin that some tuples of a batch violate more often than others."""
-    return TripletLoss(MARGIN, scale="netvlad")
+    return TripletLoss(MARGIN, scale="divide_by_violators")
 
 
 MARGIN = 0.045
@@ -201,7 +201,7 @@ def test_scale_by_violators_depends_on_neither_replicas_nor_chunks(make_model, n
 
 
 def test_batch_without_violators_has_no_gradient(make_model):
-    loss = TripletLoss(1e-9, scale="netvlad")
+    loss = TripletLoss(1e-9, scale="divide_by_violators")
     ids = np.array([[0, 0, 2, 3], [4, 4, 3, 5], [6, 6, 2, 7], [6, 6, 7, 1]])  # The positive is the query.
     result = run(make_model, tf.distribute.get_strategy(), loss, steps=1, ids=ids)
     assert result.losses == [0.0]
