@@ -137,4 +137,6 @@ if __name__ == "__main__":
     flags.DEFINE_alias("require-cosine", "require_cosine")
     flags.DEFINE_alias("require-recall-drop", "require_recall_drop")
     flags.DEFINE_integer("threads", 2, "That each artefact computes with when it is measured.", lower_bound=1)
-    app.run(expected_errors("export")(main))
+    flags.DEFINE_bool("debug", False, "Shows where in the code an error arose.")
+    with expected_errors("export", flags.Error, debug=lambda: FLAGS["debug"].value):
+        app.run(main, flags_parser=FLAGS)

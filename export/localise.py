@@ -168,8 +168,8 @@ def noted_orientation(file: Image.Image) -> int:
     return max((value for value in found if 1 <= value <= 8), default=1)
 
 
-def describe(model: Any, photo: np.ndarray) -> np.ndarray:
-    """Computes the descriptor of a photo: float32 [dim], norm 1."""
+def extract(model: Any, photo: np.ndarray) -> np.ndarray:
+    """Extracts the descriptor of a photo: float32 [dim], norm 1."""
     images, embedding = model.get_input_details()[0], model.get_output_details()[0]
     if images["shape"].tolist() != list(photo.shape):
         model.resize_tensor_input(images["index"], photo.shape, strict=True)
@@ -248,7 +248,7 @@ def find(model: str, index: str, photo: str) -> list[str]:
     read = partial(read_photo, **{name: known[name].tolist() for name in READING if name in known})
     pixels = _or_exit(f"Cannot read {photo}", read, photo, known["size"].tolist())
     interpreter = _or_exit(f"Cannot use {model}", open_model, model)
-    descriptor = _or_exit(f"Cannot use {model}", describe, interpreter, pixels)
+    descriptor = _or_exit(f"Cannot use {model}", extract, interpreter, pixels)
     if descriptor.shape != known["descriptors"].shape[1:]:
         _exit(f"{model} gives descriptors {descriptor.shape}, not those of {index}")
     if not abs(np.linalg.norm(descriptor) - 1) < 0.1:

@@ -3,8 +3,3 @@
 `python -m serving --model FOLDER` starts the embedded server, `serving.client.EmbeddingClient` talks to it or to
 TensorFlow Serving, whose configuration for the same export is in `serving/tf_serving`.
 """
-
-from keras_sare.utils.quiet_start import is_program, load_tensorflow
-
-if is_program():
-    load_tensorflow()

@@ -11,40 +11,29 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from typing import NoReturn
 
-import tensorflow as tf
 from absl import app, flags, logging
 
-from keras_sare.utils.error_text import one_line
+from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.nvidia import warn_of_unseen_device
+from keras_sare.utils.quiet_start import load_tensorflow
 from serving.limits import Limits
-from serving.manager import ModelManager
-from serving.server import ModelServer
 
 EXIT_CUT_OFF = 3
 """Exit status of a server that ended before its requests did."""
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "Model folder, with one subfolder per version.", required=True)
-flags.DEFINE_string("name", "keras_sare", "Name that clients ask for.")
-flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network.")
-flags.DEFINE_integer("port", 8500, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
-flags.DEFINE_integer("max_workers", 4, "Requests computed at the same time.", lower_bound=1)
-flags.DEFINE_integer("max_queue", 64, "Requests that may wait; any more are refused.", lower_bound=0)
-flags.DEFINE_integer(
-    "max_message_bytes", Limits.message_bytes, "Bytes of a request.", lower_bound=1, upper_bound=2**31 - 1
-)
-flags.DEFINE_integer("max_images", Limits.images, "Images in a request.", lower_bound=1)
-flags.DEFINE_integer("max_values", Limits.values, "Values of a tensor in a request.", lower_bound=1)
-flags.DEFINE_float("max_seconds", Limits.seconds, "Seconds that a request may be computed.", lower_bound=0.001)
-flags.DEFINE_float("grace", 10.0, "Seconds that requests under way get when the server stops.", lower_bound=0)
 
 
-def main(argv: Sequence[str]) -> None:
+def main(_: list[str]) -> None:
     """Runs the server until a signal ends it."""
-    del argv
+    load_tensorflow()  # Here, because it takes seconds that --help should not take.
+    import tensorflow as tf
+
+    from serving.manager import ModelManager
+    from serving.server import ModelServer
+
     if FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.INFO)
     # TensorFlow calls loading into a session deprecated; serving.model says why it is done.
@@ -52,11 +41,8 @@ def main(argv: Sequence[str]) -> None:
     warn_of_unseen_device()
     stopping = _signalled()
     limits = Limits(FLAGS.max_message_bytes, FLAGS.max_images, FLAGS.max_values, FLAGS.max_seconds)
-    try:
-        manager = ModelManager.from_folder(FLAGS.name, FLAGS.model)
-        server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits)
-    except (OSError, ValueError) as error:
-        sys.exit(f"serving: {one_line(error)}")
+    manager = ModelManager.from_folder(FLAGS.name, FLAGS.model)
+    server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits)
     server.start()
     stopping.wait()
     _end(0 if server.stop(FLAGS.grace) else EXIT_CUT_OFF)
@@ -86,4 +72,19 @@ def _end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    flags.DEFINE_string("model", None, "Model folder, with one subfolder per version.", required=True)
+    flags.DEFINE_string("name", "keras_sare", "Name that clients ask for.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network.")
+    flags.DEFINE_integer("port", 8500, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
+    flags.DEFINE_integer("max_workers", 4, "Requests computed at the same time.", lower_bound=1)
+    flags.DEFINE_integer("max_queue", 64, "Requests that may wait; any more are refused.", lower_bound=0)
+    flags.DEFINE_integer(
+        "max_message_bytes", Limits.message_bytes, "Bytes of a request.", lower_bound=1, upper_bound=2**31 - 1
+    )
+    flags.DEFINE_integer("max_images", Limits.images, "Images in a request.", lower_bound=1)
+    flags.DEFINE_integer("max_values", Limits.values, "Values of a tensor in a request.", lower_bound=1)
+    flags.DEFINE_float("max_seconds", Limits.seconds, "Seconds that a request may be computed.", lower_bound=0.001)
+    flags.DEFINE_float("grace", 10.0, "Seconds that requests under way get when the server stops.", lower_bound=0)
+    flags.DEFINE_bool("debug", False, "Shows where in the code an error arose.")
+    with expected_errors("serving", flags.Error, debug=lambda: FLAGS["debug"].value):
+        app.run(main, flags_parser=FLAGS)

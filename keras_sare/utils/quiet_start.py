@@ -30,8 +30,10 @@ def load_tensorflow() -> None:
     """Imports TensorFlow and looks for devices, and shows what they write on the way only from errors on.
 
     Where the environment variable TF_CPP_MIN_LOG_LEVEL is 0 or 1, all is shown; where it is not set it becomes 2, for
-    the processes of this one too. It must be called before anything else imports TensorFlow.
+    the processes of this one too. Where TensorFlow was imported before, nothing is done.
     """
+    if "tensorflow" in sys.modules:
+        return
     quiet = os.environ.setdefault(LEVEL, "2") not in ("0", "1") and hasattr(os, "fork") and sys.stderr is not None
     noise = _BEFORE_THE_LEVEL if nvidia_device() else _BEFORE_THE_LEVEL + b"|" + _NO_DEVICE
     with without_lines(re.compile(noise)) if quiet else nullcontext():

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from export.formats.tflite import write_tflite
-from export.index import open_map, write_index
+from export.index_file import open_map, write_index
 from export.reading import Reading, reading_beside
 from export.source import Source
 from keras_sare.datasets import ImageSet, load_image
@@ -186,7 +186,7 @@ def test_model_must_be_an_existing_tflite_file(root):
 
 
 def test_model_without_normalised_descriptors_is_refused(tflite, root, monkeypatch):
-    monkeypatch.setattr("export.index.describe", lambda *_: np.ones(8, np.float32))
+    monkeypatch.setattr("export.index_file.extract", lambda *_: np.ones(8, np.float32))
     with pytest.raises(ValueError, match=r"one descriptor of norm 1 .* which gives \(8,\) of norm 2.828"):
         write_index(tflite, Reading(SIZE), known(root), root, root / "index.npz")
     assert not (root / "index.npz").exists()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from export import localise
 from export.formats.tflite import write_tflite
-from export.index import write_index
+from export.index_file import write_index
 from export.reading import Reading
 from export.source import Source
 from keras_sare.datasets import ImageSet, load_image
@@ -146,7 +146,7 @@ def test_photo_that_cannot_be_read_is_named(device, tmp_path, contents):
 def test_real_photos_are_described_as_keras_sare_does(device, whitened_model, real_data):
     paths = sorted((real_data / "ie_tower" / "queries").rglob("*.jpg"))[::40]
     model = localise.open_model(device / "model.tflite")
-    described = np.stack([localise.describe(model, localise.read_photo(path, (54, 96))) for path in paths])
+    described = np.stack([localise.extract(model, localise.read_photo(path, (54, 96))) for path in paths])
     expected = whitened_model(np.stack([load_image(path, (54, 96)) for path in paths])).numpy()
     assert np.sum(described * expected, axis=1).min() > 0.999
 

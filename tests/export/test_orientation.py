@@ -14,7 +14,7 @@ from export.fidelity.meter import FidelityMeter
 from export.fidelity.photos import FidelityPhotos
 from export.formats.saved_model import SavedModelOptions, write_saved_model
 from export.formats.tflite import write_tflite
-from export.index import write_index
+from export.index_file import write_index
 from export.manifest import manifest, manifest_path
 from export.reading import Reading, reading_beside
 from export.source import Source
@@ -92,7 +92,7 @@ def test_measured_served_and_device_descriptors_are_the_same(model, places, tmp_
     by_server = served.signatures["serving_default"](image_bytes=tf.stack(files))["embedding"].numpy()
     device = localise.open_model(tmp_path / "float32.tflite")
     photos = [localise.read_photo(path, SIZE, orientation) for path in turned.paths.tolist()]
-    by_device = np.stack([localise.describe(device, photo) for photo in photos])
+    by_device = np.stack([localise.extract(device, photo) for photo in photos])
     for descriptors in (by_server, by_device):
         assert cosines(descriptors, expected).min() > 0.99999
         assert recalls(descriptors, turned) == recalls(expected, turned)

@@ -71,7 +71,7 @@ def test_waiting_outlasts_a_server_that_starts_later(manager: ModelManager) -> N
     ("model", "port", "answer"),
     [("other", None, "NOT_FOUND: Could not find any versions of model other"), ("keras_sare", 1, "UNAVAILABLE: ")],
 )
-def test_waiting_in_vain_ends_with_the_last_answer(address: str, model: str, port: int | None, answer: str) -> None:
+def test_waiting_too_long_ends_with_the_last_answer(address: str, model: str, port: int | None, answer: str) -> None:
     target = f"127.0.0.1:{port}" if port else address
     text = (
         rf"`model` must become available.*Last answer: {answer}.*Received: model={model}, address={target}, timeout=0.3"
@@ -130,12 +130,23 @@ def test_a_batch_size_below_1_is_refused(client: EmbeddingClient, files: list[Pa
         client.embed_files(files, batch_size=0)
 
 
+def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command line ends with: one line, with exit status 1 and nothing else printed."""
+    with pytest.raises(SystemExit) as ended:
+        client_module.main(arguments)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+    assert isinstance(ended.value.code, str)
+    assert "\n" not in ended.value.code
+    return ended.value.code
+
+
 def test_the_command_line_prints_a_table_and_stores_the_embeddings(
     address: str, files: list[Path], embeddings: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "new" / "embeddings.npy"
     arguments = ["--address", address, "--batch_size", "2", "--output", str(output), *map(str, files)]
-    assert client_module.main(arguments) == 0
+    client_module.main(arguments)
     np.testing.assert_allclose(np.load(output), embeddings, atol=1e-6)
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == ["photo", "dimension", "first", "values"]
@@ -153,10 +164,7 @@ def test_an_output_that_cannot_be_written_is_told_of_before_anything_is_embedded
         monkeypatch.setattr(client_module, "atomic_path", refuse_to_write)
     output = str(tmp_path / place) if place else ""
     # Nobody listens at this address: whoever embedded would get UNAVAILABLE.
-    assert client_module.main(["--address", "127.0.0.1:1", "--output", output, str(files[0])]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
+    line = error_of(["--address", "127.0.0.1:1", "--output", output, str(files[0])], capsys)
     assert line.startswith("serving.client: `output` must be a file")
     assert f"Received: output={output!r}" in line
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
@@ -172,20 +180,18 @@ def test_an_output_that_is_there_stays_where_the_embedding_fails(
 ) -> None:
     output = tmp_path / "embeddings.npy"
     output.write_text("of an earlier run")
-    assert client_module.main(["--address", "127.0.0.1:1", "--output", str(output), str(files[0])]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = error_of(["--address", "127.0.0.1:1", "--output", str(output), str(files[0])], capsys)
     assert line.startswith("serving.client: UNAVAILABLE: ")
     assert [path.name for path in tmp_path.iterdir()] == ["embeddings.npy"]
     assert output.read_text() == "of an earlier run"
 
 
-@pytest.mark.parametrize("arguments", [["nowhere.jpg"], ["--batch_size", "0", "x.jpg"], ["--timeout", "0.1", "."]])
-def test_the_command_line_tells_of_each_error_in_one_line(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert client_module.main(["--address", "127.0.0.1:1", *arguments]) == 1
-    captured = capsys.readouterr()
-    assert (captured.out, len(captured.err.splitlines())) == ("", 1)
+@pytest.mark.parametrize(
+    "arguments",
+    ["nowhere.jpg", "--batch_size=0 x.jpg", "--timeout=0.1 .", "--timeout=soon a"],
+)
+def test_the_command_line_tells_of_each_error_in_one_line(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert error_of(["--address", "127.0.0.1:1", *arguments.split()], capsys).startswith("serving.client: ")
 
 
 def test_the_command_line_tells_of_an_error_of_the_graph_in_one_line(
@@ -193,8 +199,7 @@ def test_the_command_line_tells_of_an_error_of_the_graph_in_one_line(
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
-    assert client_module.main(["--address", address, str(broken)]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = error_of(["--address", address, str(broken)], capsys)
     assert line.startswith("serving.client: INVALID_ARGUMENT: Unknown image file format")
     assert line.endswith(f"While embedding {broken}")
 
@@ -203,8 +208,6 @@ def test_the_command_line_ends_with_1_and_the_error(
     address: str, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "embeddings.npy"
-    assert client_module.main(["--address", address, "--model", "other", "--output", str(output), str(files[0])]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "NOT_FOUND: Servable not found for request: Latest(other)" in captured.err
+    line = error_of(["--address", address, "--model", "other", "--output", str(output), str(files[0])], capsys)
+    assert "NOT_FOUND: Servable not found for request: Latest(other)" in line
     assert not output.exists()
