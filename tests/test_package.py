@@ -1,8 +1,10 @@
+import ast
 import runpy
 import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import setuptools
@@ -16,6 +18,28 @@ ROOT = Path(__file__).parents[1]
 def test_packages_are_reached_from_the_top():
     assert keras_sare.models.build is not None
     assert keras_sare.losses.SARELoss is not None
+
+
+def test_what_there_is_is_listed_and_can_be_reached():
+    assert dir(keras_sare) == sorted([*keras_sare.__all__, "__version__"])
+    for name in keras_sare.__all__:
+        reached = getattr(keras_sare, name)
+        assert reached.__name__.removeprefix("keras_sare.") == name
+    packages = {path.parent.name for path in (ROOT / "keras_sare").glob("*/__init__.py")} - {"utils"}
+    assert {name for name in keras_sare.__all__ if isinstance(getattr(keras_sare, name), ModuleType)} == packages
+
+
+def test_type_checkers_see_the_same_names_as_programs():
+    tree = ast.parse((ROOT / "keras_sare" / "__init__.py").read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    assert sorted(alias.name for imported in block.body for alias in imported.names) == keras_sare.__all__
+
+
+def test_presets_are_listed_by_the_names_that_build_takes():
+    names = keras_sare.list_presets()
+    assert names == sorted(names)
+    assert "vgg16_netvlad" in names
+    assert set(names) == set(keras_sare.models.PRESETS)
 
 
 def test_unknown_attribute_is_named():

@@ -1,6 +1,7 @@
-"""Photos with positions: reading their lists, finding who is near whom, and decoding the files.
+"""Photos with positions: reading their lists, finding neighbours in space, and decoding the files.
 
-* `open_splits(root)`: the train, val and test datasets of a folder, whichever way they are listed there.
+* `open_dataset(root, split)`: one split of a folder, its database and its queries.
+* `open_splits(root)`: all of its splits, whichever way they are listed there.
 * `open_databases(root)`: their database images alone, for a map that needs no queries.
 * `read_csv(path, root)`: places listed in a CSV file, one's own photos.
 * `read_dbstruct(path, root)`: NetVLAD's dbStruct files (Pittsburgh, Tokyo 24/7, TokyoTM).
@@ -12,7 +13,6 @@
 * `Augmentation`: random changes of colour, scale and side for training.
 * `find_corrupt(paths)`: the files that cannot be read, with the reason; `why_unreadable(path)`: the reason for one.
 * `MAX_PIXELS`: what a file may declare at most, by default, to be decoded.
-* `reconstruct(images, folder)`: 3D models of a photo collection, with pycolmap.
 * `SfMDataset`: photos of 3D models; `read_colmap`, `read_retrieval_sfm`; `split_clusters`, `without_models_of`.
 * `LandmarkDataset`, `read_landmarks`: the test sets of image retrieval; `ImageFolder`: files by name.
 """
@@ -27,12 +27,12 @@ from keras_sare.datasets.images.tolerant import decode_batch, decode_single, nam
 from keras_sare.datasets.images.unreadable import why_unreadable
 from keras_sare.datasets.landmarks.landmark_dataset import PROTOCOLS, LandmarkDataset
 from keras_sare.datasets.landmarks.landmark_files import read_landmarks
-from keras_sare.datasets.places.csv_places import read_csv
-from keras_sare.datasets.places.dbstruct import read_dbstruct
 from keras_sare.datasets.places.groups import same_group
 from keras_sare.datasets.places.image_set import ImageSet
-from keras_sare.datasets.places.open_splits import open_databases, open_splits
+from keras_sare.datasets.places.open_splits import open_databases, open_dataset, open_splits
 from keras_sare.datasets.places.place_dataset import PlaceDataset
+from keras_sare.datasets.places.readers.csv_places import read_csv
+from keras_sare.datasets.places.readers.dbstruct import read_dbstruct
 from keras_sare.datasets.places.spatial import Neighbours, earth_centred, neighbours_within
 from keras_sare.datasets.places.training_positives import training_positives
 from keras_sare.datasets.sfm.retrieval_sfm import read_retrieval_sfm
@@ -63,6 +63,7 @@ __all__ = [
     "name_errors",
     "neighbours_within",
     "open_databases",
+    "open_dataset",
     "open_splits",
     "read_colmap",
     "read_csv",

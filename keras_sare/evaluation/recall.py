@@ -21,8 +21,8 @@ def evaluate(
     database_descriptors: np.ndarray,
     positives: Sequence[np.ndarray],
     *,
-    protocol: str,
-    dataset: str,
+    protocol: str = "recall@N",
+    dataset: str = "places",
     ns: Sequence[int] = DEFAULT_NS,
     exclude: Sequence[np.ndarray] | None = None,
 ) -> tuple[RecallReport, np.ndarray]:
@@ -31,8 +31,9 @@ def evaluate(
     Args:
         query_descriptors: `[Q, D]`, L2-normalised.
         database_descriptors: `[N, D]`, L2-normalised, array or memory map.
-        positives: for each query the database indices that count as found, for example all within 25 m.
-        protocol: name of the rule behind `positives` and `exclude`, for the report.
+        positives: for each query the database indices that count as found, for example all within 25 m:
+            `dataset.positives(25)` of a `keras_sare.datasets.PlaceDataset`.
+        protocol: name of the rule behind `positives` and `exclude`, for the report: `dataset.protocol(25)`.
         dataset: name of the dataset and split, for the report.
         ns: the N of recall@N; those above the database size are dropped.
         exclude: for each query the database indices that must not be retrieved, for example those of its own traversal.

@@ -22,7 +22,7 @@ _VALUES, _INDEX = "maps.bin", "index.npz"
 class ActivationMaps(Sequence[np.ndarray]):
     """Feature maps in a folder that `write_activation_maps` made: `maps[i]` reads that of image i.
 
-    A map is read from the disk whenever it is asked for, at once, and kept nowhere, so memory holds those in use.
+    A map is read from the disk at every access and not cached, so memory holds those in use.
 
     Args:
         folder: of the maps.

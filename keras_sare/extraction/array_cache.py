@@ -21,7 +21,7 @@ _FOLDER, _LOCK, _PLACE = ".retrieval-arrays", "lock", re.compile("[0-9a-f]{32}")
 class ArrayCache:
     """A hidden folder of arrays, so that a program that was killed and is started again does not compute them again.
 
-    An array is found again by what it was computed from: all that its values depend on must be told. The contents of
+    An array is found again by what it was computed from: all that its values depend on must be named. The contents of
     image files are not looked at, only their names.
 
     Args:
@@ -56,7 +56,7 @@ class ArrayCache:
         return self.folder / digest.hexdigest()[:32]
 
     def get_or_compute(self, origin: Sequence[object], compute: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
-        """Returns what was kept of an origin, or else computes and keeps it.
+        """Returns the cached arrays of an origin, or else computes and caches them.
 
         Args:
             origin: see `folder_of`.
@@ -75,12 +75,12 @@ class ArrayCache:
         return [np.load(file, mmap_mode="r") for file in sorted(folder.glob("?.npy"))]
 
     def clear(self) -> None:
-        """Deletes what was kept, and the folder where nothing else is in it. Arrays that are open stay readable."""
+        """Deletes the cached arrays, and the folder where nothing else is in it. Arrays that are open stay readable."""
         for path in self.folder.glob("*"):
             if path.is_dir() and _PLACE.fullmatch(path.name):
                 shutil.rmtree(path)
         (self.folder / _LOCK).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # There is no folder, or not only what was kept here.
+        with contextlib.suppress(OSError):  # There is no folder, or it holds other files too.
             self.folder.rmdir()
 
 

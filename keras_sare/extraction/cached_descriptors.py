@@ -13,11 +13,11 @@ from keras_sare.models.multi_scale import SCALES, scale_power
 
 
 class DescriptorCache:
-    """Extracts descriptors of images, and keeps them.
+    """Extracts descriptors of images, and caches them.
 
     Args:
         kept: where.
-        settings: how images are described.
+        settings: how images are extracted.
     """
 
     def __init__(self, kept: ArrayCache, settings: ExtractionSettings) -> None:
@@ -27,7 +27,7 @@ class DescriptorCache:
         """Descriptors of queries and database, see `extract_landmarks`."""
         crop = self.settings.crop
         boxes = None if data.boxes is None or crop == "none" else data.boxes
-        options, origin = self._description(model)
+        options, origin = self._options(model)
         queries, database = self.kept.get_or_compute(
             [*origin, data.database, data.queries, boxes, crop],
             lambda: extract_landmarks(model, data, crop=crop, **options),
@@ -36,14 +36,14 @@ class DescriptorCache:
 
     def photos(self, model: keras.Model, paths: np.ndarray, name: str) -> np.ndarray:
         """Descriptors of whole images, see `extract_images`."""
-        options, origin = self._description(model)
+        options, origin = self._options(model)
         [descriptors] = self.kept.get_or_compute(
             [*origin, paths], lambda: (extract_images(model, paths, name, **options),)
         )
         return descriptors
 
-    def _description(self, model: keras.Model) -> tuple[dict[str, Any], list[object]]:
-        """Options of describing images, and of these what the descriptors depend on."""
+    def _options(self, model: keras.Model) -> tuple[dict[str, Any], list[object]]:
+        """Options of extraction, and of these what the descriptors depend on."""
         settings = self.settings
         scales, power = SCALES[settings.scales], scale_power(model)
         options = {

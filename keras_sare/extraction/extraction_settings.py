@@ -20,7 +20,7 @@ class ExtractionSettings:
         orientation: 'upright' or 'stored': how images are read, in whose pixels the boxes of queries are; see
             `keras_sare.datasets.decode_image`.
         batch_size: images of one shape that are extracted at a time.
-        memory_limit: bytes of an array that is kept in memory.
+        memory_limit: bytes of an array in memory.
 
     Raises:
         ValueError: a setting is out of range.

@@ -17,7 +17,7 @@ from keras_sare.utils.progress import progress
 
 
 class DescriptionError(ValueError):
-    """A model cannot describe some images.
+    """A model gives no descriptor of some images.
 
     Args:
         message: why, with the numbers of the images.

@@ -1,17 +1,17 @@
 """Descriptors of a landmark dataset, as the papers extract them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_sare.datasets.images.image_sizes import image_sizes
 from keras_sare.datasets.images.pipeline import image_batches
 from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
-from keras_sare.extraction.extractor import DescriptionError, Extractor
+from keras_sare.extraction.extractor import Extractor
+from keras_sare.extraction.named_batches import extract_files
 from keras_sare.models.crop_activations import CropActivations
 from keras_sare.models.multi_scale import MultiScale
 from keras_sare.models.resizing import antialiases
@@ -36,21 +36,21 @@ def extract_landmarks(
     memory_limit: float = 4e9,
     orientation: str = "upright",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Describes the queries and the database of a dataset.
+    """Extracts descriptors of the queries and the database of a dataset.
 
     Args:
         model: gives descriptors [batch, dim] of images [batch, height, width, 3] of any size, for example one of
             `keras_sare.models.build`.
-        dataset: queries without boxes are described whole.
+        dataset: queries without boxes are taken whole.
         longer_side: most pixels of an image's longer side; smaller images are not enlarged. A cropped query is scaled
             by the factor of its whole image.
-        scales: factors that every image is described at once more, see `MultiScale`.
+        scales: factors at which every image is extracted once more, see `MultiScale`.
         power: of the mean over the scales, see `MultiScale`.
         crop: what a query's box does. "image" crops the pixels (Crop_I), "activations" crops the feature map of the
             whole image (Crop_X), "none" leaves queries whole.
         batch_size: images of one shape at a time.
         folder: for arrays that exceed `memory_limit`; nothing is left in it.
-        memory_limit: bytes of an array that is kept in memory. A larger one is a memory map of a nameless file.
+        memory_limit: bytes of an array in memory. A larger one is a memory map of a nameless file.
         orientation: "upright" or "stored": how images are read, in whose pixels the boxes are; see
             `keras_sare.datasets.decode_image`.
 
@@ -66,9 +66,9 @@ def extract_landmarks(
     if crop not in CROPS:
         raise ValueError(f"`crop` must be one of {CROPS}. Received: crop={crop!r}")
 
-    def describe(extractor: Extractor, batches: Any, side: str) -> np.ndarray:
+    def extract(extractor: Extractor, batches: Any, side: str) -> np.ndarray:
         paths = getattr(dataset, side)
-        return _describe(extractor, batches, paths, f"{dataset.name}, {side}", folder, memory_limit)
+        return _extract(extractor, batches, paths, f"{dataset.name}, {side}", folder, memory_limit)
 
     def read(paths: np.ndarray, boxes: np.ndarray | None = None) -> Any:
         return image_batches(paths, longer_side, batch_size, boxes, orientation, antialiases(model))
@@ -76,11 +76,11 @@ def extract_landmarks(
     extractor = Extractor(_at_scales(model, scales, power))
     if crop == "activations" and dataset.boxes is not None:
         cropping = Extractor(_at_scales(CropActivations(model), scales, power))
-        queries = describe(cropping, _with_shares(dataset, read(dataset.queries), orientation), "queries")
+        queries = extract(cropping, _with_shares(dataset, read(dataset.queries), orientation), "queries")
     else:
         boxes = dataset.boxes if crop == "image" else None
-        queries = describe(extractor, read(dataset.queries, boxes), "queries")
-    return queries, describe(extractor, read(dataset.database), "database")
+        queries = extract(extractor, read(dataset.queries, boxes), "queries")
+    return queries, extract(extractor, read(dataset.database), "database")
 
 
 @plain_arguments
@@ -97,14 +97,14 @@ def extract_images(
     memory_limit: float = 4e9,
     orientation: str = "upright",
 ) -> np.ndarray:
-    """Describes images as `extract_landmarks` describes a database, for example those that whitening is fitted on.
+    """Extracts images as `extract_landmarks` extracts a database, for example those that whitening is fitted on.
 
     Args:
         model: see `extract_landmarks`, as for all that follows but `paths` and `name`.
         paths: [N] image files.
         name: of them, for the progress bar.
         longer_side: most pixels of an image's longer side.
-        scales: factors that every image is described at once more.
+        scales: factors at which every image is extracted once more.
         power: of the mean over the scales.
         batch_size: images of one shape at a time.
         folder: for an array that exceeds `memory_limit`.
@@ -121,10 +121,10 @@ def extract_images(
     """
     extractor = Extractor(_at_scales(model, scales, power))
     batches = image_batches(paths, longer_side, batch_size, None, orientation, antialiases(model))
-    return _describe(extractor, batches, paths, name, folder, memory_limit)
+    return _extract(extractor, batches, paths, name, folder, memory_limit)
 
 
-def _describe(
+def _extract(
     extractor: Extractor,
     batches: Any,
     paths: np.ndarray,
@@ -133,9 +133,7 @@ def _describe(
     memory_limit: float,
 ) -> np.ndarray:
     out = array_within(memory_limit, (len(paths), *extractor.output_shape), folder)
-    with _Named(batches, paths) as named:
-        extractor(named, len(paths), out, name)
-    return out
+    return extract_files(extractor, batches, paths, out, name)
 
 
 def _at_scales(model: Any, scales: Sequence[float], power: float) -> Any:
@@ -147,28 +145,3 @@ def _with_shares(dataset: LandmarkDataset, batches: Any, orientation: str) -> An
     sizes = image_sizes(dataset.queries, orientation)
     shares = dataset.boxes / sizes[:, [1, 0, 1, 0]]
     return ((indices, (images, shares[indices.numpy()])) for indices, images in batches)
-
-
-class _Named:
-    """Batches; an error of what is done with one of them names its images, where one of reading them does so itself."""
-
-    def __init__(self, batches: Any, paths: np.ndarray) -> None:
-        self.batches, self.paths, self.current = batches, paths, np.zeros(0, np.int64)
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        for indices, inputs in self.batches:
-            self.current = indices.numpy()
-            yield indices, inputs
-            self.current = self.current[:0]
-
-    def __enter__(self) -> "_Named":
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, DescriptionError):
-            raise ValueError(f"Cannot describe {', '.join(self.paths[error.indices])}: {error}") from error
-        if isinstance(error, tf.errors.OpError) and len(self.current):
-            raise RuntimeError(
-                f"Cannot describe {', '.join(self.paths[self.current])}: {error.message}. For lack of memory lower "
-                "`batch_size` or `longer_side`"
-            ) from error

@@ -1,4 +1,4 @@
-"""What re-ranking by localisation has to know of a landmark dataset's queries."""
+"""Descriptors and activations of a landmark dataset's queries, for re-ranking by localisation."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def query_objects(
     crop: str = "image",
     orientation: str = "upright",
 ) -> QueryObjects:
-    """Describes what the queries ask for, as `Reranker` describes the boxes that it compares with it.
+    """Extracts the queries' objects as `Reranker` extracts the boxes that it compares with them.
 
     Args:
         model: one of `keras_sare.models.build`.
@@ -52,14 +52,14 @@ def query_objects(
     for query, images, box in progress(queries, "query objects", len(dataset.queries), "query"):
         if min(images.shape[1:3]) < least:
             raise ValueError(
-                f"Cannot describe the {images.shape[1]} x {images.shape[2]} pixels of {dataset.queries[query]} in "
+                f"Cannot extract the {images.shape[1]} x {images.shape[2]} pixels of {dataset.queries[query]} in "
                 f"its box: the model takes at least {least} on each side. Leave out boxes that are smaller"
             )
         try:
             [activations] = compute(images).numpy()
         except tf.errors.OpError as error:
-            raise RuntimeError(f"Cannot describe {dataset.queries[query]}: {error.message}") from error
-        activations, aspect = _asked_for(activations, images.shape[1:3], box, cell)
+            raise RuntimeError(f"Cannot extract {dataset.queries[query]}: {error.message}") from error
+        activations, aspect = _inside_box(activations, images.shape[1:3], box, cell)
         [descriptor] = describe(activations, np.array([[0, 0, *activations.shape[:2]]]))
         objects[query] = descriptor, activations.max(axis=(0, 1)), aspect
     descriptors, maxima, aspects = zip(*(objects[query] for query in sorted(objects)), strict=True)
@@ -78,7 +78,7 @@ def _queries(
         yield int(query), images, None if shares is None else shares[int(query)]
 
 
-def _asked_for(
+def _inside_box(
     activations: np.ndarray, size: Sequence[int], box: np.ndarray | None, cell: float
 ) -> tuple[np.ndarray, float]:
     """The part of a feature map in a box, and height divided by width of that box, in pixels."""

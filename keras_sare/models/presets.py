@@ -147,6 +147,11 @@ PRESETS = {
 """Every model by name."""
 
 
+def list_presets() -> list[str]:
+    """Returns the names that `keras_sare.models.build` knows, sorted."""
+    return sorted(PRESETS)
+
+
 def find_preset(name: str) -> Preset:
     """Returns the preset called `name`.
 

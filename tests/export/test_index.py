@@ -15,7 +15,7 @@ from export.index_file import open_map, write_index
 from export.reading import Reading, reading_beside
 from export.source import Source
 from keras_sare.datasets import ImageSet, load_image
-from keras_sare.datasets.places.dbstruct import read_dbstruct_database
+from keras_sare.datasets.places.readers.dbstruct import read_dbstruct_database
 from keras_sare.utils.digests import path_digest
 
 SIZE = (24, 32)

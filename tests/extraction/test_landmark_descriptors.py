@@ -125,7 +125,7 @@ def test_an_image_whose_descriptor_is_not_finite_is_named(dataset, tmp_path):
     # Black images alone have an infinite logarithm.
     model = keras.Model(images, MAC()(keras.ops.log(images)))
     Image.new("RGB", (50, 40)).save(dataset.database[2])
-    with pytest.raises(ValueError, match=r"Cannot describe \S*2.png: The model must give finite outputs"):
+    with pytest.raises(ValueError, match=r"Cannot extract \S*2.png: The model must give finite outputs"):
         extract_landmarks(model, dataset, longer_side=200, crop="none", folder=tmp_path)
 
 
@@ -134,5 +134,5 @@ def test_an_image_too_small_for_the_model_is_named(scales, dataset, tmp_path):
     images = keras.Input((None, None, 3))
     model = keras.Model(images, MAC()(keras.layers.MaxPooling2D(41)(images)))
     Image.new("RGB", (50, 40), "white").save(dataset.database[2])
-    with pytest.raises(ValueError, match=r"Cannot describe \S*2.png: .* at least 41 pixels .*50 x 40 pixels"):
+    with pytest.raises(ValueError, match=r"Cannot extract \S*2.png: .* at least 41 pixels .*50 x 40 pixels"):
         extract_landmarks(model, dataset, longer_side=200, scales=scales, crop="none", folder=tmp_path)

@@ -97,7 +97,7 @@ def test_a_box_too_small_for_the_model_is_named(photos):
     boxes = BOXES.copy()
     boxes[1] = [0, 0, 20, 5]
     with pytest.raises(
-        ValueError, match=r"Cannot describe the 5 x 20 pixels of .*1\.png in its box: .* at least 8 on each side"
+        ValueError, match=r"Cannot extract the 5 x 20 pixels of .*1\.png in its box: .* at least 8 on each side"
     ):
         query_objects(model, dataset(photos[0], boxes), BoxDescriptor())
 

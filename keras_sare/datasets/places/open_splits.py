@@ -1,19 +1,36 @@
 """Opens a dataset's folder."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from keras_sare.datasets.places.csv_places import read_csv, read_csv_databases
-from keras_sare.datasets.places.dbstruct import read_dbstruct, read_dbstruct_database
 from keras_sare.datasets.places.image_set import ImageSet
 from keras_sare.datasets.places.place_dataset import PlaceDataset
+from keras_sare.datasets.places.readers import READERS, PlaceReader
 
-Read = TypeVar("Read")
 
-_CSV = "places.csv"
-_SPLITS = ("train", "val", "test")
+def open_dataset(root: str | os.PathLike[str], split: str = "test", prefix: str = "") -> PlaceDataset:
+    """Opens one split of the dataset in a folder: its database, its queries, and where they are.
+
+    Args:
+        root: as of `open_splits`.
+        split: "train", "val" or "test"; with a CSV file, one of the splits that it names.
+        prefix: as of `open_splits`.
+
+    Raises:
+        FileNotFoundError: as `open_splits`.
+        ValueError: there is no such split, or as `open_splits`.
+
+    Example:
+
+        dataset = keras_sare.open_dataset("pitts30k", split="test")
+        positives = dataset.positives(radius=25)
+    """
+    splits = open_splits(root, prefix)
+    if split not in splits:
+        raise ValueError(
+            f"`split` must be one that {os.fspath(root)} has: {', '.join(splits)}. Received: split={split!r}"
+        )
+    return splits[split]
 
 
 def open_splits(root: str | os.PathLike[str], prefix: str = "") -> dict[str, PlaceDataset]:
@@ -33,7 +50,7 @@ def open_splits(root: str | os.PathLike[str], prefix: str = "") -> dict[str, Pla
         FileNotFoundError: none of these files exists.
         ValueError: two .mat files fit a split, or a file cannot be read.
     """
-    return _open(Path(root), prefix, read_csv, read_dbstruct)
+    return _reader(Path(root), prefix).read(Path(root), prefix)
 
 
 def open_databases(root: str | os.PathLike[str], prefix: str = "") -> dict[str, ImageSet]:
@@ -50,29 +67,18 @@ def open_databases(root: str | os.PathLike[str], prefix: str = "") -> dict[str, 
         FileNotFoundError: as `open_splits`.
         ValueError: as `open_splits`.
     """
-    return _open(Path(root), prefix, read_csv_databases, read_dbstruct_database)
+    reader = _reader(Path(root), prefix)
+    if reader.read_databases is None:
+        return {split: dataset.database for split, dataset in reader.read(Path(root), prefix).items()}
+    return reader.read_databases(Path(root), prefix)
 
 
-def _open(
-    root: Path,
-    prefix: str,
-    read_list: Callable[[Path, Path], dict[str, Read]],
-    read_mat: Callable[[Path, Path], Read],
-) -> dict[str, Read]:
-    if (root / _CSV).exists():
-        return read_list(root / _CSV, root)
-    for folder in (root / "datasets", root):
-        files = {split: sorted(folder.glob(f"{prefix}*_{split}.mat")) for split in _SPLITS}
-        for split, found in files.items():
-            if len(found) > 1:
-                raise ValueError(
-                    f"One file must fit the split {split!r}; choose a dataset by `prefix`, or open the file with "
-                    f"read_dbstruct. Received: root={root}, prefix={prefix!r}, found {[file.name for file in found]}"
-                )
-        if any(files.values()):
-            return {split: read_mat(found[0], root) for split, found in files.items() if found}
-    wanted = f"{prefix}*_{{{','.join(_SPLITS)}}}.mat"
+def _reader(root: Path, prefix: str) -> PlaceReader:
+    for reader in READERS:
+        if reader.fits(root, prefix):
+            return reader
+    *others, last = [file.replace("*", f"{prefix}*") for reader in READERS for file in reader.files]
     raise FileNotFoundError(
-        f"`root` must hold {_CSV}, datasets/{wanted} or {wanted}. Received: root={root}"
+        f"`root` must hold {', '.join(others)} or {last}. Received: root={root}"
         + ("" if root.is_dir() else ", which is not a folder")
     )

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from keras_sare.datasets import open_databases, open_splits
+from keras_sare.datasets import ImageSet, PlaceDataset, open_databases, open_dataset, open_splits
+from keras_sare.datasets.places import open_splits as module
+from keras_sare.datasets.places.readers import READERS, PlaceReader
 
 
 def write_mat(path):
@@ -52,6 +54,30 @@ def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path):
 def test_a_folder_that_does_not_exist_is_called_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere, which is not a folder"):
         open_splits(tmp_path / "nowhere")
+
+
+def test_one_split_is_opened_by_name(tmp_path):
+    for split in ("test", "val"):
+        write_mat(tmp_path / f"city_{split}.mat")
+    assert open_dataset(tmp_path).name == "city_test"
+    assert open_dataset(tmp_path, split="val", prefix="cit").name == "city_val"
+    with pytest.raises(ValueError, match=r"`split` must be one that .* has: val, test. Received: split='train'"):
+        open_dataset(tmp_path, split="train")
+
+
+def test_another_reader_needs_no_more_than_to_be_named(tmp_path, monkeypatch):
+    (tmp_path / "names.txt").write_text("b\na\n")
+
+    def read(root, prefix):
+        sides = [ImageSet([name], np.zeros((1, 2))) for name in (root / "names.txt").read_text().split()]
+        return {"test": PlaceDataset("named", *sides)}
+
+    reader = PlaceReader(("names.txt", "*.txt"), lambda root, prefix: (root / "names.txt").exists(), read)
+    monkeypatch.setattr(module, "READERS", (*READERS, reader))
+    assert open_dataset(tmp_path).queries.paths.tolist() == ["a"]
+    assert open_databases(tmp_path)["test"].paths.tolist() == ["b"]
+    with pytest.raises(FileNotFoundError, match=r"must hold places.csv, .*, names.txt or city\*.txt. Received: root="):
+        open_splits(tmp_path / "nowhere", prefix="city")
 
 
 def test_databases_are_opened_without_queries(tmp_path):

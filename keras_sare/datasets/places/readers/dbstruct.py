@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_sare.datasets.places.folders import DATABASE_FOLDERS, QUERY_FOLDERS, join_image_folder
 from keras_sare.datasets.places.image_set import ImageSet
-from keras_sare.datasets.places.matlab_fields import MatlabFields, describe
 from keras_sare.datasets.places.place_dataset import PlaceDataset
+from keras_sare.datasets.places.readers.folders import DATABASE_FOLDERS, QUERY_FOLDERS, join_image_folder
+from keras_sare.datasets.places.readers.matlab_fields import MatlabFields, describe
 from keras_sare.utils.formats.matlab_file import read_matlab
 
 SAME_PANORAMA = 1.0

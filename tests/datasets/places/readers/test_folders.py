@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from keras_sare.datasets.places.folders import DATABASE_FOLDERS, QUERY_FOLDERS, join_image_folder
+from keras_sare.datasets.places.readers.folders import DATABASE_FOLDERS, QUERY_FOLDERS, join_image_folder
 
 
 def joined(root, folders, *paths):

@@ -1,17 +1,15 @@
-"""Places listed in a CSV file: the format for photos of one's own."""
+"""The rows of a CSV file of places as arrays, with errors that name the row."""
 
 import csv
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from keras_sare.datasets.places.folders import DATABASE_FOLDERS, QUERY_FOLDERS, join_image_folder
-from keras_sare.datasets.places.image_set import ImageSet
-from keras_sare.datasets.places.place_dataset import PlaceDataset
 from keras_sare.datasets.places.spatial import earth_centred
+
+ROLES = ("database", "query")
 
 _NAMES = {
     "image": ("image", "path"),
@@ -27,90 +25,26 @@ _NAMES = {
 }
 _METRES = ("easting", "northing")
 _DEGREES = ("latitude", "longitude")
-_ROLES = {"database": DATABASE_FOLDERS, "query": QUERY_FOLDERS}
-_EVERY_SPLIT = "all"
 # Rows turned into arrays at a time: Python objects exist for these only.
 _ROWS_PER_CHUNK = 16384
 
 _Rows = list[tuple[int, list[str]]]
 
 
-def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict[str, PlaceDataset]:
-    """Reads places from a CSV file with a header, one row an image.
-
-    | column | meaning |
-    |---|---|
-    | image or path | the file; absolute, or relative to the folder of images (see `root`) |
-    | role | database or query |
-    | easting, northing | planar position in metres |
-    | lat, lon (or latitude, longitude) | or the position in WGS84 degrees |
-    | place | name of the place; optional where there are positions, and enough where there are none |
-    | split | optional: train, val, test or any name |
-    | timestamp | optional, text |
-    | pass or traversal | optional, text: names the walk or drive an image was taken on |
-
-    Other columns are ignored, and so is the case of column names, roles and splits. A file holds one kind of position.
-    Where it has columns of positions, they alone say what is near what, and `place` is only shown.
-
-    A row whose split is `all` belongs to every split that the file names: a database that validation and test share.
-    A file without a split column, or with nothing but empty and `all` in it, is one dataset named `all`. An empty split
-    in a file that names splits is an error.
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """Reads the file into one array for each column of `read_csv`.
 
     Args:
         path: the CSV file, UTF-8.
-        root: the folder of the images: the database in `root/images`, the queries in `root/queries`,
-            `root/queries_real`, `root/query` or `root/images`, or either in `root` itself, wherever most of the
-            files are (see `join_image_folder`).
 
     Returns:
-        The datasets by split. Positions given in degrees become earth-centred metres (`earth_centred`); the degrees
-        themselves are `coordinates`, [N, 2] latitude and longitude.
+        Columns by name, [N] each: texts as StringDType; `positions` float64 [N, 2] or [N, 3] metres and `coordinates`
+        float64 [N, 2] degrees, where there are any; `role` int8, index into `ROLES`; `split` int32, index into
+        `splits`, which holds the names of the splits.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is empty, misses a column, mixes degrees with metres, has a row that cannot be understood
-            (named by its number, the header being row 1), or a split has no database or no queries.
+        ValueError: the file is empty, misses a column or has a row that cannot be understood.
     """
-    name = Path(root).resolve().name
-    return {
-        split: PlaceDataset(f"{name}_{split}", sides["database"], sides["query"])
-        for split, sides in _read_sides(path, root).items()
-    }
-
-
-def read_csv_databases(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict[str, ImageSet]:
-    """Reads the database images of a CSV file alone: no query need be listed.
-
-    Args:
-        path: as of `read_csv`.
-        root: as of `read_csv`.
-
-    Returns:
-        The images by split, those splits that have any.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: as `read_csv`.
-    """
-    sides = {split: each["database"] for split, each in _read_sides(path, root).items()}
-    return {split: images for split, images in sides.items() if len(images)}
-
-
-def _read_sides(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict[str, dict[str, ImageSet]]:
-    """The images by split and role."""
-    table = _read_table(Path(path))
-    for code, folders in enumerate(_ROLES.values()):
-        rows = table["role"] == code
-        if rows.any():
-            table["image"][rows] = join_image_folder(root, folders, table["image"][rows])
-    return {
-        split: {role: _image_set(table, rows & (table["role"] == code)) for code, role in enumerate(_ROLES)}
-        for split, rows in _split_rows(path, table).items()
-    }
-
-
-def _read_table(path: Path) -> dict[str, np.ndarray]:
-    """Reads the file into one array for each column; the names of the splits come as `splits`."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         try:
@@ -214,9 +148,9 @@ class _ChunkParser:
         return values
 
     def _role(self, number: int, role: str) -> int:
-        if role.lower() not in _ROLES:
-            raise self._error(number, f"must have one of the roles {list(_ROLES)}", f"role={role!r}")
-        return list(_ROLES).index(role.lower())
+        if role.lower() not in ROLES:
+            raise self._error(number, f"must have one of the roles {list(ROLES)}", f"role={role!r}")
+        return list(ROLES).index(role.lower())
 
     def _image(self, number: int, image: str) -> str:
         if not image:
@@ -236,31 +170,3 @@ def _number(text: str) -> float:
 
 def _texts(texts: list[str]) -> np.ndarray:
     return np.array(texts, dtype=np.dtypes.StringDType())
-
-
-def _split_rows(path: str | os.PathLike[str], table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    masks = {str(name): table["split"] == code for code, name in enumerate(table["splits"])}
-    everywhere = masks.pop(_EVERY_SPLIT, np.zeros(len(table["split"]), bool))
-    unnamed = masks.pop("", np.zeros(len(table["split"]), bool))
-    if not masks:
-        return {_EVERY_SPLIT: everywhere | unnamed}
-    if unnamed.any():
-        raise ValueError(
-            f"`path` must give every row a split, or none: `all` puts a row into every split. "
-            f"Received: path={path} with the splits {list(masks)} and {unnamed.sum()} rows without one"
-        )
-    return {name: mask | everywhere for name, mask in masks.items()}
-
-
-def _image_set(table: dict[str, np.ndarray], rows: np.ndarray) -> ImageSet:
-    def optional(name: str) -> np.ndarray | None:
-        return table[name][rows] if name in table else None
-
-    return ImageSet(
-        paths=table["image"][rows],
-        positions=optional("positions"),
-        timestamps=optional("timestamp"),
-        places=optional("place"),
-        traversals=optional("traversal"),
-        coordinates=optional("coordinates"),
-    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_sare.datasets import earth_centred, read_csv, read_dbstruct
-from keras_sare.datasets.places import csv_places
+from keras_sare.datasets.places.readers import csv_table
 
 METRES = "image,role,easting,northing\n"
 BOTH = "image,role,lat,lon,easting,northing\n"
@@ -148,7 +148,7 @@ def test_the_result_does_not_depend_on_the_chunks(write, monkeypatch):
     ]
     path, root = write("image,role,split,easting,northing,place\n" + "".join(rows))
     whole = read_csv(path, root)
-    monkeypatch.setattr(csv_places, "_ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr(csv_table, "_ROWS_PER_CHUNK", 7)
     parts = read_csv(path, root)
     assert list(whole) == list(parts) == ["val", "train"]
     for split, dataset in whole.items():

@@ -8,7 +8,7 @@ from scipy.io import savemat
 
 from keras_sare.datasets import read_dbstruct
 
-WRITERS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "data" / "matlab_writers.py")))
+WRITERS = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[3] / "data" / "matlab_writers.py")))
 
 
 def cells(*texts):
