@@ -19,7 +19,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import model_pb2
 
-from export.formats.saved_model import SavedModelOptions, write_saved_model
+from export.converters.saved_model import SavedModelOptions, write_saved_model
 from export.source import Source
 from keras_sare.layers import MAC
 from serving.client import EmbeddingClient

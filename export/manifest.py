@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_sare
+from export.formats import FORMATS
 from export.source import Size, Source
 from keras_sare.datasets import ShorterSide
 from keras_sare.evaluation.json_report import JsonReport
@@ -22,10 +23,8 @@ from keras_sare.utils.digests import files_of, path_digest
 from keras_sare.utils.files import atomic_path
 
 PACKAGES = ("tensorflow", "keras", "numpy")
-PACKAGES_OF_KIND = {
-    "tflite": ("ai-edge-litert", "ai-edge-quantizer"),
-    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
-}
+"""Whose versions every manifest records; a format's own come after them."""
+
 _RECALLS = (1, 5, 10, 20)
 
 
@@ -34,14 +33,19 @@ def manifest_path(artefact: Path) -> Path:
     return artefact.with_suffix(".json")
 
 
+def bytes_of(artefact: Path) -> int:
+    """Size on disk; of a folder that of all its files."""
+    return sum(file.stat().st_size for file in files_of(artefact))
+
+
 def manifest(
     source: Source, kind: str, path: Path, name: str, fidelity: JsonReport, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Describes an artefact.
+    """Lists what is known of an artefact.
 
     Args:
         source: what was exported.
-        kind: key of `export.artefacts.FORMATS`.
+        kind: name of its format, one of `export.formats.FORMATS`.
         path: where the artefact lies now.
         name: that it is going to have.
         fidelity: how near it comes to the Keras model.
@@ -53,7 +57,7 @@ def manifest(
     return {
         "kind": kind,
         "name": name,
-        "bytes": sum(file.stat().st_size for file in files_of(path)),
+        "bytes": bytes_of(path),
         "sha256": path_digest(path),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {
@@ -125,5 +129,5 @@ def _precision(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _versions(kind: str) -> dict[str, str]:
-    packages = {name: metadata.version(name) for name in (*PACKAGES, *PACKAGES_OF_KIND.get(kind, ()))}
+    packages = {name: metadata.version(name) for name in (*PACKAGES, *FORMATS[kind].packages)}
     return {"keras_sare": keras_sare.__version__, "python": platform.python_version(), **packages}

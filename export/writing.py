@@ -6,9 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.artefacts import FORMATS, Artefact
 from export.fidelity.fidelity import Fidelity, Requirements
 from export.fidelity.meter import FidelityMeter
+from export.formats import FORMATS
+from export.formats.format import Artefact
 from export.manifest import is_of, manifest, manifest_path, write_manifest
 from export.source import Source
 from keras_sare.utils.error_text import one_line
@@ -43,9 +44,11 @@ def write_artefacts(
     Returns:
         Of those that fell short what was measured, their names marked; and a message for each that does not appear.
     """
-    rejected, messages = [], []
+    rejected = []
+    messages = []
     for artefact in artefacts:
-        target, before = output / artefact.name, len(meter.rows)
+        target = output / artefact.name
+        before = len(meter.rows)
         try:
             _write(artefact, target, source, meter, requirements)
             logger.info("Wrote %s", target)

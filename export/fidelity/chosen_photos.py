@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.fidelity.photos import MAX_CORRUPT_SHARE, FidelityPhotos
-from export.quantisation.calibration import photos_of_models
+from export.run_photos import dataset_of, photos_of_models
 from export.source import Size
 from keras_sare.datasets import PlaceDataset, open_splits
 
@@ -51,11 +51,7 @@ def choose_photos(
         raise ValueError(f"`images` and `root` exclude each other. Received: images={images!r}, root={root!r}")
     if images:
         return FidelityPhotos.of_files(images, max_images)
-    if root is None and "root" in settings:
-        root, prefix = settings["root"], prefix or settings.get("prefix", "")
-        if not Path(root).is_dir():
-            logger.warning("The photos of the run are not in %s any more: name their folder with --root", root)
-            root = None
+    root, prefix = dataset_of(settings, root, prefix)
     if root is None and (paths := photos_of_models(settings, "val")) is not None:
         photos = paths.tolist()
         return FidelityPhotos.of_files(photos, max_images or _PHOTOS_OF_MODELS, "validation photos of the run")

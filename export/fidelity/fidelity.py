@@ -18,7 +18,7 @@ class Fidelity(JsonReport):
 
     Attributes:
         artefact: its name in the table, for example "tflite/float16.tflite"; "Keras model" for the model itself.
-        kind: one of `export.fidelity.runtime.KINDS`.
+        kind: one of `export.formats.FORMATS`.
         bytes: size on disk; of a folder all its files.
         dim: components of its descriptors. Fewer than the Keras model's where the artefact leaves the last ones out.
         data: what photos it was measured on, for example "ie_tower_test, 594 images, within 25 m".

@@ -12,7 +12,9 @@ import numpy as np
 from export.fidelity.fidelity import NS, Fidelity
 from export.fidelity.photos import FidelityPhotos
 from export.fidelity.runtime import Runtime
+from export.formats import FORMATS
 from export.localise import read_photo
+from export.manifest import bytes_of
 from export.reading import Reading
 from export.source import Source
 from keras_sare.datasets import image_batches
@@ -28,12 +30,12 @@ _NORM_TOLERANCE = 0.01
 _LEAST_LENGTH = 1e-12
 
 
-Described = tuple[np.ndarray, np.ndarray]
+Extracted = tuple[np.ndarray, np.ndarray]
 """Indices of photos, int64 [n], and their descriptors [n, dim]."""
 
 
 class FidelityMeter:
-    """Describes photos once by the Keras model, then by each artefact, and compares.
+    """Extracts descriptors of photos once by the Keras model, then by each artefact, and compares them.
 
     The Keras model sees photos as training and evaluation read them, and an artefact sees them as its users' photos
     come to it: a SavedModel gets the files in requests to `serving_default`, and TFLite and ONNX files get the pixels
@@ -48,7 +50,7 @@ class FidelityMeter:
 
     Args:
         source: the model, and the size of its images.
-        photos: to describe.
+        photos: to extract the descriptors of.
         threads: that each artefact computes with, and the Keras model when its time is taken.
         batch_size: images that an artefact is given at a time.
 
@@ -62,7 +64,10 @@ class FidelityMeter:
     """
 
     def __init__(self, source: Source, photos: FidelityPhotos, threads: int = 2, batch_size: int = 8) -> None:
-        self._source, self._photos, self._threads, self._batch_size = source, photos, threads, batch_size
+        self._source = source
+        self._photos = photos
+        self._threads = threads
+        self._batch_size = batch_size
         [self._image] = [images.numpy() for _, images in self._batches(photos.paths[:1])]
         _log_estimate(KERAS_MODEL, self._seconds_of_model(), photos)
         self._expected = Extractor(source.model)(self._batches(), len(photos.paths), description=KERAS_MODEL)
@@ -77,7 +82,7 @@ class FidelityMeter:
 
         Args:
             artefact: its name in the table.
-            kind: one of `export.fidelity.runtime.KINDS`.
+            kind: one of `export.formats.FORMATS`.
             path: where it lies now.
 
         Raises:
@@ -85,7 +90,7 @@ class FidelityMeter:
             ImportError: what runs it is not installed; the message has the line to install it with.
             RuntimeError: it cannot be loaded or run, or its process died.
         """
-        row = self._measure(artefact, kind, path, lambda runtime: self._describe(artefact, kind, runtime))
+        row = self._measure(artefact, kind, path, lambda runtime: self._extract(artefact, kind, runtime))
         self.rows.append(row)
         return row
 
@@ -96,22 +101,23 @@ class FidelityMeter:
         self._source.model(self._image, training=False)
         return time.monotonic() - started
 
-    def _measure(self, artefact: str, kind: str, path: Path, describe: Callable[[Runtime], np.ndarray]) -> Fidelity:
+    def _measure(self, artefact: str, kind: str, path: Path, extract: Callable[[Runtime], np.ndarray]) -> Fidelity:
         with Runtime(kind, path, self._threads) as runtime:
             # Memory before the batches, so that it says the same of artefacts that take them and of others.
-            latency, memory = runtime.latency(self._image), runtime.peak_memory()
+            latency = runtime.latency(self._image)
+            memory = runtime.peak_memory()
             batch = np.repeat(self._image, _LARGE_BATCH, axis=0)
             latency_of_batch = runtime.latency(batch) if runtime.takes_batches else None
             if artefact != KERAS_MODEL:  # Whose descriptors are there already.
                 _log_estimate(artefact, latency_of_batch / _LARGE_BATCH if latency_of_batch else latency, self._photos)
-            descriptors = describe(runtime)
+            descriptors = extract(runtime)
         _check(artefact, descriptors, self._expected.shape[1])
         cosines = _cosines(descriptors, self._expected)
         recalls = self._recalls if descriptors is self._expected else self._photos.recalls(descriptors, NS)
         row = Fidelity(
             artefact=artefact,
             kind=kind,
-            bytes=_bytes(path),
+            bytes=bytes_of(path),
             dim=descriptors.shape[1],
             data=self._photos.description,
             images=len(cosines),
@@ -129,31 +135,33 @@ class FidelityMeter:
         logger.info("%s: %.1f MB, smallest cosine %.6f", artefact, row.bytes / 1e6, row.cosine_min)
         return row
 
-    def _describe(self, artefact: str, kind: str, runtime: Runtime) -> np.ndarray:
-        described = {"keras": self._by_keras, "saved_model": self._by_server}.get(kind, self._by_device)(runtime)
+    def _extract(self, artefact: str, kind: str, runtime: Runtime) -> np.ndarray:
+        ways = {"batches": self._by_batches, "files": self._by_files, "pixels": self._by_pixels}
+        extracted = ways[FORMATS[kind].photos](runtime)
         count = len(self._photos.paths)
         out = np.empty((count, runtime.extract(self._image).shape[1]), np.float32)
-        for indices, descriptors in progress(described, artefact, count, "image", size=lambda batch: len(batch[0])):
+        for indices, descriptors in progress(extracted, artefact, count, "image", size=lambda batch: len(batch[0])):
             out[indices] = descriptors
         return out
 
-    def _by_keras(self, runtime: Runtime) -> Iterator[Described]:
+    def _by_batches(self, runtime: Runtime) -> Iterator[Extracted]:
         return ((indices.numpy(), runtime.extract(images.numpy())) for indices, images in self._batches())
 
-    def _by_server(self, runtime: Runtime) -> Iterator[Described]:
+    def _by_files(self, runtime: Runtime) -> Iterator[Extracted]:
         """By the files' bytes, as requests of a server's clients go."""
         for start in range(0, len(self._photos.paths), self._batch_size):
             files = self._photos.paths[start : start + self._batch_size].tolist()
             yield np.arange(start, start + len(files)), runtime.extract_files(files)
 
-    def _by_device(self, runtime: Runtime) -> Iterator[Described]:
+    def _by_pixels(self, runtime: Runtime) -> Iterator[Extracted]:
         """By the pixels that a device reads, one photo at a time."""
         how = Reading(self._source.size, self._source.orientation, self._source.antialias).arguments()
         for index, path in enumerate(self._photos.paths.tolist()):
             yield np.array([index]), runtime.extract(read_photo(path, **how))
 
     def _batches(self, paths: np.ndarray | None = None) -> Iterable[tuple[Any, Any]]:
-        source, paths = self._source, self._photos.paths if paths is None else paths
+        source = self._source
+        paths = self._photos.paths if paths is None else paths
         return image_batches(paths, source.size, self._batch_size, None, source.orientation, source.antialias)
 
 
@@ -164,7 +172,8 @@ def _log_estimate(artefact: str, seconds: float, photos: FidelityPhotos) -> None
 
 
 def _check(artefact: str, descriptors: np.ndarray, most: int) -> None:
-    dim, wrong = descriptors.shape[1], ~(np.abs(np.linalg.norm(descriptors, axis=1) - 1) <= _NORM_TOLERANCE)
+    dim = descriptors.shape[1]
+    wrong = ~(np.abs(np.linalg.norm(descriptors, axis=1) - 1) <= _NORM_TOLERANCE)
     if dim > most or wrong.any():
         raise ValueError(
             f"{artefact!r} must give descriptors of norm 1, of {most} numbers as the Keras model does, or of the first "
@@ -178,12 +187,8 @@ def _cosines(descriptors: np.ndarray, expected: np.ndarray) -> np.ndarray:
     cosines = np.empty(len(descriptors))
     for start in range(0, len(cosines), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        own, other = descriptors[rows].astype(np.float64), expected[rows, : descriptors.shape[1]].astype(np.float64)
+        own = descriptors[rows].astype(np.float64)
+        other = expected[rows, : descriptors.shape[1]].astype(np.float64)
         lengths = np.linalg.norm(own, axis=1) * np.linalg.norm(other, axis=1)
         cosines[rows] = np.sum(own * other, axis=1) / np.maximum(lengths, _LEAST_LENGTH)
     return cosines
-
-
-def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())

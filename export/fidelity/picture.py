@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from export.fidelity.fidelity import Fidelity
+from export.formats import FORMATS
 from keras_sare.evaluation.plots.pictures import COLOURS, NEUTRAL, save_figure
 
-_COLOURS = {"keras": NEUTRAL, "saved_model": COLOURS[1], "tflite": COLOURS[0], "onnx": COLOURS[2]}
 _PANEL_INCHES = 2.7
 _LINE_INCHES = 0.46
 _FONT = 9
@@ -48,7 +48,7 @@ def fidelity_figure(rows: Sequence[Fidelity]) -> Figure:
         axes.tick_params(length=0)
     grid[0].set_yticks(range(len(rows)), labels=[row.artefact for row in rows])
     for label, row in zip(grid[0].get_yticklabels(), rows, strict=True):
-        label.set_color(_COLOURS[row.kind])
+        label.set_color(_colour(row))
     grid[0].set_ylim(len(rows) - 0.5, -0.5)
     height, width = first.image_size
     how = f"images of {height} x {width}, {first.threads} CPU threads"
@@ -58,7 +58,7 @@ def fidelity_figure(rows: Sequence[Fidelity]) -> Figure:
 
 def _draw_size(axes: Axes, rows: Sequence[Fidelity]) -> None:
     labels = [f"{_short(row.bytes / 1e6)} MB, {100 * row.bytes / rows[0].bytes:.0f} %" for row in rows]
-    _bars(axes, [row.bytes / 1e6 for row in rows], labels, [_COLOURS[row.kind] for row in rows])
+    _bars(axes, [row.bytes / 1e6 for row in rows], labels, [_colour(row) for row in rows])
     axes.set_title("size", fontsize=11, loc="left")
 
 
@@ -66,9 +66,9 @@ def _draw_cosine(axes: Axes, rows: Sequence[Fidelity]) -> None:
     """The nines of a cosine, 0.99 at 2: what differs is their number."""
     for y, row in enumerate(rows):
         least, median = _nines(row.cosine_min), _nines(row.cosine_median)
-        axes.plot([least, median], [y, y], color=_COLOURS[row.kind], linewidth=2, alpha=0.5)
-        axes.plot(median, y, "|", color=_COLOURS[row.kind], markersize=11, markeredgewidth=2)
-        axes.plot(least, y, "o", color=_COLOURS[row.kind], markersize=7)
+        axes.plot([least, median], [y, y], color=_colour(row), linewidth=2, alpha=0.5)
+        axes.plot(median, y, "|", color=_colour(row), markersize=11, markeredgewidth=2)
+        axes.plot(least, y, "o", color=_colour(row), markersize=7)
         # Cut, not rounded: 0.99996 is not 1.
         value = "1" if least == _EXACT else f"{math.floor(row.cosine_min * 1e5) / 1e5:.5f}"
         axes.annotate(value, (least, y), (0, 7), textcoords="offset points", ha="center", fontsize=_FONT)
@@ -84,13 +84,14 @@ def _draw_recall(axes: Axes, rows: Sequence[Fidelity]) -> None:
         f"{100 * row.recalls[0]:.1f} %, {f'{change:+.1f}' if change else '±0'}"
         for row, change in zip(rows, changes, strict=True)
     ]
-    _bars(axes, [100 * row.recalls[0] for row in rows], labels, [_COLOURS[row.kind] for row in rows])
+    _bars(axes, [100 * row.recalls[0] for row in rows], labels, [_colour(row) for row in rows])
     axes.set_title(f"recall@{rows[0].ns[0]}, change in points", fontsize=11, loc="left")
 
 
 def _draw_latency(axes: Axes, rows: Sequence[Fidelity]) -> None:
     """Two bars in each line: one image by itself, and below it one of eight, paler."""
-    reference, colours = rows[0].latency_1, [_COLOURS[row.kind] for row in rows]
+    reference = rows[0].latency_1
+    colours = [_colour(row) for row in rows]
     labels = [f"{_short(1000 * row.latency_1)} ms, {row.latency_1 / reference:.2f}x" for row in rows]
     _bars(axes, [1000 * row.latency_1 for row in rows], labels, colours, (-0.18, 0.34))
     eighths = [125 * row.latency_8 if row.latency_8 else 0.0 for row in rows]
@@ -103,7 +104,7 @@ def _draw_latency(axes: Axes, rows: Sequence[Fidelity]) -> None:
 
 def _draw_memory(axes: Axes, rows: Sequence[Fidelity]) -> None:
     values = [row.peak_memory / 1e6 for row in rows]
-    _bars(axes, values, [f"{value:.0f} MB" for value in values], [_COLOURS[row.kind] for row in rows])
+    _bars(axes, values, [f"{value:.0f} MB" for value in values], [_colour(row) for row in rows])
     axes.set_title("peak memory", fontsize=11, loc="left")
 
 
@@ -120,6 +121,12 @@ def _bars(
     axes.bar_label(bars, labels, padding=3, fontsize=_FONT)
     axes.set_xlim(0, 1.75 * max(*values, 1e-9))  # Room for the labels.
     axes.set_xticks([])
+
+
+def _colour(row: Fidelity) -> str:
+    """Of the format that a row is of."""
+    place = FORMATS[row.kind].colour
+    return NEUTRAL if place is None else COLOURS[place]
 
 
 def _short(value: float) -> str:

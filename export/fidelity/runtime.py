@@ -13,10 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from export.fidelity.runtime_process import LOADERS, Message, receive, send
-
-KINDS = tuple(LOADERS)
-"""Kinds of artefacts: "keras", "saved_model", "tflite", "onnx"."""
+from export.fidelity.runtime_process import Message, receive, send
+from export.formats import FORMATS
 
 _ERRORS: dict[str, type[Exception]] = {"ImportError": ImportError, "ValueError": ValueError}
 _TAIL_BYTES = 2000
@@ -32,7 +30,7 @@ class Runtime:
             descriptors = runtime.extract(images)
 
     Args:
-        kind: one of `KINDS`.
+        kind: name of a format, one of `export.formats.FORMATS`.
         path: the artefact: a file, or the version folder of a SavedModel.
         threads: that it computes with.
 
@@ -48,8 +46,8 @@ class Runtime:
     """
 
     def __init__(self, kind: str, path: Path, threads: int = 2) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind!r}")
+        if kind not in FORMATS:
+            raise ValueError(f"`kind` must be one of {', '.join(FORMATS)}. Received: kind={kind!r}")
         if threads < 1:
             raise ValueError(f"`threads` must be at least 1. Received: threads={threads}")
         if not path.exists():

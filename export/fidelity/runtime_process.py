@@ -9,7 +9,6 @@ Requests and answers are a line of JSON each, which tells the `shape` of the flo
 The end of the requests ends the process.
 """
 
-import importlib
 import json
 import math
 import os
@@ -22,84 +21,19 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-Shape = tuple[int | None, ...]
-ExtractFiles = Callable[[list[bytes]], np.ndarray]
-Loaded = tuple[Callable[[np.ndarray], np.ndarray], Shape, ExtractFiles | None]
-"""What extracts the descriptors of a batch [b, height, width, 3], the shape that it takes, None for any number, and
-what extracts those of image files by their bytes, where the artefact reads files."""
+from export.formats import FORMATS
+from export.formats.format import ExtractFiles, Shape
 
 Message = dict[str, Any]
-
-
-def load_tflite(path: str, threads: int) -> Loaded:
-    """Loads a TFLite file into LiteRT, with XNNPACK."""
-    interpreter = _import("ai_edge_litert.interpreter", "export").Interpreter(model_path=path, num_threads=threads)
-    source, sink = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
-    planned: tuple[int, ...] = ()
-
-    def extract(images: np.ndarray) -> np.ndarray:
-        nonlocal planned
-        if images.shape != planned:  # Planning its memory takes longer than describing a small image.
-            planned = ()
-            interpreter.resize_tensor_input(source["index"], images.shape, strict=True)
-            interpreter.allocate_tensors()
-            planned = images.shape
-        interpreter.set_tensor(source["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(sink)
-
-    return extract, tuple(None if side < 0 else int(side) for side in source["shape_signature"]), None
-
-
-def load_onnx(path: str, threads: int) -> Loaded:
-    """Loads an ONNX file into ONNX Runtime."""
-    onnxruntime = _import("onnxruntime", "onnx")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    [source] = session.get_inputs()
-    shape = tuple(side if isinstance(side, int) else None for side in source.shape)
-    return lambda images: session.run(None, {source.name: images})[0], shape, None
-
-
-def load_saved_model(path: str, threads: int) -> Loaded:
-    """Loads a SavedModel and takes its signature `images`, and `serving_default` for files."""
-    tensorflow = _tensorflow(threads)
-    model = tensorflow.saved_model.load(path)
-    if "images" not in model.signatures:
-        received = sorted(model.signatures)
-        raise ValueError(f"a SavedModel must have the signature 'images'. Received: signatures={received}")
-    [source] = model.signatures["images"].structured_input_signature[1].values()
-
-    def extract(images: np.ndarray) -> np.ndarray:  # Holds the model: its signatures do not hold its variables.
-        return model.signatures["images"](images=tensorflow.constant(images))["embedding"].numpy()
-
-    def extract_files(files: list[bytes]) -> np.ndarray:
-        signature = model.signatures["serving_default"]
-        return signature(image_bytes=tensorflow.constant(files, tensorflow.string))["embedding"].numpy()
-
-    return extract, tuple(source.shape), extract_files
-
-
-def load_keras(path: str, threads: int) -> Loaded:
-    """Loads a `.keras` file, for which keras_sare's layers are needed."""
-    tensorflow = _tensorflow(threads)
-    _import("keras_sare.models", "cpu")  # Its layers make themselves known to Keras.
-    model = _import("keras", "cpu").saving.load_model(path, compile=False)
-    extract = tensorflow.function(lambda images: model(images, training=False), reduce_retracing=True)
-    return lambda images: extract(tensorflow.constant(images)).numpy(), tuple(model.input.shape), None
-
-
-LOADERS = {"keras": load_keras, "saved_model": load_saved_model, "tflite": load_tflite, "onnx": load_onnx}
 
 
 class Session:
     """Answers requests about one artefact.
 
     Args:
-        extract: of a loader.
-        shape: of a loader.
-        extract_files: of a loader, where the artefact reads files.
+        extract: of a format's `load`.
+        shape: of the same.
+        extract_files: of the same, where the artefact reads files.
     """
 
     def __init__(
@@ -108,7 +42,9 @@ class Session:
         shape: Shape,
         extract_files: ExtractFiles | None = None,
     ) -> None:
-        self._extract_batch, self._shape, self._extract_files = extract, shape, extract_files
+        self._extract_batch = extract
+        self._shape = shape
+        self._extract_files = extract_files
         self.takes_batches = shape[0] is None
 
     def extract(self, images: np.ndarray) -> np.ndarray:
@@ -185,21 +121,6 @@ def receive(pipe: BinaryIO) -> tuple[Message, np.ndarray | None] | None:
     return (message, np.frombuffer(contents, np.float32).reshape(shape)) if whole else None
 
 
-def _tensorflow(threads: int) -> Any:
-    tensorflow = _import("tensorflow", "cpu")
-    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-    return tensorflow
-
-
-def _import(module: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        install = f'pip install "keras-sare[{extra}]"'
-        raise ImportError(f"{module} cannot be imported ({error}). Install it: {install}") from error
-
-
 def _failure(error: Exception) -> Message:
     return {"error": str(error) or type(error).__name__, "type": type(error).__name__}
 
@@ -209,7 +130,7 @@ def main(kind: str, path: str, threads: int) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # Libraries print to the standard output, which was the pipe.
     try:
-        session = Session(*LOADERS[kind](path, threads))
+        session = Session(*FORMATS[kind].load(path, threads))
     except ImportError as error:
         send(answers, _failure(error))
     except Exception as error:

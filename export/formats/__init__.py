@@ -1,1 +1,10 @@
-"""Formats of an artefact: SavedModel, TFLite, ONNX and .keras."""
+"""Formats of an artefact: a file for each, and `FORMATS`, which holds them all.
+
+Nothing here imports TensorFlow, Keras or keras_sare until a model is written or loaded: the flags of a format must be
+known at once, and the process that runs an artefact must hold no more than the artefact needs.
+"""
+
+from export.formats import keras_file, onnx_model, saved_model, tflite
+
+FORMATS = {one.name: one for one in (keras_file.FORMAT, saved_model.FORMAT, tflite.FORMAT, onnx_model.FORMAT)}
+"""By name, in the order in which they are written."""

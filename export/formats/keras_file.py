@@ -1,17 +1,19 @@
 """The `.keras` file of a model: for Keras programs that import keras_sare."""
 
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
+from export.formats.format import Artefact, Format, Loaded, Request, import_package, import_tensorflow
 
-from export.source import Source, sample_image
-from keras_sare.utils.files import atomic_path
+if TYPE_CHECKING:
+    from export.source import Source
 
 _TOLERANCE = 1e-6
 
 
-def write_keras(source: Source, path: Path) -> None:
+def write_keras(source: "Source", path: Path) -> None:
     """Writes a model as a `.keras` file, and reads it again.
 
     Args:
@@ -22,6 +24,8 @@ def write_keras(source: Source, path: Path) -> None:
         ValueError: the name ends otherwise.
         RuntimeError: the model that was read again gives other descriptors; nothing is written then.
     """
+    from keras_sare.utils.files import atomic_path
+
     if path.suffix != ".keras":
         raise ValueError(f"`path` must end in .keras. Received: path={str(path)!r}")
     with atomic_path(path) as temporary:
@@ -34,8 +38,34 @@ def write_keras(source: Source, path: Path) -> None:
             )
 
 
-def _difference(source: Source, path: Path) -> float:
+def _difference(source: "Source", path: Path) -> float:
+    import keras
+    import numpy as np
+
+    from export.source import sample_image
+
     image = sample_image(source.size)
     models = source.model, keras.saving.load_model(path)
     before, after = (keras.ops.convert_to_numpy(model(image, training=False)) for model in models)
     return float(np.abs(before - after).max())
+
+
+def _plan(request: Request, _: Mapping[str, Any]) -> Iterator[Artefact]:
+    yield Artefact("keras", "keras/model.keras", partial(write_keras, request.source))
+
+
+def _load(path: str, threads: int) -> Loaded:
+    tensorflow = import_tensorflow(threads)
+    import_package("keras_sare.models", "cpu")  # Its layers make themselves known to Keras.
+    model = import_package("keras", "cpu").saving.load_model(path, compile=False)
+    extract = tensorflow.function(lambda images: model(images, training=False), reduce_retracing=True)
+    return lambda images: extract(tensorflow.constant(images)).numpy(), tuple(model.input.shape), None
+
+
+FORMAT = Format(
+    name="keras",
+    description="keras/model.keras, for Keras programs that import keras_sare",
+    plan=_plan,
+    load=_load,
+    photos="batches",
+)

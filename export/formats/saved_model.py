@@ -1,96 +1,112 @@
-"""SavedModels for TensorFlow Serving and `python -m serving`.
+"""SavedModels, for TensorFlow Serving and `python -m serving`; `export.converters.saved_model` writes them."""
 
-The version folder holds preprocessing, network and whitening, with these signatures. Every image is described by
-itself: batches may be put together and taken apart, as servers that batch do.
-
-    serving_default   `image_bytes` string [n], files in JPEG, PNG, WebP or GIF, each of its own size, turned upright
-                      (not so where the run took pixels as they are stored) and resized as in the run's evaluation ->
-                      `embedding` float32 [n, dim], rows of norm 1. A file that cannot be decoded fails the request
-                      with INVALID_ARGUMENT; the text names all such files by their index, with the reason.
-    tolerant          the same, and `error` string [n], empty where all is well: a file that cannot be decoded gets its
-                      text there and zeros as its embedding, and the others get theirs.
-    images            `images` float32 [n, height, width, 3], RGB in 0..255, used as they are -> `embedding`
-    multiscale        on request: as serving_default, with `keras_sare.models.MultiScale`
-    metadata          nothing -> `name` string [1], `dimension` int64 [1], `version` int64 [1], `size` int64 [1 or 2]:
-                      the limit of the longer side (or the shorter side, where the manifest says so), or height and
-                      width. TensorFlow Serving with --enable_batching
-                      answers where some of these are asked for by `output_filter`, not for all: it would batch those.
-
-A server that batches puts requests of several clients together, and one client's damaged file then fails the others'
-requests too, by an index that counts all files of the batch: let clients call `tolerant` there.
-"""
-
-import logging
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
-from export.formats.embedding_module import EmbeddingModule
-from export.formats.saved_model_check import smallest_cosine
-from export.formats.warmup import write_warmup
-from export.quantisation.half_storage import DTYPES
-from export.source import Source
-from keras_sare.datasets.images.image_header import MAX_PIXELS, check_max_pixels
+from export.formats.format import Artefact, Format, Loaded, Option, Request, import_tensorflow
 
-logger = logging.getLogger("keras_sare.export")
-
-MIN_COSINE = 0.9999
-MIN_COSINE_OF_HALF = 0.99
-
-
-@dataclass(frozen=True)
-class SavedModelOptions:
-    """How a SavedModel is written.
-
-    Attributes:
-        whitening_dtype: that the matrix of the whitening at the model's end is stored in: "float32", "float16" or
-            "bfloat16". It is float32 again once loaded, so half precision saves disk, not memory or time.
-        scales: factors of the signature `multiscale`, for example `keras_sare.models.SCALES["multi"]`; None leaves it
-            out.
-        warmup: whether requests to warm a server up lie in the folder.
-        version: what the signature `metadata` tells.
-        max_pixels: the most pixels (height times width) of an image file; a larger one is refused undecoded.
-    """
-
-    whitening_dtype: str = "float32"
-    scales: tuple[float, ...] | None = None
-    warmup: bool = True
-    version: int = 1
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        check_max_pixels(self.max_pixels)
-        if self.whitening_dtype not in ("float32", *DTYPES):
-            raise ValueError(
-                f"`whitening_dtype` must be float32, {' or '.join(DTYPES)}. "
-                f"Received: whitening_dtype={self.whitening_dtype!r}"
-            )
+OPTIONS = (
+    Option("version", None, "Number of the SavedModel's version; by default the next free one.", "number", least=0),
+    Option(
+        "whitening_dtype",
+        "float32",
+        "Type of number that the SavedModel stores the whitening in.",
+        choices=("float32", "float16", "bfloat16"),
+    ),
+    Option("scales", None, "Adds a signature `multiscale` to the SavedModel.", choices=("single", "multi", "whitened")),
+    Option("warmup", True, "Puts requests into the SavedModel that warm up a server.", "switch"),
+    Option(
+        "max_pixels",
+        None,
+        "Most pixels, height times width, of a file that the SavedModel decodes; by default 128 million.",
+        "number",
+        least=1,
+    ),
+)
 
 
-def write_saved_model(source: Source, folder: Path, options: SavedModelOptions) -> None:
-    """Writes a version folder, loads it again and compares all signatures with the Keras model.
+def _plan(request: Request, options: Mapping[str, Any]) -> Iterator[Artefact]:
+    from export.converters.saved_model import SavedModelOptions, write_saved_model
+    from keras_sare.datasets.images.image_header import MAX_PIXELS
+    from keras_sare.models import SCALES
 
-    Args:
-        source: the model.
-        folder: to be made.
-        options: how.
+    version = _free_version(request.output / "saved_model", options["version"])
+    scales = SCALES[options["scales"]] if options["scales"] else None
+    most = options["max_pixels"] or MAX_PIXELS
+    chosen = SavedModelOptions(options["whitening_dtype"], scales, options["warmup"], version, most)
 
-    Raises:
-        ValueError: the model has no whitening at its end that could be stored in half precision.
-        RuntimeError: the signatures of the folder written do not agree with the model.
-        ImportError: the package that warm-up requests need is missing.
-    """
-    module = EmbeddingModule(source, options.whitening_dtype, options.scales, options.version, options.max_pixels)
-    tf.saved_model.save(module, str(folder), signatures=module.functions)
-    if options.warmup:
-        write_warmup(folder, source.size, [name for name in module.functions if name != "metadata"])
-    required = MIN_COSINE if options.whitening_dtype == "float32" else MIN_COSINE_OF_HALF
-    cosine = smallest_cosine(folder, source, options.scales)
-    if not cosine >= required:
-        raise RuntimeError(
-            f"The reloaded SavedModel must agree with the Keras model to a cosine of {required}. "
-            f"Received: cosine={cosine:.6f}, whitening_dtype={options.whitening_dtype!r}. "
-            + ("Please report this as a bug." if options.whitening_dtype == "float32" else "Store it in float32.")
+    def write(path: Path) -> None:
+        write_saved_model(request.source, path, chosen)
+
+    def extra(path: Path) -> dict[str, Any]:
+        return {**asdict(chosen), "signatures": _signatures(path)}
+
+    yield Artefact("saved_model", f"saved_model/{version}", write, extra)
+
+
+def _free_version(folder: Path, version: int | None) -> int:
+    """The version to write: one that does not exist, as a server may be using those that do."""
+    from keras_sare.utils.version_folders import version_folders
+
+    taken = version_folders(folder)
+    free = 1 + max(taken, default=0)
+    if version in taken:
+        raise FileExistsError(
+            f"`version` must be new: {str(folder / str(version))!r} exists, and a server may be using it. Export "
+            f"version {free} instead. Received: version={version}"
         )
-    logger.info("The SavedModel agrees with the Keras model to a cosine of %.6f", cosine)
+    return free if version is None else version
+
+
+def _signatures(folder: Path) -> dict[str, Any]:
+    """Reads the signatures of a SavedModel: inputs and outputs by name, each a type and a shape with -1 for any."""
+    from tensorflow.core.framework import types_pb2
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    def listed(tensors: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            name: f"{types_pb2.DataType.Name(tensor.dtype)[3:].lower()} {[dim.size for dim in tensor.tensor_shape.dim]}"
+            for name, tensor in sorted(tensors.items())
+        }
+
+    stored = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    signatures = stored.meta_graphs[0].signature_def
+    return {
+        name: {"inputs": listed(signature.inputs), "outputs": listed(signature.outputs)}
+        for name, signature in sorted(signatures.items())
+        if not name.startswith("__")
+    }
+
+
+def _load(path: str, threads: int) -> Loaded:
+    """Takes the signature `images`, and `serving_default` for files."""
+    tensorflow = import_tensorflow(threads)
+    model = tensorflow.saved_model.load(path)
+    if "images" not in model.signatures:
+        received = sorted(model.signatures)
+        raise ValueError(f"a SavedModel must have the signature 'images'. Received: signatures={received}")
+    [source] = model.signatures["images"].structured_input_signature[1].values()
+
+    def extract(images: np.ndarray) -> np.ndarray:  # Holds the model: its signatures do not hold its variables.
+        return model.signatures["images"](images=tensorflow.constant(images))["embedding"].numpy()
+
+    def extract_files(files: list[bytes]) -> np.ndarray:
+        signature = model.signatures["serving_default"]
+        return signature(image_bytes=tensorflow.constant(files, tensorflow.string))["embedding"].numpy()
+
+    return extract, tuple(source.shape), extract_files
+
+
+FORMAT = Format(
+    name="saved_model",
+    description="saved_model/VERSION/, for TensorFlow Serving and `python -m serving`",
+    plan=_plan,
+    load=_load,
+    photos="files",
+    colour=1,
+    options=OPTIONS,
+)

@@ -1,93 +1,118 @@
-"""TensorFlow Lite (LiteRT) files of a model, for phones and small computers.
+"""TFLite files, for phones and small computers; `export.converters.tflite` writes them."""
 
-A file has the signature `serving_default` with one input, `images`, float32 [batch, height, width, 3], RGB in 0..255,
-and one output, `embedding`, float32 [batch, dim], rows of norm 1; preprocessing and whitening are inside. It consists
-of builtin operations only: the plain runtime (ai-edge-litert, or that of Android and iOS) runs it, with XNNPACK.
-
-A file takes images of any size and batches of any size, and is about as fast as one of a fixed size; before `resize`
-it stands at the size that the model was evaluated with. Some compilers for accelerators want a fixed size. Resize with
-`strict=True`: without it the runtime resizes a file of a fixed size too, and its descriptors are then wrong.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from export.formats.tflite_check import check_operations
-from export.formats.tflite_convert import float32_bytes
-from export.formats.tflite_quantised import DYNAMIC_INT8, FLOAT16, Recipe, quantised
-from export.quantisation.calibration import CalibrationPhotos
-from export.quantisation.quantise import balanced, small
-from export.source import Source
-from keras_sare.utils.files import atomic_path
+import numpy as np
 
+from export.formats.format import Artefact, Format, Loaded, Option, Request, import_package
 
-@dataclass(frozen=True)
-class Variant:
-    """One way to make a file of a model.
+if TYPE_CHECKING:
+    from export.quantisation.calibration import CalibrationPhotos
 
-    Attributes:
-        name: of the variant and of its file.
-        description: one line for people who choose among them.
-        convert: (source, fixed) to the content of the file; (source, fixed, batches of photos) where `calibrated`.
-        calibrated: whether it needs photos of the kind that the model is for.
-    """
+logger = logging.getLogger("keras_sare.export")
 
-    name: str
-    description: str
-    convert: Callable[..., bytes]
-    calibrated: bool = False
+OPTIONS = (
+    Option("variants", None, "TFLite files, or all; by default float16, and with `all` formats all but small.", "list"),
+    Option("fixed_size", False, "TFLite files take one image of --image_size only.", "switch"),
+    Option(
+        "calibration",
+        None,
+        "Folder of photos for the TFLite variant small; by default the training split of the dataset, where there is "
+        "one.",
+    ),
+)
 
 
-def _float32(source: Source, fixed: bool) -> bytes:
-    return float32_bytes(source.model, source.size, fixed)
+def _plan(request: Request, options: Mapping[str, Any]) -> Iterator[Artefact]:
+    from export.converters.tflite import VARIANTS, write_tflite
+
+    source, fixed, named = request.source, options["fixed_size"], options["variants"] or ()
+    variants = _variants(request, options)
+    if fixed and isinstance(source.size, int):
+        raise ValueError(
+            "`fixed_size` must be off where images keep their aspect ratio, and so have no one size; or name a size, "
+            f"as in --image_size=480,640. Received: fixed_size=True, image_size={source.size}"
+        )
+    # Opened where they are needed only: to look into them takes time, and a bad one among them is an error.
+    needed = any(VARIANTS[name].calibrated for name in variants)
+    calibration = _calibration(request, options["calibration"]) if needed else None
+    for name in variants:
+        if VARIANTS[name].calibrated and calibration is None:
+            text = f"TFLite variant {name} needs photos to calibrate with: --calibration=FOLDER"
+            if name in named:
+                raise ValueError(f"{text}. Received: variants={','.join(named)} and no photos")
+            logger.info("Without %s. %s", name, text)
+            continue
+        write = partial(write_tflite, source, variant=name, fixed=fixed, calibration=calibration)
+        yield Artefact("tflite", f"tflite/{name}.tflite", write, partial(_extra, name, fixed))
 
 
-def _by(recipe: Recipe) -> Callable[[Source, bool], bytes]:
-    return lambda source, fixed: quantised(_float32(source, fixed), recipe)
+def _variants(request: Request, options: Mapping[str, Any]) -> list[str]:
+    """The variants that are meant, each once. Where none are named those that take minutes wait to be asked for."""
+    from export.converters.tflite import VARIANTS
+
+    named = options["variants"]
+    if not named and not request.everything:
+        return ["float16"]
+    if unknown := [name for name in named or () if name not in {*VARIANTS, "all"}]:
+        raise ValueError(f"`variants` must be some of {', '.join(VARIANTS)}, or all. Received: {', '.join(unknown)}")
+    if named and "all" not in named:
+        return list(dict.fromkeys(named))
+    # Whoever names photos to calibrate with wants the variants that need them.
+    if named or options["calibration"]:
+        return list(VARIANTS)
+    slow = [name for name, variant in VARIANTS.items() if variant.calibrated]
+    logger.info("Without %s, which takes minutes to round: --variants=all writes it too", ", ".join(slow))
+    return [name for name in VARIANTS if name not in slow]
 
 
-VARIANTS = {
-    variant.name: variant
-    for variant in (
-        Variant("float32", "the model as it is", _float32),
-        Variant("float16", "weights in float16: half the size", _by(FLOAT16)),
-        Variant("dynamic_int8", "weights and products in int8: a quarter of the size, fastest", _by(DYNAMIC_INT8)),
-        Variant("balanced", "large weights in int8, others in float16: a quarter of the size, nearly exact", balanced),
-        Variant("small", "large weights in int4, rounded for photos: an eighth of the size", small, calibrated=True),
+def _calibration(request: Request, folder: str | None) -> "CalibrationPhotos | None":
+    from export.quantisation.calibration import choose_calibration
+
+    source = request.source
+    dataset = request.root, request.prefix
+    return choose_calibration(source.settings, source.size, folder, *dataset, source.orientation, source.antialias)
+
+
+def _extra(variant: str, fixed_size: bool, _: Path) -> dict[str, Any]:
+    return {"variant": variant, "fixed_size": fixed_size}
+
+
+def _load(path: str, threads: int) -> Loaded:
+    """Loads a file into LiteRT, with XNNPACK."""
+    interpreter = import_package("ai_edge_litert.interpreter", "export").Interpreter(
+        model_path=path, num_threads=threads
     )
-}
-"""Variants by name."""
+    source = interpreter.get_input_details()[0]
+    sink = interpreter.get_output_details()[0]["index"]
+    planned: tuple[int, ...] = ()
+
+    def extract(images: np.ndarray) -> np.ndarray:
+        nonlocal planned
+        if images.shape != planned:  # Planning its memory takes longer than running a small image.
+            planned = ()
+            interpreter.resize_tensor_input(source["index"], images.shape, strict=True)
+            interpreter.allocate_tensors()
+            planned = images.shape
+        interpreter.set_tensor(source["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(sink)
+
+    return extract, tuple(None if side < 0 else int(side) for side in source["shape_signature"]), None
 
 
-def write_tflite(
-    source: Source,
-    path: Path,
-    variant: str = "float32",
-    fixed: bool = False,
-    calibration: CalibrationPhotos | None = None,
-) -> None:
-    """Writes a TFLite file, whole or not at all.
-
-    Args:
-        source: what is exported.
-        path: of the file; an existing one is replaced.
-        variant: key of `VARIANTS`.
-        fixed: whether the file takes single images of `source.size` and nothing else.
-        calibration: photos for a variant that is calibrated; others take no notice of them.
-
-    Raises:
-        ValueError: an unknown variant, one that is to be calibrated without photos, `fixed` with a size that is a limit
-            of the longer side, or a model with an operation that TFLite does not have.
-        ImportError: the packages of the extra `export` are not installed.
-        RuntimeError: the file would not run, or not hold the weights.
-    """
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {', '.join(VARIANTS)}. Received: variant={variant!r}")
-    chosen = VARIANTS[variant]
-    if chosen.calibrated and calibration is None:
-        raise ValueError(f"`calibration` must be photos for the variant {variant}. Received: calibration=None")
-    content = chosen.convert(source, fixed, *([calibration.batches()] if calibration and chosen.calibrated else []))
-    check_operations(content)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+FORMAT = Format(
+    name="tflite",
+    description="tflite/VARIANT.tflite, for phones and small computers",
+    plan=_plan,
+    load=_load,
+    colour=0,
+    options=OPTIONS,
+    extra="export",
+    modules=("ai_edge_litert", "ai_edge_quantizer"),
+    packages=("ai-edge-litert", "ai-edge-quantizer"),
+)

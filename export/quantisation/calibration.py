@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 
 from export.fidelity.photos import ADVICE, MAX_CORRUPT_SHARE_OF_SAMPLE, spread
+from export.run_photos import dataset_of, photos_of_models
 from export.source import Size
-from keras_sare.datasets import (
-    ImageFolder,
-    SfMDataset,
-    image_batches,
-    open_splits,
-    read_retrieval_sfm,
-    split_clusters,
-    without_models_of,
-)
+from keras_sare.datasets import ImageFolder, image_batches, open_splits
 from keras_sare.datasets.images.readable_images import readable_images
 
 logger = logging.getLogger("keras_sare.export")
@@ -86,8 +79,7 @@ def choose_calibration(
     how = size, orientation, antialias
     if folder is not None:
         return CalibrationPhotos(np.asarray(ImageFolder(folder).paths(), np.dtypes.StringDType()), *how)
-    if root is None and "root" in settings and Path(settings["root"]).is_dir():
-        root, prefix = settings["root"], prefix or settings.get("prefix", "")
+    root, prefix = dataset_of(settings, root, prefix)
     if root is not None:
         training = open_splits(root, prefix).get("train")
         if training is not None:
@@ -95,42 +87,3 @@ def choose_calibration(
         logger.info("%s has no training split to calibrate with: photos can be named with --calibration", root)
     paths = photos_of_models(settings, "train")
     return None if paths is None else CalibrationPhotos(paths, *how)
-
-
-def photos_of_models(settings: Mapping[str, Any], split: str) -> np.ndarray | None:
-    """Finds the photos of 3D models that a run of `trainers.retrieval_sfm` was trained or validated on.
-
-    Args:
-        settings: of the run.
-        split: "train" or "val".
-
-    Returns:
-        Files, StringDType [N]; None where the run has no such photos, or most of them are not there any more, which is
-        logged.
-    """
-    if "dataset" not in settings:
-        return None
-    try:
-        paths = _open_models(settings, split).paths
-    except (OSError, ValueError) as error:
-        logger.warning("The %s photos of the run are out of reach: %s", split, error)
-        return None
-    tried = paths[spread(len(paths), COUNT)].tolist()
-    missing = [path for path in tried if not Path(path).is_file()]
-    if 2 * len(missing) > len(tried):
-        logger.warning("The %s photos of the run are not there any more, such as %s", split, missing[0])
-        return None
-    return paths
-
-
-def _open_models(settings: Mapping[str, Any], split: str) -> SfMDataset:
-    """The split that the trainer makes of these settings."""
-    dataset = settings["dataset"]
-    if Path(dataset).suffix == ".pkl":
-        return read_retrieval_sfm(dataset, settings["images"], split)
-    photos = SfMDataset.load(dataset)
-    if settings["leave_out"]:
-        names = [line.strip() for line in Path(settings["leave_out"]).read_text().splitlines() if line.strip()]
-        photos = without_models_of(photos, np.array(names, np.dtypes.StringDType()))
-    train, val = split_clusters(photos, settings["val_share"], settings["seed"])
-    return train if split == "train" else val

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from export.formats.tflite_convert import float32_bytes
-from export.formats.tflite_quantised import FLOAT16, quantised
+from export.converters.tflite_convert import float32_bytes
+from export.converters.tflite_quantised import FLOAT16, quantised
 from export.quantisation.rounded_model import LARGE, renamed, rounded_model
 from export.source import Source
 

@@ -1,16 +1,17 @@
 import importlib.util
 import logging
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.artefacts import FORMATS, Options, check_options, chosen_formats, default_variants, plan
-from export.formats.saved_model import SavedModelOptions
-from export.formats.tflite import VARIANTS
-from export.quantisation.calibration import CalibrationPhotos
+from export.artefacts import check_options, chosen_formats, plan
+from export.converters.saved_model import SavedModelOptions
+from export.converters.tflite import VARIANTS
+from export.formats import FORMATS
+from export.formats.format import Request
 from export.quantisation.sample_photos import sample_photo
 from export.source import Source
+from keras_sare.models import SCALES
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +30,13 @@ def without(monkeypatch):
     return hide
 
 
-def town_photo(folder):
-    path = folder / "photo.jpg"
-    path.write_bytes(sample_photo(0, (24, 32)))
-    return str(path)
+def folder_of_a_photo(folder):
+    (folder / "photo.jpg").write_bytes(sample_photo(0, (24, 32)))
+    return str(folder)
 
 
-def names(formats, source, output, **options):
-    return [artefact.name for artefact in plan(formats, source, output, Options(**options))]
+def names(formats, source, output, everything=False, **options):
+    return [artefact.name for artefact in plan(formats, Request(source, output, everything=everything), options)]
 
 
 def test_all_means_every_format_in_their_order():
@@ -90,8 +90,7 @@ def test_each_format_has_its_place(source, tmp_path):
 
 
 def test_every_variant_can_be_asked_for_at_once_or_by_name(source, tmp_path):
-    photos = CalibrationPhotos(np.array([town_photo(tmp_path)]), (24, 32))
-    every = names(["tflite"], source, tmp_path, variants=("all",), calibration=lambda: photos)
+    every = names(["tflite"], source, tmp_path, variants=("all",), calibration=folder_of_a_photo(tmp_path))
     assert every == [f"tflite/{name}.tflite" for name in VARIANTS]
     twice = names(["tflite"], source, tmp_path, variants=("dynamic_int8", "float32", "float32"))
     assert twice == ["tflite/dynamic_int8.tflite", "tflite/float32.tflite"]
@@ -106,36 +105,36 @@ def test_variant_that_is_calibrated_needs_photos_and_all_leaves_it_out_without_t
         names(["tflite"], source, tmp_path, variants=("float16", "small"))
 
 
-def test_variant_that_takes_minutes_is_written_only_where_it_is_asked_for(caplog):
+def test_variant_that_takes_minutes_is_written_only_where_it_is_asked_for(source, tmp_path, caplog):
+    quick = [f"tflite/{name}.tflite" for name in ("float32", "float16", "dynamic_int8", "balanced")]
     with caplog.at_level("INFO"):
-        assert default_variants(["all"]) == ("float32", "float16", "dynamic_int8", "balanced")
+        assert names(["tflite"], source, tmp_path, everything=True) == quick
     assert "Without small, which takes minutes to round: --variants=all writes it too" in caplog.text
-    assert default_variants(["all"], "photos") == tuple(VARIANTS)
-    assert default_variants(["tflite", "keras"]) == ("float16",)
+    every = names(["tflite"], source, tmp_path, everything=True, calibration=folder_of_a_photo(tmp_path))
+    assert every == [f"tflite/{name}.tflite" for name in VARIANTS]
 
 
 def test_photos_to_calibrate_with_are_looked_for_only_where_a_variant_needs_them(source, tmp_path):
-    def damaged():
-        raise ValueError("damaged photos")
-
-    assert names(["tflite", "keras"], source, tmp_path, variants=("balanced",), calibration=damaged) == [
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    damaged = {"calibration": str(tmp_path)}
+    assert names(["tflite", "keras"], source, tmp_path, variants=("balanced",), **damaged) == [
         "tflite/balanced.tflite",
         "keras/model.keras",
     ]
-    assert names(["keras"], source, tmp_path, variants=("small",), calibration=damaged) == ["keras/model.keras"]
-    with pytest.raises(ValueError, match="damaged photos"):
-        names(["tflite"], source, tmp_path, variants=("small",), calibration=damaged)
+    assert names(["keras"], source, tmp_path, variants=("small",), **damaged) == ["keras/model.keras"]
+    with pytest.raises(ValueError, match="1 of the 1 `calibration` images .* cannot be read"):
+        names(["tflite"], source, tmp_path, variants=("small",), **damaged)
 
 
 def test_unknown_variant_lists_those_there_are(source, tmp_path):
     with pytest.raises(ValueError, match="`variants` must be some of float32, float16, .*or all. Received: int2"):
-        plan(["tflite"], source, tmp_path, Options(variants=("float16", "int2")))
+        names(["tflite"], source, tmp_path, variants=("float16", "int2"))
 
 
 def test_fixed_size_needs_a_size(whitened_model, tmp_path):
     source = Source(whitened_model, 1024, "small_mac", "test")
     with pytest.raises(ValueError, match="`fixed_size` must be off .*Received: fixed_size=True, image_size=1024"):
-        plan(["tflite"], source, tmp_path, Options(fixed_size=True))
+        names(["tflite"], source, tmp_path, fixed_size=True)
 
 
 def test_version_is_the_next_one_that_is_free(source, tmp_path):
@@ -149,7 +148,7 @@ def test_version_is_the_next_one_that_is_free(source, tmp_path):
 def test_existing_version_is_not_overwritten_and_the_next_free_one_is_named(source, tmp_path):
     (tmp_path / "saved_model" / "7").mkdir(parents=True)
     with pytest.raises(FileExistsError, match="`version` must be new.*Export version 8 instead. Received: version=7"):
-        plan(["saved_model"], source, tmp_path, Options(version=7))
+        names(["saved_model"], source, tmp_path, version=7)
 
 
 class Adder(tf.Module):
@@ -166,17 +165,23 @@ ADDER = {
 def test_options_and_signatures_of_the_saved_model_stand_in_its_manifest(source, tmp_path, monkeypatch):
     def write(written, folder, options):
         assert written is source
-        assert options == SavedModelOptions("float16", (1.0, 0.5), warmup=False, version=4, max_pixels=9000)
+        assert options == SavedModelOptions("float16", SCALES["multi"], warmup=False, version=4, max_pixels=9000)
         tf.saved_model.save(module := Adder(), str(folder), signatures={"add": module.add})
 
-    monkeypatch.setattr("export.formats.saved_model.write_saved_model", write)
-    options = Options(version=4, whitening_dtype="float16", scales=(1.0, 0.5), warmup=False, max_pixels=9000)
-    [artefact] = plan(["saved_model"], source, tmp_path, options)
+    monkeypatch.setattr("export.converters.saved_model.write_saved_model", write)
+    options = {"version": 4, "whitening_dtype": "float16", "scales": "multi", "warmup": False, "max_pixels": 9000}
+    [artefact] = plan(["saved_model"], Request(source, tmp_path), options)
     artefact.write(tmp_path / "written")
-    chosen = {"whitening_dtype": "float16", "scales": (1.0, 0.5), "warmup": False, "version": 4, "max_pixels": 9000}
+    chosen = {
+        "whitening_dtype": "float16",
+        "scales": SCALES["multi"],
+        "warmup": False,
+        "version": 4,
+        "max_pixels": 9000,
+    }
     assert artefact.extra(tmp_path / "written") == {**chosen, "signatures": ADDER}
 
 
 def test_options_of_a_tflite_file_stand_in_its_manifest(source, tmp_path):
-    [artefact] = plan(["tflite"], source, tmp_path, Options(fixed_size=True))
+    [artefact] = plan(["tflite"], Request(source, tmp_path), {"fixed_size": True})
     assert artefact.extra(tmp_path) == {"variant": "float16", "fixed_size": True}

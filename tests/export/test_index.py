@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.formats.tflite import write_tflite
+from export.converters.tflite import write_tflite
 from export.index_file import open_map, write_index
 from export.reading import Reading, reading_beside
 from export.source import Source

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from export import localise
-from export.formats.tflite import write_tflite
+from export.converters.tflite import write_tflite
 from export.index_file import write_index
 from export.reading import Reading
 from export.source import Source

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from export import localise
-from export.formats.tflite import write_tflite
+from export.converters.tflite import write_tflite
 from export.source import Source
 from keras_sare.utils.digests import path_digest
 

@@ -7,8 +7,8 @@ import time
 import keras
 import pytest
 
-from export.artefacts import FORMATS
-from export.formats.tflite import VARIANTS
+from export.converters.tflite import VARIANTS
+from export.formats import FORMATS
 from export.quantisation.sample_photos import sample_photo
 from export.source import Source
 from keras_sare.layers import MAC

@@ -10,10 +10,10 @@ import tensorflow as tf
 from PIL import Image
 
 from export import localise
+from export.converters.saved_model import SavedModelOptions, write_saved_model
+from export.converters.tflite import write_tflite
 from export.fidelity.meter import FidelityMeter
 from export.fidelity.photos import FidelityPhotos
-from export.formats.saved_model import SavedModelOptions, write_saved_model
-from export.formats.tflite import write_tflite
 from export.index_file import write_index
 from export.manifest import manifest, manifest_path
 from export.reading import Reading, reading_beside

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from export import localise
-from export.formats.embedding_module import EmbeddingModule
+from export.converters.embedding_module import EmbeddingModule
 from export.manifest import manifest, manifest_path
 from export.reading import Reading, reading_beside
 from export.source import Source, read_size

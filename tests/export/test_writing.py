@@ -6,8 +6,8 @@ import sys
 import pytest
 import tensorflow as tf
 
-from export.artefacts import Artefact
 from export.fidelity.fidelity import Fidelity, Requirements
+from export.formats.format import Artefact
 from export.source import Source
 from export.writing import claim, measured, write_artefacts
 from keras_sare.utils.digests import path_digest

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
-from export.formats.saved_model import SavedModelOptions, write_saved_model
+from export.converters.saved_model import SavedModelOptions, write_saved_model
 from export.source import Source
 from keras_sare.datasets import load_image
 from keras_sare.layers import MAC

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 import tf2onnx
 
-from export.fidelity import runtime_process
-from export.fidelity.runtime import KINDS, Runtime
+from export.fidelity.runtime import Runtime
+from export.formats import FORMATS, saved_model
 
 FIXED = (1, 20, 24, 3)
 
@@ -53,7 +53,7 @@ def runtimes(artefacts):
     """A process for each kind."""
     opened = {}
     try:
-        for kind in KINDS:
+        for kind in FORMATS:
             opened[kind] = Runtime(kind, artefacts[kind], threads=1)
         yield opened
     finally:
@@ -88,7 +88,7 @@ class InferenceSession:
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_descriptors_are_the_keras_models_for_any_number_and_size(kind, runtimes, whitened_model):
     for images in (pictures(3, 20, 24), pictures(1, 31, 17), pictures(2, 20, 24, seed=1)):
         described = runtimes[kind].extract(images)
@@ -110,7 +110,7 @@ def test_saved_model_needs_tensorflow_and_not_keras_sare(runtimes):
     assert "keras_sare" not in modules
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_latency_grows_with_the_work_and_memory_never_falls(kind, runtimes):
     runtime, before = runtimes[kind], runtimes[kind].peak_memory()
     assert 0 < runtime.latency(pictures(1, 24, 24)) < runtime.latency(pictures(8, 240, 240), repeats=3)
@@ -210,9 +210,9 @@ def test_saved_model_without_a_signature_for_images_is_refused(tmp_path, monkeyp
     module = tf.Module()
     module.other = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.float32)])
     tf.saved_model.save(module, tmp_path / "1", signatures={"other": module.other})
-    monkeypatch.setattr(runtime_process, "_tensorflow", lambda threads: tf)
+    monkeypatch.setattr(saved_model, "import_tensorflow", lambda threads: tf)
     with pytest.raises(ValueError, match=r"the signature 'images'. Received: signatures=\['other'\]"):
-        runtime_process.load_saved_model(str(tmp_path / "1"), 1)
+        saved_model.FORMAT.load(str(tmp_path / "1"), 1)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from export.formats.tflite_convert import float32_bytes
+from export.converters.tflite_convert import float32_bytes
 from export.quantisation import quantise, rounded_model
 from export.quantisation.quantise import balanced, small
 from export.source import Source

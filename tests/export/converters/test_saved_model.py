@@ -13,9 +13,9 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export.formats import saved_model
-from export.formats.embedding_module import at_scales as at_scales_of
-from export.formats.saved_model import SavedModelOptions, smallest_cosine, write_saved_model
+from export.converters import saved_model
+from export.converters.embedding_module import at_scales as at_scales_of
+from export.converters.saved_model import SavedModelOptions, smallest_cosine, write_saved_model
 from export.source import Source
 from keras_sare.layers import MAC, GeM, NetVLAD, SPoC
 from keras_sare.models import initialise_netvlad, with_whitening

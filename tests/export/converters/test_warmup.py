@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
-from export.formats.warmup import write_warmup
+from export.converters.warmup import write_warmup
 
 SIGNATURES = ["serving_default", "images"]
 

@@ -4,10 +4,10 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from export.formats.tflite import write_tflite
-from export.formats.tflite_check import check_operations, check_weights, operations
-from export.formats.tflite_convert import float32_bytes
-from export.formats.tflite_quantised import FLOAT16, quantised
+from export.converters.tflite import write_tflite
+from export.converters.tflite_check import check_operations, check_weights, operations
+from export.converters.tflite_convert import float32_bytes
+from export.converters.tflite_quantised import FLOAT16, quantised
 from export.source import Source
 from keras_sare.layers import NetVLAD
 from keras_sare.models import POOLINGS, build, with_whitening

@@ -24,7 +24,7 @@ _FILES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
 class EmbeddingModule(tf.Module):
-    """A Keras model behind the signatures that `export.formats.saved_model` lists.
+    """A Keras model behind the signatures that `export.converters.saved_model` lists.
 
     A plain `tf.Module` that holds the variables, because Keras's own export (`model.export`) stores the weights twice.
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from export.formats.tflite_check import check_operations, check_weights
+from export.converters.tflite_check import check_operations, check_weights
 from export.source import Size
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export.formats.embedding_module import at_scales
+from export.converters.embedding_module import at_scales
 from export.quantisation.sample_photos import sample_photo
 from export.source import Source
 from keras_sare.datasets import decode_image
@@ -20,7 +20,7 @@ def smallest_cosine(folder: Path, source: Source, scales: Sequence[float] | None
     """Loads a SavedModel and compares the descriptors of all its signatures with the Keras model's.
 
     Args:
-        folder: the SavedModel, with the signatures of `export.formats.saved_model`.
+        folder: the SavedModel, with the signatures of `export.converters.saved_model`.
         source: what it was made of.
         scales: of its signature `multiscale`, where it has one.
 

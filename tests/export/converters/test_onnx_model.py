@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
+from export.converters import onnx_model
+from export.converters.onnx_model import write_onnx
 from export.fidelity.runtime import Runtime
-from export.formats import onnx_model
-from export.formats.onnx_model import write_onnx
 from export.source import Source
 from keras_sare.layers import MAC, NetVLAD
 from keras_sare.models import initialise_netvlad
