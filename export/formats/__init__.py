@@ -6,5 +6,12 @@ known at once, and the process that runs an artefact must hold no more than the 
 
 from export.formats import keras_file, onnx_model, saved_model, tflite
 
-FORMATS = {one.name: one for one in (keras_file.FORMAT, saved_model.FORMAT, tflite.FORMAT, onnx_model.FORMAT)}
+_FORMATS = (
+    keras_file.FORMAT,
+    saved_model.FORMAT,
+    tflite.FORMAT,
+    onnx_model.FORMAT,
+)
+
+FORMATS = {one.name: one for one in _FORMATS}
 """By name, in the order in which they are written."""
