@@ -12,7 +12,7 @@ PROCESSES ?= 2
 OTHER_ONEDNN := $(BIN)/python -c "from tensorflow.python.util import _pywrap_util_port as port; \
 	print(int(not port.IsMklEnabled()))" 2> /dev/null
 NUMERIC := tests/layers tests/losses tests/whitening tests/retrieval tests/evaluation \
-	tests/export/test_fidelity_meter.py
+	tests/export/fidelity/test_meter.py
 SHELL := /bin/bash
 
 .PHONY: env test backends lint types demo lock clean
