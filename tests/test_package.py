@@ -1,4 +1,5 @@
 import ast
+import re
 import runpy
 import subprocess
 import sys
@@ -61,6 +62,16 @@ def test_four_top_level_packages_are_installed_and_no_test():
 def test_version_is_the_same_everywhere():
     assert distribution("keras-sare").version == keras_sare.__version__
     assert f"## {keras_sare.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_hooks_before_a_commit_are_local_and_run_what_the_tests_of_a_submission_run():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert set(re.findall(r"repo: (.*)", hooks)) == {"local"}
+    assert set(re.findall(r"language: (.*)", hooks)) == {"system"}
+    tools = [re.split(r"[/ ]", entry, maxsplit=3)[2] for entry in re.findall(r"entry: (.*)", hooks)]
+    assert tools == ["ruff", "ruff", "mypy"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(f"$(BIN)/{tool}" in makefile for tool in tools)
 
 
 def test_extra_gpu_brings_cuda_for_tensorflow_in_the_same_versions(monkeypatch):

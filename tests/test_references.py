@@ -1,0 +1,64 @@
+"""What documents, docstrings and comments name exists: files, programs, and parts of the library."""
+
+import importlib
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TOPS = ("keras_sare", "trainers", "export", "serving", "benchmarks", "docs", "examples", "tests")
+# The changelog names what there was, too.
+DOCUMENTS = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if path.name != "CHANGELOG.md"]
+DOCUMENTS += [*(ROOT / "benchmarks").glob("*.md"), *(ROOT / "serving").rglob("*.md"), ROOT / "Makefile"]
+SOURCES = [path for top in TOPS for path in (ROOT / top).rglob("*.py")]
+FILE = re.compile(rf"(?<![\w./-])(?:{'|'.join(TOPS)})/[\w/.-]*\w(?![\w*])")
+PROGRAM = re.compile(r"python -m ((?:trainers|export|serving)[\w.]*\w)")
+NAME = re.compile(r"`(keras_sare(?:\.\w+)+)`")
+
+
+def named(pattern, paths):
+    return {(path.relative_to(ROOT), name) for path in paths for name in pattern.findall(text_of(path))}
+
+
+def text_of(path):
+    text = path.read_text()
+    # The headings of a worked example name the files that it adds.
+    return re.sub(r"^## .*", "", text, flags=re.MULTILINE) if path.parent.name == "extend" else text
+
+
+def is_in_the_library(name):
+    reached = importlib.import_module("keras_sare")
+    module = "keras_sare"
+    for part in name.split(".")[1:]:
+        module += f".{part}"
+        try:
+            reached = importlib.import_module(module)
+        except ImportError:
+            if not hasattr(reached, part):
+                return False
+            reached = getattr(reached, part)
+    return True
+
+
+def test_files_that_are_named_exist():
+    found = named(FILE, DOCUMENTS)
+    # Of a program's own strings only those that can be meant for this repository.
+    found |= {(path, name) for path, name in named(FILE, SOURCES) if name.endswith((".py", ".md"))}
+    assert len(found) > 50
+    assert sorted(f"{path}: {name}" for path, name in found if not (ROOT / name).exists()) == []
+
+
+def test_programs_that_are_named_exist():
+    found = named(PROGRAM, [*DOCUMENTS, *SOURCES])
+    assert len(found) > 20
+    missing = []
+    for path, name in found:
+        file = ROOT / name.replace(".", "/")
+        if not (file.with_suffix(".py").exists() or (file / "__main__.py").exists()):
+            missing.append(f"{path}: {name}")
+    assert missing == []
+
+
+def test_parts_of_the_library_that_are_named_exist():
+    found = named(NAME, [*DOCUMENTS, *SOURCES])
+    assert len(found) > 50
+    assert sorted(f"{path}: {name}" for path, name in found if not is_in_the_library(name)) == []
