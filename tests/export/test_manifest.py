@@ -1,7 +1,10 @@
+import dataclasses
 import hashlib
 import json
+import runpy
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -10,24 +13,8 @@ from export.fidelity.fidelity import Fidelity
 from export.manifest import is_of, manifest, manifest_path, write_manifest
 from export.source import open_source
 
-ROW = Fidelity(
-    artefact="tflite/float16.tflite",
-    kind="tflite",
-    bytes=3,
-    dim=8,
-    data="town_test, 50 images",
-    images=50,
-    cosine_min=0.99,
-    cosine_median=0.999,
-    ns=(1, 5),
-    recalls=(0.5, 0.7),
-    keras_recalls=(0.6, 0.7),
-    threads=2,
-    image_size=(24, 32),
-    latency_1=0.01,
-    latency_8=None,
-    peak_memory=1000,
-)
+KERAS = runpy.run_path(str(Path(__file__).parents[1] / "data" / "fidelity_rows.py"))["KERAS"]
+ROW = dataclasses.replace(KERAS, artefact="tflite/float16.tflite", kind="tflite", recalls=(0.5, 0.7, 0.75))
 
 
 @pytest.fixture(scope="module")

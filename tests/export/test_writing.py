@@ -1,35 +1,21 @@
 import dataclasses
 import json
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
-from export.fidelity.fidelity import Fidelity, Requirements
+from export.fidelity.fidelity import Requirements
 from export.formats.format import Artefact
 from export.source import Source
 from export.writing import claim, measured, write_artefacts
 from keras_sare.utils.digests import path_digest
 
-KERAS = Fidelity(
-    artefact="Keras model",
-    kind="keras",
-    bytes=9,
-    dim=8,
-    data="town_test, 50 images",
-    images=50,
-    cosine_min=1.0,
-    cosine_median=1.0,
-    ns=(1, 5),
-    recalls=(0.6, 0.7),
-    keras_recalls=(0.6, 0.7),
-    threads=2,
-    image_size=(24, 32),
-    latency_1=0.01,
-    latency_8=0.05,
-    peak_memory=1000,
-)
+ROWS = runpy.run_path(str(Path(__file__).parents[1] / "data" / "fidelity_rows.py"))
+KERAS = dataclasses.replace(ROWS["KERAS"], ns=(1, 5), recalls=(0.6, 0.7), keras_recalls=(0.6, 0.7))
 COSINES = {"good": 0.999, "worse": 0.95, "bad": 0.5}
 
 

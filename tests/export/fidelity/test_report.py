@@ -1,6 +1,8 @@
 import dataclasses
 import itertools
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,24 +12,7 @@ from export.fidelity.fidelity import Fidelity
 from export.fidelity.picture import fidelity_figure
 from export.fidelity.report import format_fidelity, write_fidelity
 
-FIRST = Fidelity(
-    artefact="Keras model",
-    kind="keras",
-    bytes=596_300_000,
-    dim=4096,
-    data="town_test, 308 database images and 286 queries, 25 m",
-    images=594,
-    cosine_min=1.0,
-    cosine_median=1.0,
-    ns=(1, 5, 10),
-    recalls=(0.525, 0.70, 0.78),
-    keras_recalls=(0.525, 0.70, 0.78),
-    threads=2,
-    image_size=(216, 384),
-    latency_1=0.32,
-    latency_8=2.4,
-    peak_memory=1_890_000_000,
-)
+FIRST = runpy.run_path(str(Path(__file__).parents[2] / "data" / "fidelity_rows.py"))["KERAS"]
 
 
 def row(artefact, kind, megabytes, cosine, recall, milliseconds, **changes):
