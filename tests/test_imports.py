@@ -61,6 +61,23 @@ def test_library_imports_go_down_the_ranks_and_never_to_a_program():
     assert wrong == []
 
 
+def test_no_module_needs_itself():
+    """By whatever way, also inside of a function."""
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in library_files()}
+    needed = {name: set(modules_of_ours(path, set(names.values()))) for path, name in names.items()}
+    # What needs nothing that is left goes, until nothing does: what stays is a circle, or needs one.
+    while free := {name for name, others in needed.items() if not others & needed.keys()}:
+        needed = {name: others for name, others in needed.items() if name not in free}
+    assert needed == {}
+
+
+def modules_of_ours(path, names):
+    """Modules that a file imports; a package's `__init__` does not count, which whoever is in the package needs."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} & names
+
+
 def test_flags_and_distribution_stay_where_they_belong():
     wrong = []
     for path in library_files():

@@ -1,7 +1,8 @@
 """Models: `build`, `assemble`, ImageNet weights, NetVLAD initialisation, surgery, weights of other projects."""
 
-from keras_sare.models.backbones.registry import BACKBONES, PREPROCESSING
-from keras_sare.models.build import POOLINGS, assemble, build
+from keras_sare.models.assemble import POOLINGS, assemble
+from keras_sare.models.backbones import BACKBONES, PREPROCESSING
+from keras_sare.models.build import build
 from keras_sare.models.crop_activations import CropActivations, split_at_pooling
 from keras_sare.models.importers.load import load_weights_from, save_weights_as
 from keras_sare.models.initialise import initialise_netvlad, netvlad_layer, warn_if_uninitialised

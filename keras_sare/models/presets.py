@@ -5,6 +5,9 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
+from keras_sare.models.backbones import BACKBONES
+from keras_sare.models.backbones.shared.backbone import Cut
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -27,74 +30,6 @@ class Preset:
     pooling: str
     options: dict[str, Any]
     source: str
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Where a backbone ends.
-
-    Attributes:
-        layer: name of the last layer.
-        channels: of its feature map.
-        relu: whether its ReLU stays.
-    """
-
-    layer: str
-    channels: int
-    relu: bool = True
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """Where a backbone ends for each kind of pooling.
-
-    Attributes:
-        signed: for NetVLAD, which pools what comes before a ReLU, at stride 16.
-        fine: for aggregators of a map of stride 16.
-        deep: for poolings of the last map.
-        pooled: for CroW, which pools the last map after the network's own last pooling.
-        source: the paper.
-    """
-
-    signed: Cut
-    fine: Cut
-    deep: Cut
-    pooled: Cut
-    source: str
-
-
-def _sequential(last: str, pool: str, channels: int, source: str) -> Cuts:
-    """NetVLAD's, cirtorch's and CroW's own networks: one last convolution, and a pooling after it."""
-    kept = Cut(last, channels)
-    return Cuts(Cut(last, channels, relu=False), kept, kept, Cut(pool, channels), source)
-
-
-def _staged(fine: Cut, deep: Cut, source: str) -> Cuts:
-    """A network whose stages' ends are pooled as they are."""
-    return Cuts(fine, fine, deep, deep, source)
-
-
-_RESNET_END = Cut("conv5_block3_out", 2048)
-
-BACKBONE_CUTS = {
-    "vgg16": _sequential("conv5_3", "pool5", 512, "Simonyan, Zisserman, ICLR 2015"),
-    "alexnet": _sequential("conv5", "pool5", 256, "Krizhevsky, arXiv 1404.5997"),
-    # conv4 for NetVLAD as in the VG benchmark and for MixVPR as in its code; conv5 for GeM and MAC as in cirtorch and
-    # for Conv-AP as in its code.
-    "resnet50": _staged(Cut("conv4_block6_out", 1024), _RESNET_END, "He et al., CVPR 2016"),
-    "resnet101": _staged(Cut("conv4_block23_out", 1024), _RESNET_END, "He et al., CVPR 2016"),
-    # The end, as Conv-AP's code takes EfficientNet; for the finer map there is no code to follow: stride 16 as above.
-    "mobilenet_v3": _staged(Cut("expanded_conv_11_add", 112), Cut("activation_19", 960), "Howard et al., ICCV 2019"),
-    "efficientnet_v2_b0": _staged(Cut("block5e_add", 112), Cut("top_activation", 1280), "Tan, Le, ICML 2021"),
-    "efficientnet_lite0": _staged(
-        Cut("block5c_add", 112), Cut("top_activation", 1280), "Tan, Le, ICML 2019; Liu, TensorFlow blog 2020"
-    ),
-    "convnext_tiny": _staged(
-        Cut("convnext_tiny_stage_2_out", 384), Cut("convnext_tiny_stage_3_out", 768), "Liu et al., CVPR 2022"
-    ),
-    # One map of stride 14, after the last normalisation, as in SALAD's code.
-    "dinov2": _staged(Cut("dinov2", 768), Cut("dinov2", 768), "Oquab et al., TMLR 2024"),
-}
 
 
 @dataclass(frozen=True)
@@ -128,8 +63,9 @@ PROJECTED_CHANNELS = 1024
 
 
 def _preset(backbone: str, pooling: str) -> Preset:
-    cuts, head = BACKBONE_CUTS[backbone], POOLING_CUTS[pooling]
-    cut: Cut = getattr(cuts, head.cut)
+    parts = BACKBONES[backbone]
+    head = POOLING_CUTS[pooling]
+    cut: Cut = getattr(parts.cuts, head.cut)
     return Preset(
         name=f"{backbone}_{pooling}",
         backbone=backbone,
@@ -137,19 +73,36 @@ def _preset(backbone: str, pooling: str) -> Preset:
         relu=cut.relu,
         pooling=pooling,
         options={"channels": min(PROJECTED_CHANNELS, cut.channels)} if head.projects else {},
-        source=f"{head.source}; {cuts.source}",
+        source=f"{head.source}; {parts.paper}",
     )
 
 
-PRESETS = {
-    preset.name: preset for preset in (_preset(*pair) for pair in itertools.product(BACKBONE_CUTS, POOLING_CUTS))
-}
+PRESETS = {preset.name: preset for preset in (_preset(*pair) for pair in itertools.product(BACKBONES, POOLING_CUTS))}
 """Every model by name."""
 
 
-def list_presets() -> list[str]:
-    """Returns the names that `keras_sare.models.build` knows, sorted."""
-    return sorted(PRESETS)
+def list_presets(backbone: str | None = None, pooling: str | None = None) -> list[str]:
+    """Names of the models that `keras_sare.models.build` knows, sorted.
+
+    Args:
+        backbone: key of `BACKBONES`, for those of one backbone; None for all.
+        pooling: key of `POOLINGS`, for those of one pooling; None for all.
+
+    Raises:
+        ValueError: there is no such backbone or pooling.
+
+    Example:
+
+    >>> keras_sare.models.list_presets(pooling="netvlad")
+    """
+    for argument, value, known in (("backbone", backbone, BACKBONES), ("pooling", pooling, POOLING_CUTS)):
+        if value is not None and value not in known:
+            raise ValueError(f"`{argument}` must be one of {', '.join(known)}. Received: {argument}={value!r}")
+    return sorted(
+        name
+        for name, preset in PRESETS.items()
+        if backbone in (None, preset.backbone) and pooling in (None, preset.pooling)
+    )
 
 
 def find_preset(name: str) -> Preset:
@@ -163,6 +116,6 @@ def find_preset(name: str) -> Preset:
     nearest = difflib.get_close_matches(name.lower().replace("-", "_"), PRESETS, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
     raise ValueError(
-        f"`name` must be a backbone of {', '.join(BACKBONE_CUTS)}, an underscore and a pooling of "
+        f"`name` must be a backbone of {', '.join(BACKBONES)}, an underscore and a pooling of "
         f"{', '.join(POOLING_CUTS)}.{hint} Received: name={name!r}"
     )

@@ -1,3 +1,4 @@
+import importlib
 from dataclasses import replace
 
 import keras
@@ -6,8 +7,8 @@ import pytest
 
 from keras_sare.layers import NetVLAD
 from keras_sare.models import BACKBONES, POOLINGS, PREPROCESSING, assemble, build
+from keras_sare.models.backbones.vgg16 import write_npz
 from keras_sare.models.importers.imported import ImportedWeights
-from keras_sare.models.weights.weight_files import write_npz
 
 BACKBONES_HERE = [name for name in BACKBONES if name != "dinov2"]  # which is tested where keras-hub is
 SMALL = {"mixvpr": {"tokens": (4, 4), "channels": 32}, "salad": {"clusters": 8}, "netvlad": {"clusters": 8}}
@@ -196,9 +197,8 @@ def imported(backbone, layers, torchvision=True):
 @pytest.fixture
 def read_as(monkeypatch):
     """Makes every file of another framework read as the given weights."""
-    from keras_sare.models.importers import load
-
-    return lambda weights: monkeypatch.setattr(load, "backbone_weights", lambda path: weights)
+    module = importlib.import_module("keras_sare.models.build")  # `models.build` is the function.
+    return lambda weights: monkeypatch.setattr(module, "backbone_weights", lambda path: weights)
 
 
 def test_backbone_of_another_framework_arrives_by_layer_with_its_variant_and_preprocessing(read_as):

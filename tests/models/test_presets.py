@@ -1,14 +1,11 @@
 import pytest
 
 from keras_sare.layers import ImagePreprocessing
-from keras_sare.models import BACKBONES, POOLINGS, PREPROCESSING, PRESETS, build
-
-CONVOLUTIONAL = ["vgg16", "alexnet", "resnet50", "resnet101", "mobilenet_v3", "efficientnet_v2_b0"]
-CONVOLUTIONAL += ["efficientnet_lite0", "convnext_tiny"]
+from keras_sare.models import BACKBONES, POOLINGS, PREPROCESSING, PRESETS, build, list_presets
 
 
 def test_every_backbone_goes_with_every_pooling():
-    assert list(BACKBONES) == [*CONVOLUTIONAL, "dinov2"]
+    assert {"vgg16", "resnet50", "dinov2"} <= set(BACKBONES)
     assert list(POOLINGS) == ["netvlad", "mac", "spoc", "gem", "rmac", "crow", "mixvpr", "convap", "salad"]
     assert set(PRESETS) == {f"{backbone}_{pooling}" for backbone in BACKBONES for pooling in POOLINGS}
     assert all(PRESETS[name].name == name for name in PRESETS)
@@ -68,3 +65,16 @@ def test_unknown_preset_is_answered_with_its_parts_and_the_nearest(name, nearest
         build(name)
     assert f"Did you mean {nearest}" in str(error.value)
     assert str(error.value).endswith(f"Received: name={name!r}")
+
+
+def test_presets_are_listed_by_backbone_and_pooling():
+    assert list_presets() == sorted(PRESETS)
+    assert list_presets(pooling="netvlad") == sorted(f"{backbone}_netvlad" for backbone in BACKBONES)
+    assert list_presets(backbone="vgg16") == sorted(f"vgg16_{pooling}" for pooling in POOLINGS)
+    assert list_presets("resnet50", "gem") == ["resnet50_gem"]
+
+
+@pytest.mark.parametrize("argument", ["backbone", "pooling"])
+def test_unknown_backbone_or_pooling_to_list_is_refused(argument):
+    with pytest.raises(ValueError, match=f"`{argument}` must be one of .*. Received: {argument}='vgg16_netvlad'"):
+        list_presets(**{argument: "vgg16_netvlad"})

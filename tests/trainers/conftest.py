@@ -13,7 +13,7 @@ from PIL import Image
 from keras_sare.datasets import SfMDataset
 from keras_sare.datasets.town.town import render_town
 from keras_sare.models import build
-from keras_sare.models.weights.weight_files import write_npz
+from keras_sare.models.backbones.vgg16 import write_npz
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from keras_sare.datasets import Augmentation
-from keras_sare.models.weights.weight_files import write_npz
+from keras_sare.models.backbones.vgg16 import write_npz
 from keras_sare.training import RunFolder
 from trainers import pitts
 from trainers.stages import apply_recipe, chosen_flags

@@ -1,9 +1,10 @@
-"""DINOv2 as a backbone."""
+"""DINOv2 ViT-B/14, with keras-hub."""
 
 import keras
 import numpy as np
 
 from keras_sare.layers.dinov2 import IMAGE, DINOv2, import_keras_hub
+from keras_sare.models.backbones.shared.backbone import Backbone, Cut, staged_cuts
 
 PRETRAINED = "dinov2_base"
 """keras-hub's name of the weights; the defaults of `DINOv2` are of this size."""
@@ -22,3 +23,13 @@ def dinov2_weights() -> dict[str, list[np.ndarray]]:
     """
     transformer = import_keras_hub().models.DINOV2Backbone.from_preset(PRETRAINED, image_shape=IMAGE)
     return {"dinov2": transformer.get_weights()}
+
+
+BACKBONE = Backbone(
+    paper="Oquab et al., TMLR 2024",
+    network=dinov2,
+    # One map of stride 14, after the last normalisation, as in SALAD's code.
+    cuts=staged_cuts(Cut("dinov2", 768), Cut("dinov2", 768)),
+    preprocessing="torch",
+    pretrained=dinov2_weights,
+)

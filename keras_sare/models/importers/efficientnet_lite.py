@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_sare.models.backbones.efficientnet_lite import HEAD, STEM, Block, blocks
-from keras_sare.models.backbones.registry import PREPROCESSING
+from keras_sare.models.backbones import PREPROCESSING
+from keras_sare.models.backbones.efficientnet_lite0 import HEAD, STEM, Block, blocks
 from keras_sare.models.importers.formats.state_dict import StateDict
 from keras_sare.models.importers.imported import ImportedWeights
 from keras_sare.models.importers.torchvision import kernel

@@ -1,59 +1,18 @@
-"""Models and backbones from the weights of other projects."""
+"""Models from the weights of other projects, and their weights as other projects read them."""
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import keras
 
-from keras_sare.models.build import assemble
-from keras_sare.models.importers import (
-    cirtorch,
-    efficientnet_lite,
-    matconvnet,
-    nanne,
-    netvlad_tf,
-    openibl,
-    torchvision,
-    vgb,
-)
-from keras_sare.models.importers.formats.state_dict import StateDict
-from keras_sare.models.importers.formats.torch_file import is_torch_file, read_torch
+from keras_sare.models.assemble import assemble
+from keras_sare.models.importers import matconvnet, openibl, vgb
 from keras_sare.models.importers.imported import ImportedWeights
+from keras_sare.models.importers.read import read_layout
 from keras_sare.models.presets import find_preset
 from keras_sare.models.surgery import split, with_whitening
 from keras_sare.models.weights.weight_files import set_layers
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One way in which networks are stored in a state dict of PyTorch.
-
-    Attributes:
-        matches: whether a state dict is laid out so.
-        read: (state dict, options) -> its content.
-        description: how its names look, for messages.
-        options: what `read` takes beside the state dict.
-    """
-
-    matches: Callable[[StateDict], bool]
-    read: Callable[..., ImportedWeights]
-    description: str
-    options: tuple[str, ...] = ()
-
-
-LAYOUTS = (
-    Layout(openibl.matches, openibl.read, "OpenIBL (base_model.base.*, net_vlad.*, pca_layer.*)", ("pca",)),
-    Layout(vgb.matches, vgb.read, "the VG benchmark (backbone.*, aggregation.*)", ("pooling", "l2")),
-    Layout(nanne.matches, nanne.read, "pytorch-NetVlad and Patch-NetVLAD (encoder.*, pool.*, WPCA.*)"),
-    Layout(cirtorch.matches, cirtorch.read, "cirtorch (features.*, pool.*, whiten.* beside meta)", ("whitening",)),
-    Layout(efficientnet_lite.matches, efficientnet_lite.read, "EfficientNet-Lite0 (_conv_stem.*, _blocks.*)"),
-    Layout(torchvision.matches, torchvision.read, "torchvision (features.*, or conv1.*, layer1.*)"),
-)
-"""Every layout of a state dict, in the order in which they are tried."""
 
 
 def load_weights_from(
@@ -95,9 +54,9 @@ def load_weights_from(
     """
     options = {"pca": pca, "whitening": whitening, "l2": l2}
     wanted = None if preset is None else find_preset(preset)
-    imported, layout = _read(path, {**options, "pooling": wanted.pooling if wanted else None})
+    imported, taken = read_layout(path, {**options, "pooling": wanted.pooling if wanted else None})
     for name, value in options.items():
-        if value is not None and name not in (layout.options if layout else ()):
+        if value is not None and name not in taken:
             raise ValueError(f"`{name}` must be None for {imported.layout}. Received: {name}={value!r}")
     if wanted is None and imported.pooling is None:
         raise ValueError(
@@ -119,19 +78,6 @@ def load_weights_from(
             )
         imported = replace(imported, options={**imported.options, "normalization": normalization})
     return rebuild(imported, os.fspath(path))
-
-
-def backbone_weights(path: str | os.PathLike[str]) -> ImportedWeights:
-    """Reads weights of another project for their backbone. What the file holds beside it may be anything.
-
-    Args:
-        path: as for `load_weights_from`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the layout is unknown, or something is missing in the file or left over.
-    """
-    return _read(path, {})[0]
 
 
 def rebuild(imported: ImportedWeights, source: str) -> keras.Model:
@@ -206,36 +152,6 @@ def save_weights_as(model: keras.Model, path: str | os.PathLike[str], layout: st
             'options={"normalization": "torch"} gives the same in both.',
             stacklevel=2,
         )
-
-
-def _read(path: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple[ImportedWeights, Layout | None]:
-    path = Path(path)
-    if path.is_dir() or path.suffix == ".index" or path.with_name(f"{path.name}.index").is_file():
-        return netvlad_tf.read(path), None
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`path` must name an existing file, or the prefix of a checkpoint. Received: path={str(path)!r}"
-        )
-    if _is_matlab_file(path):
-        return matconvnet.read(path), None
-    if not is_torch_file(path):
-        raise ValueError(
-            "`path` must be a file of `torch.save`, a .mat file or a checkpoint of TensorFlow 1; weights in HDF5 (.h5) "
-            f"are for `build(weights=...)`. Received: path={str(path)!r}"
-        )
-    state = StateDict(read_torch(path), str(path))
-    layout = next((layout for layout in LAYOUTS if layout.matches(state)), None)
-    if layout is None:
-        raise ValueError(
-            f"`path` must be a file of {', '.join(layout.description for layout in LAYOUTS)}. {state.summary()} "
-            f"Received: path={str(path)!r}"
-        )
-    return layout.read(state, **{name: options[name] for name in layout.options if name in options}), layout
-
-
-def _is_matlab_file(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(6) == b"MATLAB"
 
 
 def _normalise_local_descriptors(model: keras.Model, pooling: str) -> keras.Model:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
 from keras_sare.models.importers.imported import ImportedWeights
 from keras_sare.models.importers.matconvnet_export import write
 from keras_sare.models.importers.vgg16_netvlad import from_channel_major
-from keras_sare.models.weights.weight_files import VGG16_CONVOLUTIONS
 from keras_sare.utils.formats.matlab_file import read_matlab
 from keras_sare.utils.formats.matlab_objects import MatlabObject
 
@@ -110,8 +110,8 @@ def _check_vgg16(layers: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bo
             "it holds Caffe's AlexNet ('caffe' or 'places'), which is not supported: it normalises across channels and "
             "splits conv2, conv4 and conv5 into two groups, and no backbone here does"
         )
-    if not names or tuple(names) != VGG16_CONVOLUTIONS[: len(names)]:
-        raise ValueError(f"it has the convolutions {names} where VGG16 has {list(VGG16_CONVOLUTIONS)}")
+    if not names or tuple(names) != CONVOLUTIONS[: len(names)]:
+        raise ValueError(f"it has the convolutions {names} where VGG16 has {list(CONVOLUTIONS)}")
     expected = []
     for name in names:
         first_of_block = str(name).endswith("_1") and name != "conv1_1"

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from scipy.io import savemat
 
+from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
 from keras_sare.models.importers.vgg16_netvlad import to_channel_major
-from keras_sare.models.weights.weight_files import VGG16_CONVOLUTIONS
 from keras_sare.utils.files import atomic_path
 
 _IMAGE_SIDE = 224
@@ -56,7 +56,7 @@ def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 def _chain() -> list[str]:
     names = ["preprocessing"]
-    for name in VGG16_CONVOLUTIONS:
+    for name in CONVOLUTIONS:
         if name.endswith("_1") and name != "conv1_1":
             names.append(f"pool{int(name[4]) - 1}")
         names.append(name)
@@ -82,7 +82,7 @@ def _layers(model: keras.Model) -> list[dict[str, Any]]:
 
 def _backbone(model: keras.Model) -> list[dict[str, Any]]:
     layers: list[dict[str, Any]] = []
-    for name in VGG16_CONVOLUTIONS:
+    for name in CONVOLUTIONS:
         kernel, bias = model.get_layer(name).get_weights()
         if name == "conv1_1":
             kernel = _for_rgb_minus_mean(kernel, model.get_layer("preprocessing"))

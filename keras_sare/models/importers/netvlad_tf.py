@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
 from keras_sare.models.importers.imported import ImportedWeights
 from keras_sare.models.importers.vgg16_netvlad import from_channel_major
-from keras_sare.models.weights.weight_files import VGG16_CONVOLUTIONS
 
 _MEAN = "average_rgb"
 
@@ -73,11 +73,11 @@ def _scope(names: dict[str, list[int]]) -> str:
 
 
 def _imported(variables: dict[str, np.ndarray]) -> ImportedWeights:
-    wanted = [f"{name}/{part}" for name in VGG16_CONVOLUTIONS for part in ("kernel", "bias")]
+    wanted = [f"{name}/{part}" for name in CONVOLUTIONS for part in ("kernel", "bias")]
     missing = [name for name in (*wanted, "assignment/kernel", "cluster_centers") if name not in variables]
     if missing:
         raise ValueError(f"it lacks the variables {missing}")
-    layers = {name: [variables[f"{name}/kernel"], variables[f"{name}/bias"]] for name in VGG16_CONVOLUTIONS}
+    layers = {name: [variables[f"{name}/kernel"], variables[f"{name}/bias"]] for name in CONVOLUTIONS}
     assignment, centres = variables["assignment/kernel"], variables["cluster_centers"]
     clusters = assignment.shape[-1]
     if assignment.ndim != 4 or assignment.shape[:2] != (1, 1) or centres.shape != (1, *assignment.shape):
@@ -99,7 +99,7 @@ def _imported(variables: dict[str, np.ndarray]) -> ImportedWeights:
         layers=layers,
         pooling="netvlad",
         options={"clusters": clusters, "normalization": "matlab"},
-        cut=VGG16_CONVOLUTIONS[-1],
+        cut=CONVOLUTIONS[-1],
         relu=False,
         dim=dim,
     )

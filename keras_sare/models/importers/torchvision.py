@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_sare.models.backbones.registry import PREPROCESSING
+from keras_sare.models.backbones import PREPROCESSING
 from keras_sare.models.importers.formats.state_dict import StateDict
 from keras_sare.models.importers.imported import ImportedWeights
 

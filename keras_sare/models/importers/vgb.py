@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_sare.models.backbones.registry import PREPROCESSING
+from keras_sare.models.backbones import PREPROCESSING
 from keras_sare.models.importers.formats.state_dict import StateDict
 from keras_sare.models.importers.heads import read_netvlad, read_projection
 from keras_sare.models.importers.imported import ImportedWeights

@@ -4,10 +4,11 @@ import logging
 import os
 from pathlib import Path
 
-from keras_sare.models.backbones.dinov2 import dinov2_weights
-from keras_sare.models.weights.weight_files import BackboneWeights, digest
+from keras_sare.models.backbones import BACKBONES
+from keras_sare.models.backbones.shared.sources import WeightSource
+from keras_sare.models.importers.read import backbone_weights, is_foreign
+from keras_sare.models.weights.weight_files import BackboneWeights, digest, read_weights
 from keras_sare.models.weights.weight_pins import check_pin
-from keras_sare.models.weights.weight_sources import SOURCES, WeightSource, how_to_pass_a_file
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.files import atomic_path
 
@@ -33,33 +34,45 @@ def imagenet_weights(backbone: str) -> BackboneWeights:
         ValueError: cached weights were damaged or exchanged.
         RuntimeError: every source failed; the message lists each with its reason, and how to pass a file.
     """
+    parts = BACKBONES[backbone]
     folder = cache_folder()
-    if backbone == "dinov2":
-        layers = dinov2_weights()
-        check_pin(digest(array for arrays in layers.values() for array in arrays), folder / "dinov2.sha256")
-        return BackboneWeights(layers, "torch", "keras-hub")
-    for source in SOURCES[backbone]:
+    if parts.pretrained is not None:
+        layers = parts.pretrained()
+        check_pin(digest(array for arrays in layers.values() for array in arrays), folder / f"{backbone}.sha256")
+        return BackboneWeights(layers, parts.preprocessing, "keras-hub")
+    for source in parts.sources:
         if (folder / source.file_name).is_file():
             check_pin(path_digest(folder / source.file_name), _pin(folder, source), source.sha256)
-            return source.read(folder / source.file_name, backbone, source.preprocessing)
+            return _read(folder, source, backbone)
     failures = []
-    for source in SOURCES[backbone]:
+    for source in parts.sources:
         logger.info("ImageNet weights of %s: fetching from %s", backbone, source.name)
         try:
-            with atomic_path(folder / source.file_name) as path:
-                source.fetch(path, source.digest)
-                if source.is_pinned:  # What an earlier version of this package made of the download may differ.
-                    _pin(folder, source).unlink(missing_ok=True)
-                check_pin(path_digest(path), _pin(folder, source), source.sha256)
-            return source.read(folder / source.file_name, backbone, source.preprocessing)
+            _fetch(folder, source)
+            return _read(folder, source, backbone)
         except Exception as error:  # whatever stops one source, the next is tried and the reason is kept
             failures.append(f"  {source.name}: {type(error).__name__}: {str(error).strip().splitlines()[-1]}")
             logger.info("ImageNet weights of %s: %s", backbone, failures[-1].strip())
     tried = "could be reached. Tried:\n" + "\n".join(failures) if failures else "is known."
     raise RuntimeError(
-        f"No source of ImageNet weights for {backbone!r} {tried}\nPass a file instead: {how_to_pass_a_file(backbone)}, "
+        f"No source of ImageNet weights for {backbone!r} {tried}\nPass a file instead: {parts.file}, "
         "or any file described at `keras_sare.models.build`."
     )
+
+
+def _fetch(folder: Path, source: WeightSource) -> None:
+    with atomic_path(folder / source.file_name) as path:
+        source.fetch(path, source.digest)
+        if source.is_pinned:  # What an earlier version of this package made of the download may differ.
+            _pin(folder, source).unlink(missing_ok=True)
+        check_pin(path_digest(path), _pin(folder, source), source.sha256)
+
+
+def _read(folder: Path, source: WeightSource, backbone: str) -> BackboneWeights:
+    path = folder / source.file_name
+    if is_foreign(path):
+        return BackboneWeights(backbone_weights(path).layers, source.preprocessing, str(path))
+    return read_weights(path, backbone, source.preprocessing)
 
 
 def _pin(folder: Path, source: WeightSource) -> Path:

@@ -11,18 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sare.models.backbones.registry import BACKBONES, stable_names
-
-KNOWN_PREPROCESSING = {
-    # SHA-256 of the arrays themselves (see `digest`), so that the container does not matter.
-    # torchvision's VGG16_Weights.IMAGENET1K_V1, features.*
-    "37844b3458447f8833acc782622c138c7b78d81d013fece4e13182e436ae5299": "torch",
-}
-
-VGG16_CONVOLUTIONS = tuple(
-    f"conv{block}_{i}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, count + 1)
-)
-"""Names of VGG16's convolutions, from input to output."""
+from keras_sare.models.backbones import BACKBONES
+from keras_sare.models.backbones.shared.names import stable_names
+from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +74,6 @@ def read_weights(
     return BackboneWeights(layers, preprocessing or _known_preprocessing(layers, backbone, path), str(path))
 
 
-def write_npz(path: str | os.PathLike[str], arrays: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Writes (kernel, bias) of the convolutions of VGG16, in order, so that `read_weights` reads them back."""
-    named: dict[str, Any] = {
-        f"{i:03d}_{part}": array for i, pair in enumerate(arrays) for part, array in zip("kb", pair, strict=True)
-    }
-    np.savez(path, **named)
-
-
 def set_layers(model: keras.Model, weights: Mapping[str, list[np.ndarray]], source: str) -> None:
     """Gives every layer of `model` its weights; what is left over in `weights` is ignored.
 
@@ -124,7 +107,8 @@ def _known_preprocessing(layers: Mapping[str, list[np.ndarray]], backbone: str, 
     parts = BACKBONES[backbone]
     if not parts.others:
         return parts.preprocessing
-    known = KNOWN_PREPROCESSING.get(digest(array for arrays in layers.values() for array in arrays))
+    # By the arrays themselves, so that the container does not matter.
+    known = parts.known.get(digest(array for arrays in layers.values() for array in arrays))
     if known is None:
         raise ValueError(
             f"`preprocessing` must be given for weights of {backbone} that are not known: 'caffe' where they come from "
@@ -135,11 +119,9 @@ def _known_preprocessing(layers: Mapping[str, list[np.ndarray]], backbone: str, 
 
 def _read_npz(path: Path) -> dict[str, list[np.ndarray]]:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        if (count := len(archive.files) // 2) != len(VGG16_CONVOLUTIONS):
-            raise ValueError(
-                f"these belong to another network: {count} convolutions instead of {len(VGG16_CONVOLUTIONS)}."
-            )
-        return {name: [archive[f"{i:03d}_k"], archive[f"{i:03d}_b"]] for i, name in enumerate(VGG16_CONVOLUTIONS)}
+        if (count := len(archive.files) // 2) != len(CONVOLUTIONS):
+            raise ValueError(f"these belong to another network: {count} convolutions instead of {len(CONVOLUTIONS)}.")
+        return {name: [archive[f"{i:03d}_k"], archive[f"{i:03d}_b"]] for i, name in enumerate(CONVOLUTIONS)}
 
 
 def _read_h5(path: Path, backbone: str) -> dict[str, list[np.ndarray]]:

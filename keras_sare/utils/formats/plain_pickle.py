@@ -36,7 +36,22 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the pickle asks for anything else, or is damaged.
     """
-    contents = Path(path).read_bytes()
+    return parse_plain_pickle(Path(path).read_bytes(), os.fspath(path))
+
+
+def parse_plain_pickle(contents: bytes, path: str) -> Any:
+    """Reads a pickle of plain data that is in memory already.
+
+    Args:
+        contents: the pickle.
+        path: where it came from, for messages.
+
+    Returns:
+        As `load_plain_pickle`.
+
+    Raises:
+        ValueError: as `load_plain_pickle`.
+    """
     try:
         return _Machine(contents).run()
     except _RefusedError as refusal:

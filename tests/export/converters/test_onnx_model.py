@@ -13,8 +13,7 @@ from export.converters.onnx_model import write_onnx
 from export.fidelity.runtime import Runtime
 from export.source import Source
 from keras_sare.layers import MAC, NetVLAD
-from keras_sare.models import initialise_netvlad
-from keras_sare.models.build import POOLINGS
+from keras_sare.models import POOLINGS, initialise_netvlad
 
 
 class Scaled(keras.layers.Layer):

@@ -1,4 +1,5 @@
 import builtins
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -7,7 +8,6 @@ import pytest
 
 from keras_sare.layers.dinov2 import DINOv2, resize_positions
 from keras_sare.models import BACKBONES, POOLINGS, build
-from keras_sare.models.backbones.registry import Backbone
 
 ORACLE = Path(__file__).parents[2] / "data" / "torchvision_oracle.npz"
 
@@ -25,7 +25,7 @@ def small_network(images):
 @pytest.fixture
 def small(monkeypatch):
     """Every preset of DINOv2 with two blocks instead of twelve."""
-    monkeypatch.setitem(BACKBONES, "dinov2", Backbone(small_network, "torch"))
+    monkeypatch.setitem(BACKBONES, "dinov2", replace(BACKBONES["dinov2"], network=small_network))
 
 
 def test_missing_package_is_answered_with_how_to_install_it(monkeypatch):

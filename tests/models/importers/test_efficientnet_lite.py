@@ -9,7 +9,7 @@ import pytest
 
 from keras_sare.models import PREPROCESSING, build
 from keras_sare.models.importers.formats.torch_file import write_torch
-from keras_sare.models.importers.load import backbone_weights
+from keras_sare.models.importers.read import backbone_weights
 
 DATA = Path(__file__).parents[2] / "data"
 PARAMETERS = runpy.run_path(str(DATA / "torch_weights_parameters.py"))

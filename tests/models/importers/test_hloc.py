@@ -9,10 +9,10 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from keras_sare.layers import ImagePreprocessing, NetVLAD, Whitening
-from keras_sare.models.backbones.registry import PREPROCESSING
+from keras_sare.models import PREPROCESSING
+from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
 from keras_sare.models.importers import matconvnet
 from keras_sare.models.importers.load import load_weights_from
-from keras_sare.models.weights.weight_files import VGG16_CONVOLUTIONS
 
 DATA = Path(__file__).parents[2] / "data"
 SEEDED = SimpleNamespace(**runpy.run_path(str(DATA / "matlab_parameters.py")))
@@ -22,7 +22,7 @@ def narrow_model(method: str = "vlad_preL2_intra", relu: bool = False, **preproc
     """A model of vgg16_netvlad's layers with 4 channels instead of up to 512."""
     images = keras.Input((None, None, 3))
     x = ImagePreprocessing(**preprocessing, name="preprocessing")(images)
-    for name in VGG16_CONVOLUTIONS:
+    for name in CONVOLUTIONS:
         if name.endswith("_1") and name != "conv1_1":
             x = keras.layers.MaxPooling2D(2, name=f"pool{int(name[4]) - 1}")(x)
         activation = "relu" if name != "conv5_3" or relu else "linear"
@@ -86,7 +86,7 @@ def test_an_exported_model_comes_back_bit_for_bit(tmp_path: Path) -> None:
     for model, dim in ((whitened, 2), (plain, None)):
         matconvnet.write(model, tmp_path / "net.mat")
         imported = matconvnet.read(tmp_path / "net.mat")
-        assert tuple(imported.layers) == (*VGG16_CONVOLUTIONS, "netvlad", "whitening")[: None if dim else -1]
+        assert tuple(imported.layers) == (*CONVOLUTIONS, "netvlad", "whitening")[: None if dim else -1]
         for name, arrays in imported.layers.items():
             layer = model.get_layer(name)
             whitening = name == "whitening"

@@ -6,7 +6,8 @@ from keras_sare.models import antialiases, build
 from keras_sare.models.importers import cirtorch, nanne, netvlad_tf, openibl, torchvision, vgb
 from keras_sare.models.importers.formats.state_dict import StateDict
 from keras_sare.models.importers.formats.torch_file import write_torch
-from keras_sare.models.importers.load import backbone_weights, load_weights_from
+from keras_sare.models.importers.load import load_weights_from
+from keras_sare.models.importers.read import backbone_weights
 from keras_sare.models.importers.torchvision import ALEXNET, RESNETS, VGG16
 
 VGG16_CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)

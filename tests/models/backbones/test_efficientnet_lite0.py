@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from keras_sare.models import build, freeze_before
-from keras_sare.models.backbones.efficientnet_lite import efficientnet_lite0
+from keras_sare.models.backbones.efficientnet_lite0 import efficientnet_lite0
 
 
 def test_layers_are_those_of_keras_applications_without_squeeze_and_excitation():

@@ -1,3 +1,5 @@
+"""Every backbone: its layers, where it ends, where its weights come from."""
+
 import functools
 import re
 import zlib
@@ -8,10 +10,28 @@ import numpy as np
 import pytest
 
 from keras_sare.models import BACKBONES, PREPROCESSING
-from keras_sare.models.backbones.registry import cut_network, stable_names, with_stable_names
-from keras_sare.models.presets import BACKBONE_CUTS
+from keras_sare.models.backbones.shared.names import cut_network, stable_names, with_stable_names
 
 ORACLE = Path(__file__).parents[2] / "data" / "torchvision_oracle.npz"
+
+SIDES = {
+    "vgg16": (20, 20, 10),
+    # It loses the border: 19 positions of 16 pixels.
+    "alexnet": (19, 19, 9),
+    "resnet50": (20, 10, 10),
+    "resnet101": (20, 10, 10),
+    "mobilenet_v3": (20, 10, 10),
+    "efficientnet_v2_b0": (20, 10, 10),
+    "efficientnet_lite0": (20, 10, 10),
+    "convnext_tiny": (20, 10, 10),
+}
+"""Height and width of the maps of an image of 320 x 320: of the cuts `signed` and `fine`, of `deep`, of `pooled`."""
+
+KERAS_FILES = ("resnet", "mobilenet_v3", "efficientnet_v2", "convnext")
+"""Modules of keras.applications that list digests."""
+
+KNOWN_BY_OTHERS = {"vgg16", "resnet50"}
+"""Keras gives their MD5, other projects the SHA-256."""
 
 
 @functools.cache
@@ -64,28 +84,45 @@ def test_torchvision_resnet_has_the_layer_names_of_keras_applications():
 @pytest.mark.parametrize("name", ["mobilenet_v3", "convnext_tiny"])  # All other layers have names.
 def test_names_do_not_depend_on_what_was_built_before(name):
     first, second = (
-        [layer.name for layer in cut_network(whole, BACKBONE_CUTS[name].deep.layer, True).layers[1:]]
+        [layer.name for layer in cut_network(whole, BACKBONES[name].cuts.deep.layer, True).layers[1:]]
         for whole in (network(name), network.__wrapped__(name))
     )
     assert first == second
 
 
+def test_every_backbone_has_its_row():
+    assert set(SIDES) == set(BACKBONES) - {"dinov2"}  # Which has tests of its own.
+
+
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name == "resnet101" else name
-        for name in BACKBONES
-        if name != "dinov2"
-    ],
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "resnet101" else name for name in SIDES]
 )
-def test_cuts_of_the_presets_name_layers_with_their_channels_and_stride(name):
-    whole, cuts = network(name), BACKBONE_CUTS[name]
-    ends = {cuts.signed: 16, cuts.fine: 16, cuts.deep: 16 if name in ("vgg16", "alexnet") else 32, cuts.pooled: 32}
+def test_cuts_name_layers_with_their_channels_and_stride(name):
+    whole, cuts = network(name), BACKBONES[name].cuts
+    fine, deep, pooled = SIDES[name]
+    ends = {cuts.signed: fine, cuts.fine: fine, cuts.deep: deep, cuts.pooled: pooled}
     model = keras.Model(whole.input, [whole.get_layer(cut.layer).output for cut in ends])
-    for cut, stride, shape in zip(ends, ends.values(), model.compute_output_shape((1, 320, 320, 3)), strict=True):
-        # AlexNet's convolutions lose the border: 19 positions of 16 pixels.
-        side = 320 // stride if name != "alexnet" else {16: 19, 32: 9}[stride]
+    for (cut, side), shape in zip(ends.items(), model.compute_output_shape((1, 320, 320, 3)), strict=True):
         assert tuple(shape) == (1, side, side, cut.channels)
+
+
+def test_every_backbone_has_sources_pinned_by_digest_and_names_the_file_to_pass():
+    for name in SIDES:
+        parts = BACKBONES[name]
+        assert re.fullmatch(r"weights='[^']+\.(h5|pth)'.* \(.+\)", parts.file)
+        assert all(len(one.digest) in (32, 64) and one.preprocessing in PREPROCESSING for one in parts.sources)
+        assert len({one.file_name for one in parts.sources}) == len(parts.sources)
+
+
+def test_digests_are_those_of_keras_applications_or_sha256():
+    tables = [getattr(keras.src.applications, module).WEIGHTS_HASHES for module in KERAS_FILES]
+    published = {digest for table in tables for _, digest in table.values()}
+    of_keras = {name: one for name in SIDES for one in BACKBONES[name].sources if one.name == "keras.applications"}
+    assert {name for name, one in of_keras.items() if one.digest not in published} == KNOWN_BY_OTHERS
+    for name, one in of_keras.items():
+        # A cached copy that is the download itself has its digest.
+        assert one.sha256 == (one.digest if len(one.digest) == 64 else None)
+        assert len(one.digest) == 64 or name not in KNOWN_BY_OTHERS
 
 
 def test_papers_names_are_vgg16s():

