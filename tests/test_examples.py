@@ -1,0 +1,56 @@
+"""The examples run, and are short."""
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_sare.datasets import open_dataset
+from keras_sare.datasets.town.town import render_town
+from keras_sare.layers import GeM, ImagePreprocessing
+
+FOLDER = Path(__file__).parents[1] / "examples"
+SIZE = (30, 40)
+
+
+def load(name):
+    specification = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples") / "town"
+    return str(render_town(folder, 0, SIZE, train_places=3, val_places=2, test_places=3))
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    keras.utils.set_random_seed(1)
+    images = keras.Input((None, None, 3))
+    prepared = ImagePreprocessing((120.0, 120.0, 120.0), (60.0, 60.0, 60.0))(images)
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    keras.Model(images, GeM()(keras.layers.Conv2D(8, 5, 2, activation="relu")(prepared))).save(path)
+    return str(path)
+
+
+def test_a_model_is_evaluated(town, model_file):
+    report = load("evaluate").evaluate(town, model_file, SIZE)
+    assert (report.protocol, report.dataset) == ("recall@N within 25 m", "town_test")
+    assert (report.queries, report.database) == (9, 6)
+    assert 0 < report.at(5) <= 1
+
+
+def test_a_served_model_finds_a_photo_of_the_database_itself(town, model_file, tmp_path):
+    photo = open_dataset(town).database.paths[4]
+    assert load("serve").locate(town, model_file, str(photo), SIZE, str(tmp_path)) == photo
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_examples_are_short_and_say_how_they_are_started(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 40
+    assert f"python examples/{path.name}" in text
