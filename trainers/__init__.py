@@ -1,6 +1,1 @@
-"""Training recipes, one program each: `python -m trainers.pitts`."""
-
-from keras_sare.utils.quiet_start import is_program, load_tensorflow
-
-if is_program():
-    load_tensorflow()
+"""Training recipes: functions that take a configuration, and a program each, `python -m trainers.pitts`."""

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from keras_sare.datasets.images.orientation import ORIENTATIONS
 from keras_sare.extraction.landmark_descriptors import CROPS
 from keras_sare.models.multi_scale import SCALES
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.settings import ORIENTATIONS
 
 
 @plain_arguments

@@ -7,11 +7,12 @@ from keras_sare.models.crop_activations import CropActivations, split_at_pooling
 from keras_sare.models.importers.load import load_weights_from, save_weights_as
 from keras_sare.models.initialise import initialise_netvlad, netvlad_layer, warn_if_uninitialised
 from keras_sare.models.multi_scale import SCALES, MultiScale, scale_power
-from keras_sare.models.precision import PRECISIONS, set_precision
+from keras_sare.models.precision import set_precision
 from keras_sare.models.presets import PRESETS, Preset, list_presets
 from keras_sare.models.resizing import antialiases
 from keras_sare.models.surgery import freeze_before, split, truncated, with_whitening, without_whitening
 from keras_sare.models.weights.imagenet import imagenet_weights
+from keras_sare.utils.settings import PRECISIONS
 
 __all__ = [
     "BACKBONES",

@@ -2,7 +2,7 @@
 
 import keras
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+from keras_sare.utils.settings import PRECISIONS
 
 
 def set_precision(model: keras.Model, precision: str) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_sare.datasets.images.image_folder import ImageFolder
-from keras_sare.datasets.images.orientation import check_orientation
 from keras_sare.datasets.images.pipeline import find_corrupt
 from keras_sare.reconstruction.background import run_pycolmap
 from keras_sare.reconstruction.database import ColmapDatabase
+from keras_sare.reconstruction.reconstruction_settings import ReconstructionSettings
 from keras_sare.reconstruction.upright_copies import stored_turned, upright_copies
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path, lock, remove_partials
@@ -23,45 +23,6 @@ from keras_sare.utils.files import atomic_path, lock, remove_partials
 logger = logging.getLogger(__name__)
 
 _SUMMARY = "summary.json"
-
-
-@plain_arguments
-@dataclass(frozen=True)
-class ReconstructionSettings:
-    """How photos are reconstructed.
-
-    Args:
-        max_image_size: larger photos are scaled down until no side exceeds so many pixels.
-        max_features: SIFT features of a photo.
-        exhaustive_images: up to so many photos every one is matched with every other; beyond, with those most similar.
-            500 photos are 125 thousand pairs, half an hour on two processor cores.
-        neighbours: so many of those most similar. Which they are may differ from run to run where several are about
-            as similar: threads add up the visual words.
-        min_model_size: smallest model that is kept. 3 is the least in which a third photo confirms what two agree on;
-            the models of the paper have hundreds of photos.
-        mapping_threads: of the mapping. With 1 the same photos give the same models; -1, all processor cores, is faster
-            for models of thousands of photos, and each run differs in the last digits.
-        seed: of everything random.
-        orientation: "upright": features are those of the photos as viewers show them, so that a model's photos stand
-            as their photographers did, and mirrored ones match; "stored": of the pixels as they are stored, as COLMAP
-            itself takes them.
-    """
-
-    max_image_size: int = 1600
-    max_features: int = 8192
-    exhaustive_images: int = 500
-    neighbours: int = 100
-    min_model_size: int = 3
-    mapping_threads: int = 1
-    seed: int = 0
-    orientation: str = "upright"
-
-    def __post_init__(self) -> None:
-        check_orientation(self.orientation)
-        least = {"max_image_size": 1, "max_features": 1, "exhaustive_images": 0, "neighbours": 1, "min_model_size": 2}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"`{name}` must be at least {value}. Received: {name}={getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
 import json
 import pickle
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
 from keras_sare.datasets import SfMDataset
 from keras_sare.datasets.town.town import render_town
+from keras_sare.layers import NetVLAD
 from keras_sare.models import build
 from keras_sare.models.backbones.vgg16 import write_npz
 
@@ -39,23 +38,16 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def alone():
-    """A context in which no flags of programs are defined, as for a program that runs alone: they share names."""
-
-    @contextmanager
-    def context():
-        known, kept = flags.FLAGS.__dict__.copy(), flags.FLAGS.flags_by_module_dict()
-        flags.FLAGS.__init__()
-        for module, defined in kept.items():
-            for flag in defined if module.startswith("absl.") else ():
-                flags.DEFINE_flag(flag, module_name=module)
-        try:
-            yield flags.FLAGS
-        finally:
-            flags.FLAGS.__dict__.clear()
-            flags.FLAGS.__dict__.update(known)
-
-    return context
+def small_start(tmp_path_factory):
+    """A whole model to start from, whose NetVLAD has no clusters yet: programs run in seconds with it."""
+    keras.utils.set_random_seed(4)
+    images = keras.Input((None, None, 3), name="images")
+    x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(images)
+    x = keras.layers.Conv2D(16, 4, strides=4, activation="relu", name="conv1")(x)
+    x = keras.layers.Conv2D(16, 3, padding="same", name="conv2")(x)
+    path = tmp_path_factory.mktemp("start") / "small.keras"
+    keras.Model(images, NetVLAD(4, name="netvlad")(x), name="small").save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ import pytest
 
 from keras_sare.evaluation import RecallReport
 from trainers import compare_losses
+from trainers.config import CompareConfig
+from trainers.stages import compared_runs
 
 
 def finish(run, after, traversals=True):
@@ -53,10 +55,9 @@ def compare(output, monkeypatch):
             stdout.write("".join(f"line {i}\n" for i in range(100)))
             train(output / next(arg for arg in command if arg.startswith("--output=")).rsplit("/", 1)[1])
 
-        monkeypatch.setattr(compare_losses, "FLAGS", SimpleNamespace(**{**options, **changed}))
-        monkeypatch.setattr(compare_losses, "draw_comparison", lambda path, runs: path.write_text(str(len(runs))))
-        monkeypatch.setattr(compare_losses, "subprocess", SimpleNamespace(run=run))
-        compare_losses.main(["compare_losses", *passed_on])
+        monkeypatch.setattr(compared_runs, "draw_comparison", lambda path, runs: path.write_text(str(len(runs))))
+        monkeypatch.setattr(compared_runs, "subprocess", SimpleNamespace(run=run))
+        compare_losses.run(CompareConfig(**{**options, **changed}, passed_on=passed_on))
         return commands
 
     yield compare

@@ -7,7 +7,7 @@ import sys
 
 from PIL import Image
 
-from trainers import demo
+from trainers.stages import whole_line
 
 ORIENTATION = 0x0112  # In EXIF; 6 is for a camera that was held upright.
 
@@ -45,18 +45,18 @@ def test_server_that_does_not_stop_is_killed(tmp_path):
     program = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:
         assert server.stdout.readline() == b"ready\n"
-        demo._stop(server, seconds=0.2)
+        whole_line.stop(server, seconds=0.2)
         assert server.returncode == -signal.SIGKILL
 
 
 def test_model_that_is_newer_than_the_last_version_is_exported_anew(tmp_path):
     versions, model = tmp_path / "export", tmp_path / "model.keras"
     model.touch()
-    assert demo._export_due(versions, model)
+    assert whole_line.export_due(versions, model)
     for version in (2, 10, "1old", ".0badcafe.partial.11"):
         (versions / str(version)).mkdir(parents=True)
         (versions / str(version) / "saved_model.pb").touch()
     os.utime(model, (1000, 1000))
-    assert not demo._export_due(versions, model)
+    assert not whole_line.export_due(versions, model)
     os.utime(versions / "10" / "saved_model.pb", (999, 999))
-    assert demo._export_due(versions, model)
+    assert whole_line.export_due(versions, model)

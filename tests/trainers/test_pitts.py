@@ -12,14 +12,14 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-from keras_sare.datasets import Augmentation
+from keras_sare.datasets import Augmentation, open_splits
 from keras_sare.models.backbones.vgg16 import write_npz
 from keras_sare.training import RunFolder
 from trainers import pitts
-from trainers.stages import apply_recipe, chosen_flags
+from trainers.config import PittsConfig
+from trainers.config.flags import parse
+from trainers.stages import place_checks, place_stages
 
 EPOCHS = 3
 
@@ -30,12 +30,23 @@ def models_of(run):
     return ["off the shelf", trained, f"{trained}, whitened to 8-D"]
 
 
+DIM = 4 * 16
+"""Of a descriptor without whitening."""
+
+
 @pytest.fixture
-def start(town, weights, tmp_path):
+def chosen(town, small_start):
+    """Flags of a run on a small model."""
+    chosen = [f"--root={town}", f"--weights={small_start}", "--train_from=conv2", "--image_size=32,48", "--dim=8"]
+    return [*chosen, f"--epochs={EPOCHS}", f"--patience={EPOCHS}", "--negatives=2"]
+
+
+@pytest.fixture
+def start(chosen, tmp_path):
+    """Starts the program in another process."""
+
     def start(name, *arguments, log="", **environment):
-        command = [sys.executable, "-m", "trainers.pitts", f"--root={town}", f"--output={tmp_path / name}"]
-        command += [f"--weights={weights}", "--preprocessing=torch", "--image_size=32,48", "--clusters=4", "--dim=8"]
-        command += [f"--epochs={EPOCHS}", f"--patience={EPOCHS}", "--negatives=2", *arguments]
+        command = [sys.executable, "-m", "trainers.pitts", f"--output={tmp_path / name}", *chosen, *arguments]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **environment}
         with open(tmp_path / f"{log or name}.log", "a") as file:
             return subprocess.Popen(command, stdout=file, stderr=file, env=environment)
@@ -91,17 +102,17 @@ def test_two_logical_processors_train_under_mirrored_strategy(start, tmp_path):
     assert {
         name: keras.saving.load_model(run.path / file).output.shape[1] for name, file in run.choice.files.items()
     } == {
-        run.choice.saved.removesuffix(", whitened to 8-D"): 4 * 512,
+        run.choice.saved.removesuffix(", whitened to 8-D"): DIM,
         f"{run.choice.saved.removesuffix(', whitened to 8-D')}, whitened to 8-D": 8,
     }
 
 
-def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(start, tmp_path):
-    chosen = ["--precision=mixed_bfloat16", "--mining=full", "--database_queries", "--epochs=1", "--store_gb=0"]
-    chosen += ["--extraction_batch=5", "--whitening=none", "--dim=5000"]
-    finished(start("mixed", *chosen), tmp_path / "mixed.log")
+def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(chosen, tmp_path):
+    more = ["--precision=mixed_bfloat16", "--mining=full", "--database_queries", "--epochs=1", "--store_gb=0"]
+    more += ["--extraction_batch=5", "--whitening=none", "--dim=5000", f"--output={tmp_path / 'mixed'}"]
+    pitts.run(parse(PittsConfig, [*chosen, *more])[0])
     model = RunFolder(tmp_path / "mixed").load_model()
-    assert model.output.shape == (None, 4 * 512)
+    assert model.output.shape == (None, DIM)
     assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
     assert {weight.dtype for weight in model.weights} == {"float32"}
     trained = RunFolder(tmp_path / "mixed").settings
@@ -128,30 +139,22 @@ def test_two_workers_train_whiten_and_report_one_run(start, tmp_path):
             process.wait()
     run = RunFolder(tmp_path / "shared")
     assert list(json.loads((run.path / "recall.json").read_text())) == models_of(run)
-    assert run.load_model().output.shape[1] in (8, 4 * 512)
+    assert run.load_model().output.shape[1] in (8, DIM)
     tables = ["| off the shelf |" in (tmp_path / f"{log}.log").read_text() for log in logs]
     assert tables == [True, False]
 
 
 @pytest.fixture
-def flag_values(town, tmp_path):
-    flags.FLAGS(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}"])
-    with flagsaver.flagsaver():
-        yield flags.FLAGS
+def make(town, tmp_path):
+    """Makes a configuration."""
+    return lambda **settings: PittsConfig(**{"root": str(town), "output": str(tmp_path / "run"), **settings})
 
 
-def opened(flag_values, **changed):
-    flag_values.dim = 4
-    for name, value in changed.items():
-        flag_values[name].value = value
-    return pitts._open_run()
-
-
-def test_what_positives_are_is_the_kind_of_datas_unless_flags_say(flag_values, monkeypatch):
-    csv_file = opened(flag_values)
-    assert (csv_file.chosen["min_positive"], csv_file.chosen["other_timestamps"]) == (0, False)
+def test_what_positives_are_is_the_kind_of_datas_unless_settings_say(make, town, monkeypatch):
+    csv_file = place_stages.open_run(make(dim=4))
+    assert (csv_file.config.min_positive, csv_file.config.other_timestamps) == (0, False)
     assert csv_file.settings.min_positive == 0
-    splits = pitts.open_splits(flag_values.root)
+    splits = open_splits(town)
     timed = {
         name: replace(
             data,
@@ -162,61 +165,57 @@ def test_what_positives_are_is_the_kind_of_datas_unless_flags_say(flag_values, m
         )
         for name, data in splits.items()
     }
-    monkeypatch.setattr(pitts, "open_splits", lambda *_: timed)
-    tokyo = opened(flag_values)
-    assert (tokyo.chosen["min_positive"], tokyo.chosen["other_timestamps"]) == (1, True)
+    monkeypatch.setattr(place_checks, "open_splits", lambda *_: timed)
+    tokyo = place_stages.open_run(make(dim=4))
+    assert (tokyo.config.min_positive, tokyo.config.other_timestamps) == (1, True)
     assert all(data.other_timestamps for data in tokyo.datasets.values())
     radii = {"min_positive": 0.5, "positive_radius": 7.0, "negative_radius": 40.0}
-    asked = opened(flag_values, other_timestamps=False, **radii)
-    assert {name: asked.chosen[name] for name in radii} == radii
+    asked = place_stages.open_run(make(dim=4, other_timestamps=False, **radii))
+    assert {name: asked.config.recorded()[name] for name in radii} == radii
     assert {name: getattr(asked.settings, name) for name in radii} == radii
     assert not any(data.other_timestamps for data in asked.datasets.values())
 
 
-def test_dimension_that_the_images_cannot_give_is_refused_before_training(flag_values, tmp_path):
-    flag_values.dim = 4096
+def test_dimension_that_the_images_cannot_give_is_refused_before_training(make, tmp_path):
     with pytest.raises(ValueError, match=r"`dim` must be at most \d+ for \d+ training database images.*dim=4096"):
-        pitts.main([])
+        pitts.run(make(dim=4096))
     assert not (tmp_path / "run").exists()
 
 
-def test_dimension_that_the_model_does_not_have_is_refused_before_training(flag_values, tmp_path, weights):
-    flag_values.model, flag_values.dim, flag_values.clusters = "vgg16_netvlad", 12, 2
-    flag_values.weights, flag_values.preprocessing = str(weights), "torch"
+def test_dimension_that_the_model_does_not_have_is_refused_before_training(make, tmp_path, weights):
+    config = make(dim=12, clusters=2, weights=str(weights), preprocessing="torch")
     narrow = keras.Input((4,))
     other = keras.Model(narrow, keras.layers.Identity()(narrow), name="vgg16_netvlad")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pitts.models, "build", lambda *_, **__: other)
+        patch.setattr(place_stages.models, "build", lambda *_, **__: other)
         with pytest.raises(ValueError, match="`dim` must be at most 4, what vgg16_netvlad gives. Received: dim=12"):
-            pitts.main([])
+            pitts.run(config)
     assert not (tmp_path / "run").exists()
 
 
-def test_whitening_fitted_on_images_that_are_tested_warns_before_training(flag_values, monkeypatch):
+def test_whitening_fitted_on_images_that_are_tested_warns_before_training(make, town, monkeypatch):
     class Reached(Exception):
         """The run goes on after the warning."""
 
     def built(*_, **__):
         raise Reached
 
-    splits = pitts.open_splits(flag_values.root)
-    flag_values.dim = 4
-    monkeypatch.setattr(pitts.models, "build", built)
+    splits = open_splits(town)
+    monkeypatch.setattr(place_stages.models, "build", built)
     with pytest.raises(Reached):
-        pitts.train()  # Warnings are errors in these tests.
-    monkeypatch.setattr(pitts, "open_splits", lambda *_: {**splits, "test": splits["train"]})
+        pitts.run(make(dim=4))  # Warnings are errors in these tests.
+    monkeypatch.setattr(place_checks, "open_splits", lambda *_: {**splits, "test": splits["train"]})
     with (
         pytest.warns(UserWarning, match="images evaluated on .* are among the .* that whitening was fitted on"),
         pytest.raises(Reached),
     ):
-        pitts.train()
+        pitts.run(make(dim=4))
 
 
 @pytest.mark.parametrize("size", ["480", "480,640,3", "480,x", "480,0", "48.5,64"])
-def test_image_size_is_two_numbers(flag_values, tmp_path, size):
-    flag_values.image_size = size.split(",")
+def test_image_size_is_two_numbers(make, tmp_path, size):
     with pytest.raises(ValueError, match=f"`image_size` must be height,width in pixels.*Received: image_size={size}"):
-        pitts.main([])
+        make(image_size=size.split(","))
     assert not (tmp_path / "run").exists()
 
 
@@ -230,30 +229,15 @@ def test_image_size_is_two_numbers(flag_values, tmp_path, size):
         ("brightness=0.2,flip=1", Augmentation(brightness=0.2, flip=True)),
     ],
 )
-def test_augmentation_is_what_the_flag_names_and_none_where_all_is_0(flag_values, given, expected):
-    flag_values.augment = given.split(",") if given else []
-    assert pitts._augmentation() == expected
+def test_augmentation_is_what_is_named_and_none_where_all_is_0(make, given, expected):
+    run = place_stages.open_run(make(dim=4, augment=given.split(",") if given else []))
+    assert run.augmentation == expected
 
 
 @pytest.mark.parametrize("given", ["blur=1", "brightness", "brightness=much", "brightness=1=2"])
-def test_unknown_augmentation_is_refused(flag_values, given):
-    flag_values.augment = [given]
+def test_unknown_augmentation_is_refused(make, given):
     with pytest.raises(ValueError, match=f"`augment` must give numbers to some of.*Received: augment={given}"):
-        pitts.main([])
-
-
-def test_recipe_gives_the_values_of_flags_that_the_command_line_leaves_open(flag_values):
-    flag_values(["pitts", "--recipe=few_photos", "--epochs=30", "--mining=random", "--root=a", "--output=b"])
-    apply_recipe(pitts.RECIPES["few_photos"])
-    assert (flag_values.epochs, flag_values.mining) == (30, "random")  # given, though as the flags' defaults
-    assert (flag_values.train_from, flag_values.optimizer, flag_values.dim) == ("conv5_3", "adam", 128)
-    assert (flag_values.clusters, flag_values.select_by) == (64, 5)
-    settings = chosen_flags("trainers.pitts")
-    assert {name: settings[name] for name in pitts.RECIPES["few_photos"]} == {
-        **pitts.RECIPES["few_photos"],
-        "epochs": 30,
-        "mining": "random",
-    }
+        pitts.run(make(augment=[given]))
 
 
 def model_with_dropout():
@@ -263,7 +247,7 @@ def model_with_dropout():
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
 
-def test_new_run_goes_on_with_what_a_resumed_one_gets(flag_values, monkeypatch):
+def test_new_run_goes_on_with_what_a_resumed_one_gets(make, monkeypatch):
     class Reached(Exception):
         """The training starts."""
 
@@ -273,13 +257,11 @@ def test_new_run_goes_on_with_what_a_resumed_one_gets(flag_values, monkeypatch):
         seen.append([variable.numpy() for variable in head.variables])
         raise Reached
 
-    monkeypatch.setattr(pitts.models, "build", lambda *_, **__: model_with_dropout())
-    monkeypatch.setattr(pitts, "Trainer", reached)
-    flag_values.train_from, flag_values.dim, flag_values.image_size = "conv2", 4, ["32", "48"]
+    monkeypatch.setattr(place_stages.models, "build", lambda *_, **__: model_with_dropout())
+    monkeypatch.setattr(place_stages, "Trainer", reached)
     for resume in (False, True):
-        flag_values.resume = resume
         with pytest.raises(Reached):
-            pitts.train()
+            pitts.run(make(train_from="conv2", dim=4, image_size=(32, 48), resume=resume))
     new, resumed = seen
     assert len(new) == 3  # kernel, bias, the state of the dropout
     for a, b in zip(new, resumed, strict=True):
@@ -289,52 +271,40 @@ def test_new_run_goes_on_with_what_a_resumed_one_gets(flag_values, monkeypatch):
 @pytest.mark.parametrize(
     ("chosen", "scale"),
     [
-        (["--loss=triplet"], "divide_by_violators"),
-        (["--loss=sare_joint"], "divide_by_negatives"),
-        (["--loss=triplet", "--recipe=few_photos"], "tuple"),
+        ({"loss": "triplet"}, "divide_by_violators"),
+        ({"loss": "sare_joint"}, "divide_by_negatives"),
+        ({"loss": "triplet", "recipe": "few_photos"}, "tuple"),
     ],
 )
-def test_loss_is_trained_at_the_scale_of_the_recipe(flag_values, town, tmp_path, monkeypatch, chosen, scale):
+def test_loss_is_trained_at_the_scale_of_the_recipe(make, monkeypatch, chosen, scale):
     class Reached(Exception):
         """The training starts."""
 
     def reached(_, loss, *__):
         raise Reached(loss.scale)
 
-    monkeypatch.setattr(pitts.models, "build", lambda *_, **__: model_with_dropout())
-    monkeypatch.setattr(pitts, "Trainer", reached)
-    size = ["--train_from=conv2", "--dim=4", "--image_size=32,48"]
-    flag_values(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}", *size, *chosen])
+    monkeypatch.setattr(place_stages.models, "build", lambda *_, **__: model_with_dropout())
+    monkeypatch.setattr(place_stages, "Trainer", reached)
     with pytest.raises(Reached, match=scale):
-        pitts.train()
+        pitts.run(make(train_from="conv2", dim=4, image_size=(32, 48), **chosen))
 
 
-def test_dataset_without_a_split_is_refused(flag_values, tmp_path, monkeypatch):
-    splits = pitts.open_splits(flag_values.root)
-    monkeypatch.setattr(pitts, "open_splits", lambda *_: {"train": splits["train"]})
+def test_dataset_without_a_split_is_refused(make, town, monkeypatch):
+    splits = open_splits(town)
+    monkeypatch.setattr(place_checks, "open_splits", lambda *_: {"train": splits["train"]})
     with pytest.raises(ValueError, match="`root` must hold the splits train, val and test.*without"):
-        pitts.main([])
+        pitts.run(make())
 
 
-def test_weights_of_another_network_leave_no_folder_behind(flag_values, tmp_path):
+def test_weights_of_another_network_leave_no_folder_behind(make, tmp_path):
     write_npz(tmp_path / "other.npz", [(np.zeros((3, 3, 3, 96), "float32"), np.zeros(96, "float32"))])
-    flag_values.dim, flag_values.weights, flag_values.preprocessing = 8, str(tmp_path / "other.npz"), "caffe"
     with pytest.raises(ValueError, match="belong to another network"):
-        pitts.main([])
+        pitts.run(make(dim=8, weights=str(tmp_path / "other.npz"), preprocessing="caffe"))
     assert not (tmp_path / "run").exists()
 
 
-def test_interruption_tells_how_to_go_on(flag_values, monkeypatch):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pitts, "train", interrupted)
-    with pytest.raises(SystemExit, match="The same command with --resume goes on"):
-        pitts.main([])
-
-
-def test_folder_that_holds_files_is_not_overwritten(flag_values, tmp_path):
+def test_folder_that_holds_files_is_not_overwritten(make, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").touch()
     with pytest.raises(FileExistsError, match="`output` must be a new or empty folder"):
-        pitts.main([])
+        pitts.run(make())

@@ -1,9 +1,7 @@
 import contextlib
 import csv
-import importlib
 import io
 import json
-import logging
 import os
 import pickle
 import shutil
@@ -15,16 +13,16 @@ import time
 import keras
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from keras_sare.datasets import SfMDataset
 from keras_sare.extraction import cached_descriptors as cached_descriptors
 from keras_sare.layers import MAC
 from keras_sare.training import RunFolder
-from trainers import retrieval_stages
-from trainers.recipes import RETRIEVAL_RECIPES
-from trainers.stages import apply_recipe, chosen_flags
+from trainers import retrieval_sfm, retrieval_table
+from trainers.config import RetrievalConfig, TableConfig
+from trainers.config.flags import parse
+from trainers.stages import retrieval_stages
+from trainers.stages.retrieval_photos import load_models
 
 ROWS = ["off the shelf", "off the shelf + PCAw", "off the shelf + Lw"]
 ROWS += ["fine-tuned", "fine-tuned + PCAw", "fine-tuned + Lw"]
@@ -43,32 +41,21 @@ def small_model(*_, **__):
     return keras.Model(images, MAC(name="mac")(x), name="small")
 
 
-@pytest.fixture(scope="module")
-def program(alone):
-    """The module, its flags the only ones."""
-    level = logging.getLogger("keras_sare").level
-    with alone():
-        yield importlib.import_module("trainers.retrieval_sfm")
-    logging.getLogger("keras_sare").setLevel(level)
-    del sys.modules["trainers.retrieval_sfm"]
-
-
 def arguments(photos, output, *more):
     given = [f"--dataset={photos / 'sfm.npz'}", f"--output={output}", "--longer_side=64", "--negatives=2"]
     return [*given, "--val_share=0.25", "--epochs=2", "--learning_rate=0.01", "--select=last", *more]
 
 
 @pytest.fixture(scope="module")
-def start(program, retrieval_photos):
+def start(retrieval_photos):
     """Runs the program on a small model."""
 
     def start(output, *more):
         given = arguments(retrieval_photos, output, "--train_from=conv2", *more)
-        with pytest.MonkeyPatch.context() as patch, flagsaver.flagsaver():
-            patch.setattr(program.models, "build", small_model)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(retrieval_stages.models, "build", small_model)
             patch.setattr("keras_sare.training.logs.draw_training", lambda *_: None)
-            program.FLAGS(["retrieval_sfm", *given])
-            program.main([])
+            retrieval_sfm.run(parse(RetrievalConfig, given)[0])
 
     return start
 
@@ -97,7 +84,7 @@ def unbroken(start, tested, tmp_path_factory):
 def without_pictures(monkeypatch):
     """They take longer than all the rest."""
     for name in (
-        "retrieval_comparison.draw_reranking",
+        "comparisons.retrieval_comparison.draw_reranking",
         "retrieval_files.retrieval_bars",
         "retrieval_files.dimension_curves",
     ):
@@ -131,10 +118,10 @@ def test_run_trains_whitens_and_ends_with_the_table(unbroken):
 
 
 def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
-    train, tested, unbroken, tmp_path, program, without_pictures, caplog
+    train, tested, unbroken, tmp_path, without_pictures, caplog
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainers.retrieval_whitening.pairs_of", kill)  # trained, not whitened
+        patch.setattr("trainers.stages.retrieval_whitening.pairs_of", kill)  # trained, not whitened
         with pytest.raises(Killed):
             train("killed", *tested)
     assert not (tmp_path / "killed" / "model.keras").exists()
@@ -204,11 +191,9 @@ def test_published_list_is_trained_on_by_its_pairs(train, published, tmp_path):
         (["--negatives=6"], "`negatives` must not exceed the other clusters"),
     ],
 )
-def test_photos_that_do_not_suffice_are_told_before_they_are_decoded(
-    more, message, train, published, tmp_path, program
-):
+def test_photos_that_do_not_suffice_are_told_before_they_are_decoded(more, message, train, published, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "readable_photos", kill)
+        patch.setattr(retrieval_stages, "readable_photos", kill)
         with pytest.raises(ValueError, match=message):
             train("run", f"--dataset={published}", f"--images={published.parent / 'ims'}", *more)
     assert not (tmp_path / "run").exists()
@@ -224,19 +209,9 @@ def test_validation_with_nothing_to_find_is_told_before_anything_is_written(trai
 
 
 @pytest.fixture
-def make_table(alone, without_pictures):
+def make_table(without_pictures):
     """Runs the other program."""
-
-    def make_table(*given):
-        level = logging.getLogger("keras_sare").level
-        with alone():
-            module = importlib.import_module("trainers.retrieval_table")
-            module.FLAGS(["retrieval_table", *map(str, given)])
-            module.main([])
-        logging.getLogger("keras_sare").setLevel(level)
-
-    yield make_table
-    sys.modules.pop("trainers.retrieval_table", None)
+    return lambda *given: retrieval_table.run(parse(TableConfig, [*map(str, given)])[0])
 
 
 def test_other_program_makes_the_table_of_a_finished_run(
@@ -262,23 +237,11 @@ def test_table_of_other_settings_goes_into_another_folder(unbroken, tested, make
 
 def test_run_that_has_not_finished_has_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no off_the_shelf.keras: it has not finished.*--resume"):
-        retrieval_stages.load_models(RunFolder(tmp_path))
-
-
-def test_recipe_gives_the_values_of_flags_that_the_command_line_leaves_open(program):
-    with flagsaver.flagsaver():
-        program.FLAGS(["retrieval_sfm", "--recipe=few_photos", "--epochs=30", "--dataset=a", "--output=b"])
-        apply_recipe(RETRIEVAL_RECIPES["few_photos"])
-        chosen = chosen_flags("trainers.retrieval_sfm")
-    assert {name: chosen[name] for name in RETRIEVAL_RECIPES["few_photos"]} == {
-        **RETRIEVAL_RECIPES["few_photos"],
-        "epochs": 30,
-    }
-    assert not {"output", "resume", "store"} & chosen.keys()
+        load_models(RunFolder(tmp_path))
 
 
 def test_photos_that_are_tested_are_left_out_or_warned_of_before_training(
-    train, program, monkeypatch, retrieval_photos, tmp_path
+    train, monkeypatch, retrieval_photos, tmp_path
 ):
     buildings = SfMDataset.load(retrieval_photos / "sfm.npz")
     names = [path.rpartition("/")[2] for path in buildings.paths.tolist()]
@@ -286,7 +249,7 @@ def test_photos_that_are_tested_are_left_out_or_warned_of_before_training(
     (tmp_path / "gnd_own.json").write_text(json.dumps(truth))
     own = f"--ground_truth={tmp_path / 'gnd_own.json'}", f"--test_images={retrieval_photos}"
     (tmp_path / "own.txt").write_text("\n".join(names[:4]) + "\n")
-    monkeypatch.setattr(program, "_make_off_the_shelf", kill)
+    monkeypatch.setattr(retrieval_stages, "make_off_the_shelf", kill)
 
     with pytest.warns(UserWarning, match="4 of the 4 images evaluated on"), pytest.raises(Killed):
         train("run", *own)
@@ -303,7 +266,7 @@ def test_photos_that_are_tested_are_left_out_or_warned_of_before_training(
         ("--val_share=0", ValueError, "`share` must be between 0 and 1"),
         ("--val_share=0.9", ValueError, "`negatives` must not exceed the other clusters"),
         ("--train_from=conv9", ValueError, "conv9"),
-        ("--model=vgg16_netvlad", flags.IllegalFlagValueError, "should be one of <alexnet_crow"),
+        ("--model=vgg16_netvlad", ValueError, "`model` must be one of alexnet_crow"),
         ("--positive=pairs", ValueError, "`dataset` must have `pairs` for positives by 'pairs'"),
     ],
 )
@@ -312,8 +275,8 @@ def test_wrong_flags_are_refused(train, wrong, error, message):
         train("run", wrong)
 
 
-def test_photos_for_pca_are_read_before_training(train, program, tested, tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "_make_off_the_shelf", kill)
+def test_photos_for_pca_are_read_before_training(train, tested, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieval_stages, "make_off_the_shelf", kill)
     (tmp_path / "others").mkdir()
     with pytest.raises(ValueError, match="`images` must hold .jpg, .jpeg, .png files"):
         train("run", tested[0], f"--pca_images={tmp_path / 'others'}")
@@ -322,13 +285,13 @@ def test_photos_for_pca_are_read_before_training(train, program, tested, tmp_pat
         train("run", tested[0], f"--pca_images={tmp_path / 'others'}")
 
 
-def test_folder_of_another_run_is_refused(train, program, tmp_path, monkeypatch):
+def test_folder_of_another_run_is_refused(train, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").touch()
     with pytest.raises(FileExistsError, match="`output` must be a new or empty folder"):
         train("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "_fit", kill)
+        patch.setattr(retrieval_stages, "fit", kill)
         with pytest.raises(Killed):
             train("other")
     with pytest.raises(ValueError, match="A run is resumed with the settings.*tau: 0.7 before, 0.8 now"):
@@ -345,21 +308,19 @@ def test_folder_of_another_run_is_refused(train, program, tmp_path, monkeypatch)
     ],
     ids=lambda value: "".join(value) if isinstance(value, list) else "",
 )
-def test_numbers_that_are_not_given_fit_the_photos(program, retrieval_photos, tmp_path, monkeypatch, chosen, expected):
+def test_numbers_that_are_not_given_fit_the_photos(retrieval_photos, tmp_path, monkeypatch, chosen, expected):
     class Reached(Exception):
         """The training starts."""
 
     def reached(_, __, train, *___):
         raise Reached(train.settings.negatives, train.settings.tuples_per_step)
 
-    monkeypatch.setattr(program.models, "build", small_model)
-    monkeypatch.setattr(program, "Trainer", reached)
+    monkeypatch.setattr(retrieval_stages.models, "build", small_model)
+    monkeypatch.setattr(retrieval_stages, "Trainer", reached)
     photos = [f"--dataset={retrieval_photos / 'sfm.npz'}", f"--output={tmp_path / 'run'}", "--longer_side=64"]
-    with flagsaver.flagsaver():
-        program.FLAGS.unparse_flags()
-        program.FLAGS(["retrieval_sfm", *photos, "--train_from=conv2", "--positive=m2", *chosen])
-        with pytest.raises(Reached) as info:
-            program.train()
+    config, _ = parse(RetrievalConfig, [*photos, "--train_from=conv2", "--positive=m2", *chosen])
+    with pytest.raises(Reached) as info:
+        retrieval_sfm.run(config)
     assert info.value.args == expected
     settings = RunFolder(tmp_path / "run").settings
     assert (settings["negatives"], settings["tuples_per_step"]) == expected
@@ -371,23 +332,14 @@ def test_negatives_that_are_given_and_that_no_photos_have_are_refused(train, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_test_set_may_be_named_when_the_run_is_resumed(train, program, tested, tmp_path):
+def test_test_set_may_be_named_when_the_run_is_resumed(train, tested, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "_fit", kill)
+        patch.setattr(retrieval_stages, "fit", kill)
         with pytest.raises(Killed):
             train("run")
         with pytest.raises(Killed):
             train("run", "--resume", *tested)
     assert not {"ground_truth", "test_images", "pca_images"} & RunFolder(tmp_path / "run").settings.keys()
-
-
-def test_interruption_tells_how_to_go_on(program, monkeypatch):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(program, "train", interrupted)
-    with pytest.raises(SystemExit, match="The same command with --resume goes on"):
-        program.main([])
 
 
 @pytest.mark.slow

@@ -8,19 +8,19 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
 from keras_sare.datasets import SfMDataset
-from keras_sare.reconstruction.reconstruct import Reconstruction, ReconstructionSettings
-from trainers import sfm
-from trainers.sfm import reconstruct_photos
+from keras_sare.reconstruction import ReconstructionSettings
+from keras_sare.reconstruction.reconstruct import Reconstruction
+from trainers.stages import reconstruction
+from trainers.stages.reconstruction import reconstruct_photos
 
 SCENES = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "data" / "photo_scenes.py")))
 
@@ -61,36 +61,16 @@ def test_photos_outside_the_dataset_are_named_by_the_reason(tmp_path, monkeypatc
     dataset = SfMDataset("street", paths, [0, 0], [0, 0])
     made = Reconstruction(names, {}, ["d.png"], [], tmp_path / "models", tmp_path / "database.db")
     complete = replace(made, images=names[:2], unregistered=[])
-    monkeypatch.setattr(sfm, "reconstruct", lambda *_: made)
-    monkeypatch.setattr(sfm, "read_colmap", lambda *_: dataset)
-    monkeypatch.setattr(sfm, "_draw", lambda *_: None)
+    monkeypatch.setattr(reconstruction, "reconstruct", lambda *_: made)
+    monkeypatch.setattr(reconstruction, "read_colmap", lambda *_: dataset)
+    monkeypatch.setattr(reconstruction, "_draw", lambda *_: None)
     reconstruct_photos(tmp_path / "images", tmp_path / "run", ReconstructionSettings())
     assert (tmp_path / "run" / "unregistered.txt").read_text() == "d.png\n"
     assert (tmp_path / "run" / "left_out.txt").read_text() == "c.png\n"
-    monkeypatch.setattr(sfm, "reconstruct", lambda *_: complete)
+    monkeypatch.setattr(reconstruction, "reconstruct", lambda *_: complete)
     reconstruct_photos(tmp_path / "images", tmp_path / "run", ReconstructionSettings())
     assert (tmp_path / "run" / "unregistered.txt").read_text() == ""
     assert (tmp_path / "run" / "left_out.txt").read_text() == ""
-
-
-def test_an_interruption_tells_what_is_kept(tmp_path, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    chosen = flags.FlagValues()
-    for name, value in (("images", str(tmp_path)), ("output", str(tmp_path)), ("labels", None)):
-        flags.DEFINE_string(name, value, "", flag_values=chosen)
-    for field in fields(sfm.DEFAULTS):
-        value = getattr(sfm.DEFAULTS, field.name)
-        define = flags.DEFINE_string if isinstance(value, str) else flags.DEFINE_integer
-        define(field.name, value, "", flag_values=chosen)
-    flags.DEFINE_float("max_corrupt_share", 0.01, "", flag_values=chosen)
-    chosen(["sfm"])
-    monkeypatch.setattr(sfm.flags, "FLAGS", chosen)
-    monkeypatch.setattr(sfm, "show_information", lambda: None)
-    monkeypatch.setattr(sfm, "reconstruct_photos", interrupted)
-    with pytest.raises(SystemExit, match="The same command goes on: features and matches are kept, a mapping starts"):
-        sfm.main([])
 
 
 @pytest.mark.slow

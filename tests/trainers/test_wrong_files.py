@@ -4,11 +4,11 @@ import logging
 import shutil
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from keras_sare.utils.error_text import expected_errors
 from trainers import pitts
+from trainers.config import PittsConfig
+from trainers.config.flags import parse
 
 # How zip archives, HDF5 and MATLAB files begin, and then nothing that makes sense.
 BROKEN = {
@@ -29,11 +29,9 @@ def ends(town, tmp_path):
     level = logging.getLogger("keras_sare").level
 
     def ends(*given):
-        command = ["pitts", f"--root={town}", f"--output={tmp_path / 'run'}", "--image_size=32,48", "--dim=4"]
-        with flagsaver.flagsaver():
-            flags.FLAGS([*command, *given])
-            with pytest.raises(SystemExit) as ended, expected_errors("trainers.pitts"):
-                pitts.train()
+        chosen = [f"--root={town}", f"--output={tmp_path / 'run'}", "--image_size=32,48", "--dim=4"]
+        with pytest.raises(SystemExit) as ended, expected_errors("trainers.pitts"):
+            pitts.run(parse(PittsConfig, [*chosen, *given])[0])
         told = ended.value.code
         assert told.startswith("trainers.pitts: ")
         assert "\n" not in told

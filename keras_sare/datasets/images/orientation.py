@@ -8,14 +8,12 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sare.datasets.images.file_bytes import bytes_at, equal, file_length, number
+from keras_sare.utils.settings import ORIENTATIONS
 
 # Photos have EXIF among their first segments; the limit bounds what a file made of tiny segments can cost.
 _MOST_SEGMENTS = 64
 _ORIENTATION_TAG, _SHORT = 0x0112, 3
 _EXIF = b"Exif\0\0"
-
-ORIENTATIONS = ("upright", "stored")
-"""How the pixels of a file are taken: turned and mirrored as its EXIF orientation asks, or as they are stored."""
 
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from keras_sare.training.settings.training_settings import TrainingSettings, check_choice, check_counts
+from keras_sare.training.settings.training_settings import TrainingSettings
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.settings import setting
 
 
 @plain_arguments
@@ -33,18 +34,18 @@ class PlaceSettings(TrainingSettings):
     """
 
     negative_pool: int = 1000
-    mining: str = "random"
-    database_queries: bool = False
-    refresh_every: int = 1000
-    select_by: int = 5
-    min_positive: float | None = None
-    positive_radius: float = 10.0
-    negative_radius: float = 25.0
+    mining: str = setting("random", "Negatives from a random pool or the whole database.", choices=("random", "full"))
+    database_queries: bool = setting(False, "Take database images as queries of tuples too.")
+    refresh_every: int = setting(1000, "Queries between refreshes of the cache.", least=1)
+    select_by: int = setting(5, "N of the validation recall@N that chooses the best epoch.", least=1)
+    min_positive: float | None = setting(
+        None, "Metres that positives exceed; by default 1 for .mat files, 0 for places.csv.", least=0
+    )
+    positive_radius: float = setting(10.0, "Metres within which positives are.")
+    negative_radius: float = setting(25.0, "Metres beyond which negatives are; of evaluation too.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_counts(self, ("refresh_every", "select_by"))
-        check_choice(self, "mining", ("random", "full"))
         if not 0 <= (self.min_positive or 0.0) < self.positive_radius <= self.negative_radius:
             raise ValueError(
                 "The radii are metres with 0 <= `min_positive` < `positive_radius` <= `negative_radius`. Received: "

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from keras_sare.training.settings.training_settings import TrainingSettings, check_counts
+from keras_sare.training.settings.training_settings import TrainingSettings
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.settings import setting
 
 
 @plain_arguments
@@ -24,21 +25,27 @@ class SfMSettings(TrainingSettings):
             windows may do: 4 steps that are to be cut into 3 are 2 and 2.
     """
 
-    tuples_per_step: int = 5
-    negatives: int = 5
-    schedule: str = "step"
-    decay_every: int = 10
-    weight_decay: float = 5e-4
-    patience: int = 30
-    positive: str = "m3"
-    negatives_from: str = "N2"
-    negative_pool: int = 20_000
-    queries_per_epoch: int | None = None
-    mine_times: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counts(self, ("mine_times",))
+    tuples_per_step: int = setting(5, "Tuples in a batch.", least=1)
+    negatives: int = setting(5, "Hard negatives per tuple.", least=1)
+    schedule: str = setting(
+        "step",
+        "Learning rate: divided by 5 every 10 epochs, halves, or falls to nearly 0.",
+        choices=("halving", "step", "cosine"),
+    )
+    decay_every: int = setting(10, "", least=1)
+    weight_decay: float = setting(5e-4, "Weight decay of SGD or of AdamW.", least=0)
+    patience: int = setting(30, "Epochs without better validation after which training stops.", least=1)
+    positive: str = setting("m3", "Rule of positives: m1, m2, m3, or pairs, those of a published list.")
+    negatives_from: str = setting("N2", "N2: at most one negative of a cluster.", choices=("N1", "N2"))
+    negative_pool: int = setting(20_000, "Random images of an epoch that may be negatives.", least=1)
+    queries_per_epoch: int | None = setting(
+        None, "Random queries of an epoch, at most; without it all, as the paper's MATLAB code. Its PyTorch code: 2000."
+    )
+    mine_times: int = setting(
+        3,
+        "How often an epoch mines its tuples: 3 times in the paper's MATLAB code, once in its PyTorch code.",
+        least=1,
+    )
 
     def steps_per_refresh(self, epoch: int, steps: int) -> int:
         """Steps between two refreshes of the cached descriptors; see `TrainingSettings`."""

@@ -1,22 +1,10 @@
 """Numbers of a training run."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from keras_sare.datasets.images.orientation import ORIENTATIONS
 from keras_sare.utils.arguments import plain_arguments
-
-_COUNTS = (
-    "tuples_per_step",
-    "negatives",
-    "decay_every",
-    "patience",
-    "extraction_batch",
-    "checkpoint_every",
-    "keep_checkpoints",
-)
+from keras_sare.utils.settings import ORIENTATIONS, check_settings, setting
 
 
 @plain_arguments
@@ -58,41 +46,34 @@ class TrainingSettings:
             must read them likewise: an export follows its run.
     """
 
-    epochs: int = 30
-    tuples_per_step: int = 4
-    negatives: int = 10
-    optimizer: str = "sgd"
-    learning_rate: float = 1e-3
-    schedule: str = "halving"
-    decay_every: int = 5
+    epochs: int = setting(30, "At most so many epochs; 0: no training.", least=0)
+    tuples_per_step: int = setting(4, "Tuples in a batch.", least=1)
+    negatives: int = setting(10, "Hard negatives per tuple.", least=1)
+    optimizer: str = setting("sgd", "SGD with momentum, or AdamW.", choices=("sgd", "adam"))
+    learning_rate: float = setting(1e-3, "Learning rate at the start.")
+    schedule: str = setting(
+        "halving",
+        "Learning rate: halves every 5 epochs, is divided by 5 every 10, or falls to nearly 0.",
+        choices=("halving", "step", "cosine"),
+    )
+    decay_every: int = setting(5, "", least=1)
     decay_factor: float = 5.0
     momentum: float = 0.9
-    weight_decay: float = 1e-3
-    gradient_chunk: int = 0
-    jit_compile: bool = False
-    select: str = "best"
-    keep_untrained: bool = True
-    patience: int = 10
-    extraction_batch: int = 8
+    weight_decay: float = setting(1e-3, "Weight decay of SGD or of AdamW.", least=0)
+    gradient_chunk: int = setting(0, "Images back-propagated at a time; 0: a whole batch.", least=0)
+    jit_compile: bool = setting(False, "Compile the training step with XLA.")
+    select: str = setting("best", "Epoch that is kept: the best by validation, or the last.", choices=("best", "last"))
+    keep_untrained: bool = setting(True, "Let the model before training be the best epoch.")
+    patience: int = setting(10, "Epochs without better validation after which training stops.", least=1)
+    extraction_batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)
     memory_limit: float = 4e9
-    checkpoint_every: int = 200
-    keep_checkpoints: int = 2
-    seed: int = 0
-    orientation: str = "upright"
+    checkpoint_every: int = setting(200, "Steps between checkpoints.", least=1)
+    keep_checkpoints: int = setting(2, "Last checkpoints kept.", least=1)
+    seed: int = setting(0, "Random seed.")
+    orientation: str = setting("upright", "Photos as viewers show them, or as stored.", choices=ORIENTATIONS)
 
     def __post_init__(self) -> None:
-        check_counts(self, _COUNTS)
-        check_choice(self, "optimizer", ("sgd", "adam"))
-        check_choice(self, "schedule", ("halving", "step", "cosine"))
-        check_choice(self, "select", ("best", "last"))
-        check_choice(self, "orientation", ORIENTATIONS)
-        if self.epochs < 0:
-            raise ValueError(f"`epochs` must be at least 0. Received: epochs={self.epochs}")
-        if self.gradient_chunk < 0:
-            raise ValueError(
-                "`gradient_chunk` must be a number of images, or 0 for a whole batch at once. "
-                f"Received: gradient_chunk={self.gradient_chunk}"
-            )
+        check_settings(self)
         for name in ("learning_rate", "decay_factor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be greater than 0. Received: {name}={getattr(self, name)}")
@@ -119,24 +100,3 @@ class TrainingSettings:
             All steps of the epoch, unless a recipe says otherwise.
         """
         return steps
-
-
-def check_counts(settings: TrainingSettings, names: Iterable[str]) -> None:
-    """Checks that some settings are at least 1.
-
-    Raises:
-        ValueError: one is not.
-    """
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(settings, name)}")
-
-
-def check_choice(settings: TrainingSettings, name: str, known: tuple[Any, ...]) -> None:
-    """Checks that a setting has one of the known values.
-
-    Raises:
-        ValueError: it has another.
-    """
-    if getattr(settings, name) not in known:
-        raise ValueError(f"`{name}` must be one of {known}. Received: {name}={getattr(settings, name)!r}")

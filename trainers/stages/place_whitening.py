@@ -14,8 +14,9 @@ from keras_sare.models import with_whitening
 from keras_sare.training import Places, PlaceSettings, RecallValidation
 from keras_sare.training.checkpoints.model_choice import ModelChoice, choose
 from keras_sare.whitening import fit_pca_whitening
-from trainers.checks import late_dimension
-from trainers.stages import Run
+from trainers.config import PittsConfig
+from trainers.stages.checks import late_dimension
+from trainers.stages.run import Run
 
 logger = logging.getLogger("keras_sare.pitts")
 
@@ -36,7 +37,7 @@ class WhiteningStage:
         sample: int64 [n], training database images that whitening is fitted to.
     """
 
-    run: Run[PlaceSettings]
+    run: Run[PittsConfig, PlaceSettings]
     places: Mapping[str, Places]
     fed: Callable[[keras.Model], keras.Model]
     mode: str

@@ -11,8 +11,8 @@ from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.distribution import Workers
 from keras_sare.extraction import Extractor, StoredInputs
 from keras_sare.training import Places, PlaceSettings, RecallValidation, RunFolder
-from trainers.stages import Run
-from trainers.whitening_stage import WhiteningStage
+from trainers.stages.place_whitening import WhiteningStage
+from trainers.stages.run import Run
 
 DIM = 8
 NOISE_IS_SMALL, NOISE_IS_LARGE = (1.0, 0.3, 0.3), (0.3, 1.0, 0.03)
@@ -32,7 +32,7 @@ def run(tmp_path):
     strategy = tf.distribute.get_strategy()
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    return Run({}, PlaceSettings(select_by=1), strategy, Workers(strategy), folder)
+    return Run(None, PlaceSettings(select_by=1), strategy, Workers(strategy), folder)
 
 
 def vectors(name, run, scales, seed, count=80):
@@ -105,7 +105,7 @@ def test_model_before_training_is_not_called_trained(make_stage, model, mode):
 def test_resumed_run_computes_nothing_anew_where_nothing_changed(make_stage, run, model, monkeypatch, caplog):
     first = make_stage().finish(model, 1)
     before = {path.name: path.stat().st_mtime_ns for path in run.folder.path.glob("*.*")}
-    monkeypatch.setattr(Places, "describe", None)
+    monkeypatch.setattr(Places, "extract", None)
     caplog.set_level(logging.INFO, "keras_sare")
     assert make_stage().finish(model, 1) == first
     assert {path.name: path.stat().st_mtime_ns for path in run.folder.path.glob("*.*")} == before

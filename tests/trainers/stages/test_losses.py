@@ -1,8 +1,8 @@
 import pytest
 
 from keras_sare.losses import ContrastiveLoss, SARELoss, TripletLoss
-from trainers.losses import PLACE_SCALES, RETRIEVAL_SCALES, place_losses, retrieval_losses, scale_of
-from trainers.recipes import RECIPES, RETRIEVAL_RECIPES
+from trainers.config.recipes import RECIPES, RETRIEVAL_RECIPES
+from trainers.stages.losses import PLACE_SCALES, RETRIEVAL_SCALES, place_losses, retrieval_losses, scale_of
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_flags_of_one_loss_reach_that_loss_alone():
 
 @pytest.mark.parametrize(("recipes", "published"), [(RECIPES, "pitts30k"), (RETRIEVAL_RECIPES, "retrieval_sfm")])
 def test_recipes_that_train_by_adam_take_the_mean_over_tuples(recipes, published):
-    scales = {name: values.get("loss_scale", "published") for name, values in recipes.items()}
-    by_adam = {name: "tuple" for name, values in recipes.items() if values.get("optimizer") == "adam"}
+    scales = {name: values.loss_scale for name, values in recipes.items()}
+    by_adam = {name: "tuple" for name, values in recipes.items() if values.optimizer == "adam"}
     assert scales == {**dict.fromkeys(recipes, "published"), **by_adam}
     assert published not in by_adam

@@ -20,8 +20,9 @@ from keras_sare.training import MeanAveragePrecisionValidation, SfMSettings
 from keras_sare.training.checkpoints.model_choice import ModelChoice
 from keras_sare.utils.files import atomic_path
 from keras_sare.whitening import FittedWhitening
-from trainers.retrieval_stages import FINE_TUNED, OFF_THE_SHELF, pairs_of
-from trainers.stages import Run
+from trainers.config import RetrievalConfig
+from trainers.stages.retrieval_photos import FINE_TUNED, OFF_THE_SHELF, pairs_of
+from trainers.stages.run import Run
 
 logger = logging.getLogger("keras_sare.retrieval_sfm")
 
@@ -43,7 +44,7 @@ class RetrievalWhitening:
         dim: of the whitened descriptors, at most.
     """
 
-    run: Run[SfMSettings]
+    run: Run[RetrievalConfig, SfMSettings]
     train: SfMDataset
     validation: MeanAveragePrecisionValidation
     kept: ArrayCache

@@ -3,51 +3,56 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_sare.datasets import ImageFolder, LandmarkDataset, SfMDataset, split_clusters, without_models_of
+from keras_sare.datasets import (
+    ImageFolder,
+    LandmarkDataset,
+    SfMDataset,
+    read_landmarks,
+    split_clusters,
+    without_models_of,
+)
 from keras_sare.datasets.images.readable_images import readable_images
 from keras_sare.datasets.sfm.retrieval_sfm import read_retrieval_sfm
 from keras_sare.evaluation import ComparisonSettings, MatchingPairs, RetrievalComparison
 from keras_sare.evaluation.model_names import kept_name
 from keras_sare.mining import matching_pairs
+from keras_sare.retrieval import DiffusionSettings
 from keras_sare.training import RunFolder
 from keras_sare.training.checkpoints.run_changes import last_state
+from keras_sare.training.checkpoints.run_folder import orientation_of
 from keras_sare.utils.files import check_writable_folder
+from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.whitening import warn_of_overlap
+from trainers.config import RetrievalConfig, TableConfig
 
 OFF_THE_SHELF, FINE_TUNED = "off the shelf", "fine-tuned"
 """What the models before and after training are called."""
 
 
-def is_published(dataset: str) -> bool:
-    """Whether a dataset is a published list, which has pairs and splits of its own, and not `sfm.npz`."""
-    return Path(dataset).suffix == ".pkl"
-
-
-def open_photos(chosen: Mapping[str, Any]) -> dict[str, SfMDataset]:
+def open_photos(config: RetrievalConfig) -> dict[str, SfMDataset]:
     """Opens the photos that a run trains and validates on. No photo is read.
 
     Args:
-        chosen: flags of `trainers.retrieval_sfm` by name.
+        config: of the run.
 
     Returns:
         "train" and "val".
 
     Raises:
-        ValueError: the dataset or a flag is not as it should be.
+        ValueError: the dataset or a setting is not as it should be.
     """
-    if is_published(chosen["dataset"]):
-        return _open_published(chosen)
-    photos = SfMDataset.load(chosen["dataset"])
-    if chosen["leave_out"]:
-        lines = Path(chosen["leave_out"]).read_text().splitlines()
+    if config.is_published:
+        return _open_published(config)
+    photos = SfMDataset.load(config.dataset)
+    if config.leave_out:
+        lines = Path(config.leave_out).read_text().splitlines()
         names = [line.strip() for line in lines if line.strip()]
         photos = without_models_of(photos, np.array(names, np.dtypes.StringDType()))
-    train, val = split_clusters(photos, chosen["val_share"], chosen["seed"])
+    train, val = split_clusters(photos, config.val_share, config.seed)
     return {"train": train, "val": val}
 
 
@@ -124,19 +129,50 @@ def open_table(
     return RetrievalComparison(landmarks, pairs_of(photos), others, settings, target, origin)
 
 
-def _open_published(chosen: Mapping[str, Any]) -> dict[str, SfMDataset]:
-    source = chosen["dataset"]
-    if not chosen["images"]:
+def open_comparison(config: TableConfig) -> tuple[dict[str, keras.Model], RetrievalComparison]:
+    """Reads the run and the test set; writes nothing.
+
+    Returns:
+        The models by name, and what compares them.
+    """
+    warn_of_unseen_device()
+    run = RunFolder(config.run)
+    models = load_models(run)
+    landmarks = read_landmarks(config.ground_truth, config.images)
+    if config.distractors:
+        landmarks = landmarks.with_distractors(ImageFolder(config.distractors).paths())
+    trained_with = RetrievalConfig().completed(run.settings)
+    photos = readable_photos(open_photos(trained_with), trained_with.max_corrupt_share)["train"]
+    diffusion = (
+        DiffusionSettings(k=config.diffusion_k, query_k=config.diffusion_query_k) if config.diffusion_k else None
+    )
+    settings = ComparisonSettings(
+        longer_side=config.longer_side,
+        scales=config.scales,
+        crop=config.crop,
+        orientation=config.orientation or orientation_of(run.settings),
+        rerank=config.rerank,
+        expand=config.expand,
+        diffusion=diffusion,
+        batch_size=config.batch,
+    )
+    share = config.max_corrupt_share
+    return models, open_table(landmarks, photos, config.pca_images, share, settings, run, config.output)
+
+
+def _open_published(config: RetrievalConfig) -> dict[str, SfMDataset]:
+    source = config.dataset
+    if not config.images:
         raise ValueError(
             "`images` must be the folder of the photos that a published list names, such as ims/ of retrieval-SfM: add "
-            f"--images=FOLDER. Received: dataset={source!r}, images={chosen['images']!r}"
+            f"--images=FOLDER. Received: dataset={source!r}, images={config.images!r}"
         )
-    if chosen["leave_out"]:
+    if config.leave_out:
         raise ValueError(
             "`leave_out` goes with sfm.npz only: published lists name photos by hashes, and are free of the published "
-            f"test sets. Received: dataset={source!r}, leave_out={chosen['leave_out']!r}"
+            f"test sets. Received: dataset={source!r}, leave_out={config.leave_out!r}"
         )
-    return {name: read_retrieval_sfm(source, chosen["images"], name) for name in ("train", "val")}
+    return {name: read_retrieval_sfm(source, config.images, name) for name in ("train", "val")}
 
 
 def _names(paths: np.ndarray) -> list[str]:

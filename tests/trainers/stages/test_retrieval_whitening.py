@@ -13,9 +13,9 @@ from keras_sare.extraction import cached_descriptors as cached_descriptors
 from keras_sare.extraction.array_cache import ArrayCache
 from keras_sare.extraction.inputs import ImageInputs
 from keras_sare.training import MeanAveragePrecisionValidation, RunFolder, SfMPhotos, SfMSettings
-from trainers.retrieval_stages import load_models
-from trainers.retrieval_whitening import RetrievalWhitening
-from trainers.stages import Run
+from trainers.stages.retrieval_photos import load_models
+from trainers.stages.retrieval_whitening import RetrievalWhitening
+from trainers.stages.run import Run
 
 DIM, BUILDINGS, VIEWS = 6, 40, 4
 NOISE_IS_SMALL, NOISE_IS_LARGE = (1.0, 0.1), (0.1, 0.6)
@@ -63,7 +63,7 @@ def make_stage(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     folder.save_model(pointing_model(0), folder.off_the_shelf)
-    run = Run({}, SfMSettings(), strategy, Workers(strategy), folder)
+    run = Run(None, SfMSettings(), strategy, Workers(strategy), folder)
 
     def make(scales=NOISE_IS_LARGE, mode="auto", dim=DIM):
         def describe(model, paths, *_, **__):

@@ -8,7 +8,7 @@ import pytest
 from keras_sare.datasets import open_splits
 from keras_sare.training import PlaceSettings
 from keras_sare.whitening import fit_pca_whitening
-from trainers.checks import (
+from trainers.stages.checks import (
     check_places,
     check_room,
     check_whitening,

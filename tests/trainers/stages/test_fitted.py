@@ -3,17 +3,18 @@ import json
 import keras
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.datasets.places.open_splits import open_splits
 from keras_sare.layers import NetVLAD
-from keras_sare.training import PlaceSettings, RunFolder
+from keras_sare.training import RunFolder
 from trainers import pitts
-from trainers.fitted import fit_flag, fit_places, fit_refreshes
-from trainers.recipes import RECIPES
-from trainers.stages import adopt_settings, apply_recipe
+from trainers.config import PittsConfig
+from trainers.config.flags import parse
+from trainers.config.recipes import RECIPES
+from trainers.stages import place_checks, place_stages
+from trainers.stages.fitted import fit_places, fit_refreshes
+from trainers.stages.run import with_run_settings
 
 
 class Reached(Exception):
@@ -22,17 +23,8 @@ class Reached(Exception):
 
 @pytest.fixture
 def given(town, tmp_path):
-    """Parses a command line."""
-
-    def given(*arguments):
-        flags.FLAGS(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}", *arguments])
-        return flags.FLAGS
-
-    with flagsaver.flagsaver():
-        given()
-        yield given
-        flags.FLAGS.unparse_flags()
-        flags.FLAGS(["pitts", f"--root={town}", f"--output={tmp_path / 'run'}"])
+    """Makes a configuration of a command line."""
+    return lambda *arguments: parse(PittsConfig, [f"--root={town}", f"--output={tmp_path / 'run'}", *arguments])[0]
 
 
 @pytest.fixture
@@ -50,12 +42,12 @@ def started(monkeypatch):
         seen.append(train.settings)
         raise Reached
 
-    monkeypatch.setattr(pitts.models, "build", small)
-    monkeypatch.setattr(pitts, "Trainer", reached)
+    monkeypatch.setattr(place_stages.models, "build", small)
+    monkeypatch.setattr(place_stages, "Trainer", reached)
 
-    def start():
+    def start(config):
         with pytest.raises(Reached):
-            pitts.train()
+            pitts.run(config)
         return seen[-1]
 
     return start
@@ -69,11 +61,9 @@ def line_of_places(count):
 
 
 def test_number_that_is_not_given_is_lowered_and_told(given, caplog):
-    values = given("--recipe=few_photos", "--negatives=7")
-    fit_flag("dim", 61, "half of the 122 images")
-    fit_flag("negatives", 3, "there are no more")
-    fit_flag("clusters", 64, "it fits")
-    fit_flag("checkpoint_every", 0, "nothing fits")
+    values = given("--negatives=7").lowered("dim", 61, "half of the 122 images")
+    values = values.lowered("negatives", 3, "there are no more").lowered("clusters", 64, "it fits")
+    values = values.lowered("checkpoint_every", 0, "nothing fits")
     assert (values.dim, values.negatives, values.clusters, values.checkpoint_every) == (61, 7, 64, 200)
     assert caplog.messages == ["--dim=61 instead of 4096: half of the 122 images"]
 
@@ -88,8 +78,7 @@ def test_number_that_is_not_given_is_lowered_and_told(given, caplog):
     ],
 )
 def test_refreshes_and_steps_are_fitted_to_one_another_where_one_is_not_given(given, chosen, expected):
-    values = given(*chosen)
-    fit_refreshes()
+    values = fit_refreshes(given(*chosen))
     assert (values.refresh_every, values.tuples_per_step) == expected
 
 
@@ -97,8 +86,7 @@ def test_refreshes_and_steps_are_fitted_to_one_another_where_one_is_not_given(gi
     ("places", "replicas", "expected"), [(12, 1, (10, 4)), (4, 1, (3, 4)), (3, 1, (2, 3)), (3, 2, (2, 2))]
 )
 def test_negatives_and_tuples_are_no_more_than_the_places_have(given, places, replicas, expected):
-    values = given("--dim=1")
-    fit_places(line_of_places(places), PlaceSettings(), replicas)
+    values = fit_places(given("--dim=1"), line_of_places(places), replicas)
     assert (values.negatives, values.tuples_per_step) == expected
 
 
@@ -108,16 +96,14 @@ def test_clusters_are_half_of_the_local_descriptors_at_most(given, started, town
         x = keras.layers.Conv2D(8, 16, strides=16, name="conv1")(keras.layers.Rescaling(1 / 255)(images))
         return keras.Model(images, NetVLAD(clusters, name="netvlad")(x))
 
-    monkeypatch.setattr(pitts.models, "build", with_clusters)
+    monkeypatch.setattr(place_stages.models, "build", with_clusters)
     small = ["--image_size=32,48", "--train_from=conv1", "--dim=4"]
     images = len(open_splits(town)["train"].database)
     assert 3 * images < 64
-    given(*small)
-    started()
+    started(given(*small))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["clusters"] == 3 * images  # of 2 x 3 positions each
-    given(*small, "--clusters=64", f"--output={tmp_path / 'other'}")
     with pytest.raises(ValueError, match="at least 128 local descriptors for 64 clusters"):
-        pitts.train()
+        pitts.run(given(*small, "--clusters=64", f"--output={tmp_path / 'other'}"))
 
 
 @pytest.mark.parametrize(
@@ -128,62 +114,52 @@ def test_clusters_are_half_of_the_local_descriptors_at_most(given, started, town
     ],
 )
 def test_number_that_is_given_and_does_not_fit_is_refused_before_anything_is_computed(given, tmp_path, chosen, message):
-    given("--dim=4", chosen)
     with pytest.raises(ValueError, match=message):
-        pitts.train()
+        pitts.run(given("--dim=4", chosen))
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_every_recipe_starts_on_few_photos_and_goes_on_with_the_same_numbers(given, started, town, tmp_path, recipe):
     small = ["--model=vgg16_mac", "--image_size=32,48", "--train_from=conv1", f"--recipe={recipe}"]
-    given(*small)
-    settings = started()
+    settings = started(given(*small))
     images = len(open_splits(town)["train"].database)
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())
     assert recorded["dim"] == images // 2 < min(128, images)
     assert recorded["negatives"] == settings.negatives <= images
-    given(*small, "--resume")
-    assert started() == settings
+    assert started(given(*small, "--resume")) == settings
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == recorded
 
 
 def test_run_is_resumed_with_its_own_settings_where_none_are_given(given, started, tmp_path):
     own = ["--image_size=32,48", "--train_from=conv1", "--dim=4"]
-    given(*own, "--recipe=few_photos", "--learning_rate=0.5", "--epochs=7", "--loss=triplet")
-    settings = started()
-    given("--resume")
-    assert started() == settings
-    given("--resume", "--learning_rate=0.25")
-    assert started().learning_rate == 0.25
+    settings = started(given(*own, "--recipe=few_photos", "--learning_rate=0.5", "--epochs=7", "--loss=triplet"))
+    assert started(given("--resume")) == settings
+    assert started(given("--resume", "--learning_rate=0.25")).learning_rate == 0.25
     assert json.loads((tmp_path / "run" / "run.json").read_text())["changes"] == [
         {"epoch": 0, "step": 0, "settings": {"learning_rate": 0.25}}
     ]
-    given("--resume", "--loss=contrastive")
     with pytest.raises(ValueError, match="Received: loss: 'triplet' before, 'contrastive' now"):
-        pitts.train()
+        pitts.run(given("--resume", "--loss=contrastive"))
 
 
 def test_run_whose_numbers_no_longer_fit_the_images_is_not_resumed(given, started, monkeypatch, tmp_path):
     own = ["--image_size=32,48", "--train_from=conv1", "--dim=1"]
-    given(*own)
-    started()
+    started(given(*own))
     before = (tmp_path / "run" / "run.json").read_text()
     few = line_of_places(4)
-    monkeypatch.setattr(pitts, "open_splits", lambda *_: dict.fromkeys(("train", "val", "test"), few))
+    monkeypatch.setattr(place_checks, "open_splits", lambda *_: dict.fromkeys(("train", "val", "test"), few))
     monkeypatch.setattr(PlaceDataset, "check_images", lambda data, *_: data)
-    given("--resume")
     with pytest.raises(ValueError, match="Received: .*negatives: 10 before, 3 now"):
-        pitts.train()
+        pitts.run(given("--resume"))
     assert (tmp_path / "run" / "run.json").read_text() == before
 
 
 def test_run_of_an_earlier_version_goes_on_as_it_was_made(given, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.write_settings({"epochs": 7, "loss": "triplet", "root": "photos"})
-    values = given("--recipe=pitts30k", "--resume", "--epochs=9")
-    apply_recipe(RECIPES["pitts30k"])
-    adopt_settings(run, resume=True)
+    values = given("--recipe=pitts30k", "--resume", "--epochs=9").completed(RECIPES["pitts30k"].given_settings)
+    values = with_run_settings(values)
     chosen = values.epochs, values.loss, values.loss_scale, values.keep_untrained, values.orientation
     assert chosen == (9, "triplet", "tuple", True, "stored")
     run.check({**run.settings, "loss_scale": "tuple", "keep_untrained": True, "orientation": "stored"}, resume=True)

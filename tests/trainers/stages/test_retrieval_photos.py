@@ -5,13 +5,14 @@ import keras
 import pytest
 
 from keras_sare.training import RunFolder
-from trainers.retrieval_stages import load_models, open_photos, pairs_of, readable_photos
+from trainers.config import RetrievalConfig
+from trainers.stages.retrieval_photos import load_models, open_photos, pairs_of, readable_photos
 
-CHOSEN = {"images": None, "leave_out": None, "val_share": 0.25, "seed": 0}
+CHOSEN = {"val_share": 0.25}
 
 
 def test_reconstructed_photos_are_split_by_whole_clusters_the_same_way_every_time(retrieval_photos):
-    chosen = {**CHOSEN, "dataset": str(retrieval_photos / "sfm.npz")}
+    chosen = RetrievalConfig(**CHOSEN, dataset=str(retrieval_photos / "sfm.npz"))
     splits, again = open_photos(chosen), open_photos(chosen)
     assert [len(photos) for photos in splits.values()] == [24, 8]
     assert list(splits) == ["train", "val"]
@@ -22,7 +23,7 @@ def test_reconstructed_photos_are_split_by_whole_clusters_the_same_way_every_tim
 def test_clusters_of_named_photos_are_left_out(retrieval_photos, tmp_path):
     (tmp_path / "names.txt").write_text("building_3_1.png\nbuilding_5_0.png\n")
     splits = open_photos(
-        {**CHOSEN, "dataset": str(retrieval_photos / "sfm.npz"), "leave_out": str(tmp_path / "names.txt")}
+        RetrievalConfig(**CHOSEN, dataset=str(retrieval_photos / "sfm.npz"), leave_out=str(tmp_path / "names.txt"))
     )
     paths = [path for photos in splits.values() for path in photos.paths.tolist()]
     assert len(paths) == 24
@@ -30,7 +31,8 @@ def test_clusters_of_named_photos_are_left_out(retrieval_photos, tmp_path):
 
 
 def test_names_to_leave_out_may_have_blanks_and_no_suffix(retrieval_photos, tmp_path):
-    chosen = {**CHOSEN, "dataset": str(retrieval_photos / "sfm.npz"), "leave_out": str(tmp_path / "names.txt")}
+    names = str(tmp_path / "names.txt")
+    chosen = RetrievalConfig(**CHOSEN, dataset=str(retrieval_photos / "sfm.npz"), leave_out=names)
     (tmp_path / "names.txt").write_text("photo of a building_3_1.png\n\n  my photos/building_5_0\n")
     assert sum(map(len, open_photos(chosen).values())) == 28
     (tmp_path / "names.txt").write_text("photo of a building_3_1.png\n")
@@ -39,7 +41,7 @@ def test_names_to_leave_out_may_have_blanks_and_no_suffix(retrieval_photos, tmp_
 
 
 def test_published_lists_have_splits_and_pairs_of_their_own(published):
-    splits = open_photos({**CHOSEN, "dataset": str(published), "images": str(published.parent / "ims")})
+    splits = open_photos(RetrievalConfig(**CHOSEN, dataset=str(published), images=str(published.parent / "ims")))
 
     assert splits["val"].pairs.tolist() == [[1, 0], [3, 2]]
     pairs = pairs_of(splits["train"])
@@ -56,13 +58,13 @@ def test_published_lists_have_splits_and_pairs_of_their_own(published):
 )
 def test_published_lists_need_a_folder_and_leave_nothing_out(given, message, published):
     with pytest.raises(ValueError, match=message):
-        open_photos({**CHOSEN, "dataset": str(published), **given})
+        open_photos(RetrievalConfig(**CHOSEN, dataset=str(published), **given))
 
 
 def test_photos_that_cannot_be_read_are_left_out_or_stop_the_run(retrieval_photos, tmp_path):
     shutil.copytree(retrieval_photos, tmp_path / "photos")
     (tmp_path / "photos" / "building_2_3.png").write_bytes(b"no picture")
-    splits = open_photos({**CHOSEN, "dataset": str(tmp_path / "photos" / "sfm.npz")})
+    splits = open_photos(RetrievalConfig(**CHOSEN, dataset=str(tmp_path / "photos" / "sfm.npz")))
     with pytest.raises(ValueError, match="max_corrupt_share"):
         readable_photos(splits, 0.01)
     assert sum(len(photos) for photos in readable_photos(splits, 0.2).values()) == 31

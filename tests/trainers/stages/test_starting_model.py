@@ -7,14 +7,14 @@ import logging
 import keras
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from keras_sare.layers import NetVLAD, Whitening
 from keras_sare.models import with_whitening
 from keras_sare.training import RunFolder
 from trainers import pitts
-from trainers.starting_model import check_start, open_start
+from trainers.config import PittsConfig
+from trainers.config.flags import parse
+from trainers.stages.starting_model import open_start
 
 DIM = 12
 """Of the descriptors before whitening: 3 clusters of 4 channels."""
@@ -49,10 +49,8 @@ def train(town, tmp_path):
     level = logging.getLogger("keras_sare").level
 
     def train(name, *given):
-        command = ["pitts", f"--root={town}", f"--output={tmp_path / name}", "--image_size=32,48", "--dim=6"]
-        with flagsaver.flagsaver():
-            flags.FLAGS([*command, "--train_from=last", "--negatives=2", *given])
-            pitts.train()
+        chosen = [f"--root={town}", f"--output={tmp_path / name}", "--image_size=32,48", "--dim=6"]
+        pitts.run(parse(PittsConfig, [*chosen, "--train_from=last", "--negatives=2", *given])[0])
         return RunFolder(tmp_path / name)
 
     yield train
@@ -103,12 +101,13 @@ def test_mixed_precision_of_the_file_is_not_that_of_the_run(folder, tmp_path):
     assert {opened.get_layer(name).compute_dtype for name in ("scale", "stem", "last")} == {"float32"}
 
 
-@pytest.mark.parametrize("name", ["model", "clusters", "preprocessing"])
-def test_flag_that_contradicts_the_file_is_refused(name):
+@pytest.mark.parametrize(("name", "value"), [("model", "vgg16_mac"), ("clusters", 64), ("preprocessing", "torch")])
+def test_setting_that_contradicts_the_file_is_refused(name, value):
+    needed = {"root": "photos", "output": "run", name: value}
     with pytest.raises(ValueError, match=f"`{name}` must not be given with a .keras file.*leave out --{name}. Rec"):
-        check_start("own.keras", ["weights", "epochs", name])
-    check_start("vgg16.h5", ["weights", name])
-    check_start("imagenet", ["weights", name])
+        PittsConfig(weights="own.keras", **needed).check()
+    PittsConfig(weights="vgg16.h5", **needed).check()
+    PittsConfig(weights="imagenet", **needed).check()
 
 
 def test_contradiction_is_found_before_anything_is_read(train):

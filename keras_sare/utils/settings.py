@@ -1,0 +1,44 @@
+"""Settings as fields of dataclasses: each says once its type, default, meaning and bounds."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+ORIENTATIONS = ("upright", "stored")
+"""How images are read: as viewers show them, or as their pixels are stored."""
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+"""What a model computes in."""
+
+
+def setting(
+    default: Any, text: str, *, choices: Iterable[str] = (), least: float | None = None, required: bool = False
+) -> Any:
+    """Makes a field of a dataclass.
+
+    Args:
+        default: its value where none is given.
+        text: what it is, in a sentence for `--help`; empty for a setting that programs leave as it is.
+        choices: the only values that text may have; empty for any.
+        least: the smallest value that a number may have; None for no bound.
+        required: whether a program cannot do without a value of the user's.
+    """
+    known = {"text": text, "choices": tuple(choices), "least": least, "required": required}
+    return dataclasses.field(default=default, metadata=known)
+
+
+def check_settings(settings: Any) -> None:
+    """Checks the fields of a dataclass made by `setting` against their choices and bounds. None passes.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    for field in dataclasses.fields(settings):
+        name, value = field.name, getattr(settings, field.name)
+        choices, least = field.metadata.get("choices"), field.metadata.get("least")
+        if value is None:
+            continue
+        if choices and value not in choices:
+            raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+        if least is not None and value < least:
+            raise ValueError(f"`{name}` must be at least {least:g}. Received: {name}={value}")

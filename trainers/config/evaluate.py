@@ -1,0 +1,28 @@
+"""Settings of `trainers.evaluate`."""
+
+import dataclasses
+
+from keras_sare.utils.settings import ORIENTATIONS, setting
+from trainers.config.config import Config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
+    """An evaluation of finished models on the places of a split."""
+
+    models: tuple[str, ...] = setting(
+        (), "Models to compare: .keras files, or folders of runs of trainers.pitts.", required=True
+    )
+    root: str = setting("", "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
+    output: str = setting("", "Folder of the tables and pictures.", required=True)
+    prefix: str = setting("", "Start of the .mat files' names, where --root holds several datasets.")
+    split: str = setting("test", "Split whose queries are looked up in its database.")
+    image_size: tuple[str, ...] | None = setting(
+        None, "height,width, or the longer side; by default as the first run was trained."
+    )
+    orientation: str | None = setting(
+        None, "Photos upright or as stored; by default as the first run read them, or upright.", choices=ORIENTATIONS
+    )
+    radius: float = setting(25.0, "Metres within which a database image is right.", least=0)
+    batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)
+    max_corrupt_share: float = setting(0.01, "Share of unreadable images at which the program stops.", least=0)

@@ -1,0 +1,221 @@
+"""Stages of `trainers.pitts`: dataset, model, training, whitening, evaluation."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_sare import models
+from keras_sare.datasets import Augmentation, PlaceDataset
+from keras_sare.distribution import Workers, choose_strategy
+from keras_sare.evaluation import report_places
+from keras_sare.evaluation.place_report import SavedModel
+from keras_sare.extraction import Extractor
+from keras_sare.training import (
+    AugmentedInputs,
+    Places,
+    PlaceSettings,
+    RecallValidation,
+    RunFolder,
+    Trainer,
+    open_places,
+)
+from keras_sare.training.checkpoints.model_choice import ModelChoice
+from keras_sare.training.feature_store.open_feature_store import KEPT_FREE
+from keras_sare.utils.files import check_writable_folder
+from trainers.config import PittsConfig
+from trainers.config.recipes import RECIPES
+from trainers.stages.checks import check_choice, check_room, disk_needed, spilled
+from trainers.stages.fitted import fit_clusters, fit_refreshes
+from trainers.stages.losses import PLACE_SCALES, place_losses, scale_of
+from trainers.stages.place_checks import check_datasets, list_datasets, warn_of_whitened_tests, whitening_sample
+from trainers.stages.place_whitening import WhiteningStage
+from trainers.stages.run import Run, store_folder, with_run_settings
+from trainers.stages.starting_model import open_start
+
+logger = logging.getLogger("keras_sare.pitts")
+
+CLUSTERING_IMAGES = 500
+"""Of the training database, as in NetVLAD."""
+
+
+@dataclass(frozen=True)
+class PlaceRun(Run[PittsConfig, PlaceSettings]):
+    """A training on places.
+
+    Attributes:
+        augmentation: of the training images; None for none.
+        datasets: the splits "train", "val" and "test".
+    """
+
+    augmentation: Augmentation | None
+    datasets: dict[str, PlaceDataset]
+
+
+def open_run(config: PittsConfig) -> PlaceRun:
+    """Checks the configuration, the folder and the dataset, and fits what is not given; writes nothing."""
+    config.check()
+    config = with_run_settings(config.completed(RECIPES[config.recipe].given_settings))
+    config = fit_refreshes(config)
+    check_choice("loss", config.loss, place_losses())
+    if not config.starts_from_model:
+        check_choice("model", config.model, models.PRESETS)
+        check_choice("preprocessing", config.preprocessing, models.PREPROCESSING)
+    listed = list_datasets(config)
+    # What the dataset decides where no setting does.
+    config = config.changed({name: getattr(listed["train"], name) for name in ("min_positive", "other_timestamps")})
+    settings, augmentation = config.settings(), _augmentation(config)
+    farther = f", farther than {settings.min_positive:g} m" if settings.min_positive else ""
+    keras.utils.set_random_seed(settings.seed)
+    strategy, folder = choose_strategy(config.logical_cpus), RunFolder(config.output)
+    folder.check(config.recorded(), config.resume)
+    logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
+    check_writable_folder(store_folder(config))
+    config, datasets = check_datasets(config, listed, strategy.num_replicas_in_sync)
+    folder.check(config.recorded(), config.resume)  # Once more: of a resumed run the images may be fewer now.
+    warn_of_whitened_tests(config, datasets)
+    return PlaceRun(config, config.settings(), strategy, Workers(strategy), folder, augmentation, datasets)
+
+
+def make_off_the_shelf(run: PlaceRun) -> PlaceRun:
+    """Builds or opens the model where the run has none, gives NetVLAD its clusters, and saves it."""
+    if run.folder.off_the_shelf.is_file():
+        return run
+    model = _build(run)
+    fitted = fit_clusters(run.config, model, len(run.datasets["train"].database))
+    if fitted != run.config:
+        run = run.reconfigured(fitted)
+        model = _build(run)
+    run = begin(run, model)
+    netvlad = models.netvlad_layer(model)
+    places = open_inputs_of(run, model)["train"] if netvlad and not netvlad.is_initialised else None
+
+    def write() -> None:
+        if places:
+            fed_to = run.config.train_from if places.stored else None
+            batches = _sample(places, CLUSTERING_IMAGES, run.settings.seed)
+            models.initialise_netvlad(model, batches, run.settings.seed, fed_to)
+        run.folder.save_model(model, run.folder.off_the_shelf)
+
+    run.write_once(write)
+    return run
+
+
+def begin(run: PlaceRun, model: keras.Model) -> PlaceRun:
+    """Freezes what is not trained, and makes the run's folder where the model fits the settings and the disk."""
+    if run.config.whitening != "none":
+        run = _fit_dimension(run, model)
+    models.freeze_before(model, run.config.train_from)
+    check_room(run.folder.path, *_disk_needed(run, model), run.store)
+    run.write_once(lambda: run.folder.write_settings(run.config.recorded()))
+    return run
+
+
+def open_inputs_of(run: PlaceRun, model: keras.Model) -> dict[str, Places]:
+    """The splits, with the output of the model's frozen part stored as far as it fits."""
+    trunk, _ = models.split(model, run.config.train_from)
+    options: dict[str, Any] = {"dtype": run.config.store_dtype, "strategy": run.strategy, "times": run.times}
+    options["kept_free"] = max(KEPT_FREE, sum(_disk_needed(run, model)))
+    size, limit = run.config.image_size, run.config.store_gb * 1e9
+    return open_places(run.datasets, trunk, size, run.settings, run.store, limit, **options)
+
+
+def fit(run: PlaceRun, model: keras.Model, places: dict[str, Places]) -> int:
+    """Trains, and returns the kept epoch."""
+    config = run.config
+    trunk, head = models.split(model, config.train_from)
+    train = places["train"]
+    if run.augmentation:
+        how = run.augmentation, run.settings.seed, run.settings.orientation, models.antialiases(model)
+        train = replace(train, augmented=AugmentedInputs(train.dataset.paths, config.image_size, *how))
+    # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
+    models.set_precision(head if train.stored else model, config.precision)
+    loss = place_losses(config.kernel)[config.loss](scale_of(config.loss, config.loss_scale, PLACE_SCALES))
+    validation = RecallValidation(places["val"])
+    trainer = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk)
+    state = trainer.fit(run.seconds_before())
+    models.set_precision(model, "float32")
+    return state.best_epoch
+
+
+def whiten(run: PlaceRun, model: keras.Model, places: dict[str, Places], kept_epoch: int) -> ModelChoice:
+    """Writes the finished model."""
+    sample = whitening_sample(run.config, len(places["train"].dataset.database))
+
+    def fed(one: keras.Model) -> keras.Model:
+        return _fed(run, one, places["train"])
+
+    stage = WhiteningStage(run, places, fed, run.config.whitening, run.config.dim, sample)
+    return stage.finish(model, kept_epoch)
+
+
+def report(run: PlaceRun, choice: ModelChoice, places: Places) -> str:
+    """Evaluates what is in the files; returns the tables and the verdict, on workers that are not the chief ""."""
+    files = {"off the shelf": run.folder.off_the_shelf.name, **choice.files}
+    compared = {name: _fed(run, run.load(run.folder.path / file), places) for name, file in files.items()}
+
+    def extract(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+        return places.extract_all(Extractor(model, run.strategy))
+
+    return report_places(
+        compared,
+        places.dataset,
+        extract,
+        run.folder.path,
+        run.settings.negative_radius,
+        run.workers.is_chief,
+        SavedModel(choice.saved, choice.reason),
+    )
+
+
+def _build(run: PlaceRun) -> keras.Model:
+    config = run.config
+    with run.strategy.scope():
+        if config.starts_from_model:
+            return open_start(config.weights, config.image_size)
+        return models.build(config.model, config.weights, preprocessing=config.preprocessing, clusters=config.clusters)
+
+
+def _fit_dimension(run: PlaceRun, model: keras.Model) -> PlaceRun:
+    width = model.output.shape[-1]
+    fitted = run.config.lowered("dim", width, f"what {model.name} gives")
+    if fitted.dim > width:
+        raise ValueError(f"`dim` must be at most {width}, what {model.name} gives. Received: dim={fitted.dim}")
+    return run.reconfigured(fitted)
+
+
+def _disk_needed(run: PlaceRun, model: keras.Model) -> tuple[float, float]:
+    """Bytes of models and checkpoints, and of descriptors."""
+    counts = [(len(data.database), len(data.queries)) for data in run.datasets.values()]
+    dim = 0 if run.config.whitening == "none" else run.config.dim
+    return disk_needed(model, run.settings, dim), spilled(counts, model.output.shape[-1], run.settings)
+
+
+def _fed(run: PlaceRun, model: keras.Model, places: Places) -> keras.Model:
+    """The part of a model that takes what the places give."""
+    return models.split(model, run.config.train_from)[1] if places.stored else model
+
+
+def _augmentation(config: PittsConfig) -> Augmentation | None:
+    known = {field.name for field in fields(Augmentation)}
+    try:
+        changes: dict[str, Any] = {name: float(value) for name, value in (part.split("=") for part in config.augment)}
+    except ValueError:
+        changes = {"": 0.0}
+    if not changes.keys() <= known:
+        raise ValueError(
+            f"`augment` must give numbers to some of {', '.join(sorted(known))}, for example brightness=0.2,flip=1. "
+            f"Received: augment={','.join(config.augment)}"
+        )
+    augmentation = Augmentation(**{**changes, "flip": bool(changes.get("flip"))})
+    return None if augmentation == Augmentation() else augmentation
+
+
+def _sample(places: Places, count: int, seed: int) -> Iterator[Any]:
+    """Batches of what the model is fed for `count` random database images."""
+    images = len(places.dataset.database)
+    ids = np.sort(np.random.default_rng(seed).permutation(images)[:count])
+    return (inputs for _, inputs in places.inputs.batches(ids, places.settings.extraction_batch))
