@@ -181,7 +181,7 @@ CRAFTED = {
     "an extension": (b"\x80\x02\x82\x01.", "EXT1 1"),
     "a buffer from outside": (b"\x80\x05\x97.", "NEXT_BUFFER"),
     "a called number": (b"I1\n(tR.", "wants to call a int"),
-    "a called list of arguments": (b"cnumpy\ndtype\n]R.", "wants to call a _Name"),
+    "a called list of arguments": (b"cnumpy\ndtype\n]R.", "wants to call a Named"),
     "a changed dict": (b"}(S'a'\nI1\nd(I1\ntb.", "wants to change a dict"),
     "a list filled as a dict": (b"](S'a'\nI1\nu.", "wants to fill a list like a dict"),
     "a numpy array filled as a list": (

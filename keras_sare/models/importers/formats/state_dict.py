@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_sare.models.importers.formats.torch_pickle import Inert
+from keras_sare.utils.formats.safe_pickle import StandIn
 
 WRAPPERS = ("state_dict", "model_state_dict")
 """Keys under which training programs keep the state dict, beside epoch, optimiser and results."""
@@ -47,7 +47,7 @@ class StateDict:
             )
 
     def _refuse_network(self, content: Any) -> None:
-        if isinstance(content, Inert):
+        if isinstance(content, StandIn):
             raise ValueError(
                 f"`path` must be a file with a state dict, not with a whole object, {type(content).__name__}: load it "
                 f"in PyTorch and save its `state_dict()`. Received: path={self.path!r}"

@@ -2,6 +2,7 @@
 
 import io
 import math
+import mmap
 import os
 import pickle
 import struct
@@ -12,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from keras_sare.models.importers.formats.torch_pickle import STORAGES, read_pickle
+from keras_sare.models.importers.formats.torch_pickle import STORAGES, read_torch_pickle
 from keras_sare.utils.files import atomic_path
 
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -112,7 +113,7 @@ def _read_zip(path: Path) -> Any:
                 cache[key] = _elements(data[start : start + size], order, element, count)
             return cache[key]
 
-        return read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")), storage)
+        return read_torch_pickle(io.BytesIO(archive.read(f"{root}data.pkl")), storage)
 
 
 def _record(data: np.ndarray, info: zipfile.ZipInfo) -> tuple[int, int]:
@@ -146,22 +147,25 @@ def _read_legacy(path: Path) -> Any:
         found[key] = (element, count)
         return np.empty(count, "u2" if element == "bfloat16" else element)  # Never touched, hence never in memory.
 
-    with open(path, "rb") as file:
+    # A map of the file, which never makes room for more than there is, whatever length the pickle states.
+    with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as file:
         for _ in range(3):
-            read_pickle(file, note)
+            read_torch_pickle(file, note)
         content = file.tell()
-        read_pickle(file, note)
-        keys = read_pickle(file, note)
+        read_torch_pickle(file, note)
+        keys = read_torch_pickle(file, note)
         storages = {}
         position = file.tell()
         for key in keys:
+            if type(key) is not str:
+                raise ValueError("a key of a storage is no text")
             element, count = found[key]
             if data[position : position + 8].tobytes() != struct.pack("<q", count):
                 raise ValueError(f"storage {key} is not where it should be; the file is truncated or damaged")
             storages[key] = _elements(data[position + 8 :], "<", element, count)
             position += 8 + count * (2 if element == "bfloat16" else np.dtype(element).itemsize)
         file.seek(content)
-        return read_pickle(file, lambda key, element, count: storages[key])
+        return read_torch_pickle(file, lambda key, element, count: storages[key])
 
 
 def _pickled(value: Any, storages: list[np.ndarray]) -> bytes:

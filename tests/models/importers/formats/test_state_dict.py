@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_sare.models.importers.formats.state_dict import StateDict
-from keras_sare.models.importers.formats.torch_pickle import TorchUnpickler
+from keras_sare.models.importers.formats.torch_pickle import read_torch_pickle
 
 
 def state_of(**arrays):
@@ -75,7 +75,7 @@ def test_names_that_differ_by_module_only_are_refused():
 
 
 def test_whole_network_in_place_of_the_state_dict_is_named():
-    network = TorchUnpickler(io.BytesIO(b"cmodel\nNet\n)\x81."), lambda *_: np.zeros(0)).load()
+    network = read_torch_pickle(io.BytesIO(b"cmodel\nNet\n)\x81."), lambda *_: np.zeros(0))
     for content in (network, {"epoch": 3, "state_dict": network}):
         with pytest.raises(ValueError, match=r"not with a whole object, model\.Net: .* save its `state_dict\(\)`"):
             StateDict(content, "weights.pth")

@@ -4,6 +4,7 @@ import os
 import pickle
 import struct
 import subprocess
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 from keras_sare.models.importers.formats.state_dict import StateDict
 from keras_sare.models.importers.formats.torch_file import LEGACY_START, is_torch_file, read_torch, write_torch
-from keras_sare.models.importers.formats.torch_pickle import CALLS, Inert, TorchUnpickler
+from keras_sare.models.importers.formats.torch_pickle import CALLS, read_torch_pickle
+from keras_sare.utils.formats.safe_pickle import MOST_STAND_INS, StandIn
 
 DATA = Path(__file__).parents[3] / "data"
 FILES = {name: DATA / f"torch_weights_{name}.pth" for name in ("zip", "legacy")}
@@ -91,7 +93,7 @@ def test_everything_else_of_a_real_file_is_plain_data(name):
 @pytest.mark.parametrize("name", FILES)
 def test_object_of_an_unknown_class_is_a_stand_in_that_keeps_the_name(name):
     namespace = read_torch(FILES[name])["args"]
-    assert isinstance(namespace, Inert)
+    assert isinstance(namespace, StandIn)
     assert type(namespace).__name__ == "argparse.Namespace"
     assert not namespace
 
@@ -229,7 +231,7 @@ def test_every_pickle_of_the_legacy_format_is_guarded(tmp_path, place):
 )
 def test_what_is_named_but_not_called_is_an_inert_stand_in(tmp_path, opcodes):
     content = read_torch(write_zip(tmp_path / "odd.pth", b"\x80\x04" + opcodes + b"."))
-    assert isinstance(content, Inert) or issubclass(content, Inert)
+    assert isinstance(content, StandIn) or issubclass(content, StandIn)
 
 
 @pytest.mark.parametrize(
@@ -250,12 +252,12 @@ def test_functions_and_types_cannot_be_altered(tmp_path, target, opcodes):
     with pytest.raises(ValueError, match="`path` must be a whole file of weights"):
         read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x02" + target + opcodes + b"b."))
     assert before == CALLS
-    assert not hasattr(Inert, "a")
+    assert not hasattr(StandIn, "a")
 
 
 def test_numpy_array_of_objects_is_refused(tmp_path):
     array = np.array([{}, Calls(os.system, "touch stolen")], object)
-    with pytest.raises(ValueError, match="type 'O8'; only numbers are admitted|wants to call"):
+    with pytest.raises(ValueError, match="type O8, which is not numbers or text|wants to call"):
         read_torch(write_zip(tmp_path / "evil.pth", pickle.dumps(array, 2)))
 
 
@@ -263,7 +265,7 @@ def test_numpy_array_of_objects_is_refused(tmp_path):
 def test_numpy_array_whose_bytes_do_not_fill_its_shape_is_refused(tmp_path, shape):
     name, dtype, state = b"cnumpy._core.multiarray\n_reconstruct\n)R", b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R", shape
     opcodes = name + b"(K\x01" + pickle.dumps(state, 2)[2:-1] + dtype + b"\x89C\x10" + bytes(16) + b"tb."
-    with pytest.raises(ValueError, match="its numpy array of shape|something other than numbers"):
+    with pytest.raises(ValueError, match="do not fit its shape|shape is not a few numbers"):
         read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + opcodes))
 
 
@@ -290,7 +292,7 @@ SET_FIRST = b"K\x00K\x5as"
 def test_array_of_the_pickle_is_no_storage_of_a_tensor(tmp_path):
     # Else a tensor would look into memory that a second state of the array frees.
     new, state = array()
-    with pytest.raises(ValueError, match="a tensor of something other than a storage, _Array"):
+    with pytest.raises(ValueError, match="a tensor of something other than a storage, ndarray"):
         read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + new + state + b"q\x000" + FROM_MEMO + b"."))
 
 
@@ -318,17 +320,21 @@ def test_elements_of_an_array_are_set_once(tmp_path):
 )
 def test_pickle_cannot_write_into_its_arrays(tmp_path, target):
     records = {"data/0": np.arange(6, dtype="f4").tobytes()}
-    assert isinstance(read_torch(write_zip(tmp_path / "good.pth", b"\x80\x03" + target + b".", **records)), np.ndarray)
-    with pytest.raises(ValueError, match="assignment destination is read-only"):
+    good = read_torch(write_zip(tmp_path / "good.pth", b"\x80\x03" + target + b".", **records))
+    assert isinstance(good, np.ndarray)
+    assert not good.flags.writeable
+    with pytest.raises(ValueError, match="wants to fill a (ndarray|_Elements) like a dict"):
         read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + target + SET_FIRST + b".", **records))
     assert bytes([65]) == b"A"
 
 
 def test_storage_that_is_not_of_the_file_is_not_written_to_either():
     pickled = io.BytesIO(b"\x80\x02" + STORAGE + SET_FIRST + b".")
-    unpickler = TorchUnpickler(pickled, lambda key, element, count: np.zeros(count, element))
-    with pytest.raises(ValueError, match="read-only"):
-        unpickler.load()
+    elements = np.zeros(6, "f4")
+    with pytest.raises(ValueError, match="wants to fill a _Elements like a dict"):
+        read_torch_pickle(pickled, lambda key, element, count: elements)
+    assert not elements.any()
+    assert not elements.flags.writeable
 
 
 def test_functions_of_the_table_cannot_be_taken_out_of_it(tmp_path):
@@ -375,7 +381,7 @@ def test_many_large_tensors_are_no_copies(tmp_path):
 def test_containers_are_not_made_of_arrays(tmp_path):
     pickled = b"\x80\x02c__builtin__\nset\n" + tensor(size=(6,), stride=(1,)) + b"\x85R."
     odd = write_zip(tmp_path / "odd.pth", pickled, **{"data/0": bytes(24)})
-    with pytest.raises(ValueError, match="it makes a set of something other than a list"):
+    with pytest.raises(ValueError, match="it makes a set of a ndarray"):
         read_torch(odd)
 
 
@@ -433,9 +439,63 @@ def test_storage_larger_than_its_record_is_refused(tmp_path, count):
         read_torch(write_zip(tmp_path / "bad.pth", b"\x80\x02" + tensor(count=count) + b".", **{"data/0": bytes(24)}))
 
 
-def test_pickle_that_asks_for_a_huge_memory_of_objects_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="it numbers its object 2 as 2147483647"):
-        read_torch(write_zip(tmp_path / "bad.pth", b"\x80\x02}r\xff\xff\xff\x7f."))
+def test_pickle_that_asks_for_a_huge_memory_of_objects_takes_none(tmp_path):
+    # Python's own makes room for as many objects as the largest number says: here 16 GiB.
+    tracemalloc.start()
+    assert read_torch(write_zip(tmp_path / "odd.pth", b"\x80\x02}r\xff\xff\xff\x7f.")) == {}
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+
+
+def test_length_beyond_the_legacy_file_takes_no_memory(tmp_path):
+    (tmp_path / "bad.pth").write_bytes(LEGACY_START + b"\x80\x04\x8e" + struct.pack("<Q", 2**33) + b"abc.")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="`path` must be a whole file of weights"):
+        read_torch(tmp_path / "bad.pth")
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+
+
+NESTED = b"]q\x07" + b"".join(b"]q\x01(h\x07h\x07eq\x07" for _ in range(40))
+"""Forty lists of twice the last: as text they would have 2 ** 40 elements."""
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"(h\x07h\x07h\x07h\x07h\x07tQ",
+        STORAGE.replace(unmemoised("0"), b"h\x07", 1),
+        tensor().replace(unmemoised((2, 3)), b"h\x07", 1),
+        b"ctorch\nSize\nh\x07\x85R",
+    ],
+    ids=["reference", "key", "shape", "size"],
+)
+def test_text_of_lists_that_hold_one_another_is_never_made(tmp_path, opcodes):
+    path = write_zip(tmp_path / "bad.pth", b"\x80\x02" + NESTED + opcodes + b".", **{"data/0": bytes(24)})
+    with pytest.raises(ValueError, match=r"it refers to something unknown|shape \(list\)|torch\.Size of something"):
+        read_torch(path)
+
+
+@pytest.mark.parametrize("depth", [100_000])
+def test_tuples_within_tuples_of_any_depth_are_no_key(tmp_path, depth):
+    pickled = b"\x80\x02}" + b"(" * depth + b"t" * depth + b"K\x01s."
+    with pytest.raises(ValueError, match="it has a tuple in a key"):
+        read_torch(write_zip(tmp_path / "bad.pth", pickled))
+
+
+def test_a_thousand_unknown_classes_are_enough(tmp_path):
+    names = [b"cm\n%d\n" % i for i in range(MOST_STAND_INS + 1)]
+    content = read_torch(write_zip(tmp_path / "good.pth", b"\x80\x02(" + b"".join(names[:-1] * 2) + b"t."))
+    assert content[0] is content[MOST_STAND_INS]
+    with pytest.raises(ValueError, match="it names more than 1000 unknown classes and functions"):
+        read_torch(write_zip(tmp_path / "bad.pth", b"\x80\x02(" + b"".join(names) + b"t."))
+
+
+def test_an_object_of_an_unknown_kind_keeps_what_is_under_keys_and_drops_the_rest(tmp_path):
+    opcodes = b"cmodule\nOptions\n)\x81X\x01\x00\x00\x00aK\x01s" + b"K\x02a" + b"}X\x01\x00\x00\x00bK\x03sb"
+    content = read_torch(write_zip(tmp_path / "odd.pth", b"\x80\x02" + opcodes + b"."))
+    assert isinstance(content, StandIn)
+    assert content == {"a": 1}
 
 
 @pytest.mark.parametrize("name", FILES)
