@@ -139,9 +139,14 @@ def small_trainer(
 
 
 @pytest.fixture
-def make_small_trainer(tmp_path, monkeypatch):
-    """`small_trainer` in a folder of the test's own; without the picture, which takes longer than an epoch."""
+def without_picture(monkeypatch):
+    """It takes longer to draw than an epoch to train."""
     monkeypatch.setattr("keras_sare.training.logs.draw_training", lambda *_: None)
+
+
+@pytest.fixture
+def make_small_trainer(tmp_path, without_picture):
+    """`small_trainer` in a folder of the test's own; without the picture."""
 
     def make(name: str = "run", **changed) -> Trainer:
         return small_trainer(tmp_path / name, **changed)

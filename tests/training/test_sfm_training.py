@@ -20,12 +20,6 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def without_picture(monkeypatch):
-    """It takes longer to draw than an epoch to train."""
-    monkeypatch.setattr("keras_sare.training.logs.draw_training", lambda *_: None)
-
-
-@pytest.fixture
 def make_trainer(make_sfm_photos, tmp_path):
     def make(run="run", **changed):
         keras.utils.set_random_seed(3)

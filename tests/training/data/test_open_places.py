@@ -211,7 +211,7 @@ def test_folder_that_the_workers_do_not_share_is_refused(open_with, team):
 
 
 @pytest.fixture
-def losses(open_with, settings, tmp_path):
+def losses(open_with, settings, tmp_path, without_picture):
     """Losses of the epochs of a short training."""
 
     def losses(limit, dtype="float32", strategy=None, **changed):

@@ -1,35 +1,35 @@
 import dataclasses
-import json
-import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.distribution.workers import Workers
-from keras_sare.evaluation import place_report, report_places
-from keras_sare.evaluation.place_report import SavedModel
-from keras_sare.extraction import ImageInputs
+from keras_sare.extraction import StoredInputs
 from keras_sare.extraction.extractor import Extractor
 from keras_sare.training import RecallValidation
 
 
-def report(models, places, folder, radius, strategy=None, saved=None, is_chief=True):
-    def extract(model):
-        return places.extract_all(Extractor(model, strategy or tf.distribute.get_strategy()))
-
-    return report_places(models, places.dataset, extract, folder, radius, is_chief, saved)
-
-
 @pytest.fixture
 def places(make_places):
-    return make_places("test", 6, seed=2)
+    """Of rows of numbers instead of pixels: which image is which does not depend on what is read of it."""
+    rows = np.random.default_rng(0).normal(size=(12, 6)).astype("float32")
+    return dataclasses.replace(make_places("test", 6, seed=2), inputs=StoredInputs(rows))
+
+
+def make_extractor(strategy):
+    keras.utils.set_random_seed(3)
+    with strategy.scope():
+        inputs = keras.Input((6,))
+        model = keras.Model(inputs, keras.layers.UnitNormalization()(keras.layers.Dense(5)(inputs)))
+    return Extractor(model, strategy)
 
 
 @pytest.fixture
-def extractor(make_model):
-    return Extractor(make_model(), tf.distribute.get_strategy())
+def extractor():
+    return make_extractor(tf.distribute.get_strategy())
 
 
 def test_inputs_are_pixels_as_they_are_unless_said_otherwise(places):
@@ -73,14 +73,7 @@ def test_named_places_are_enough_to_mine_tuples(places, extractor, database_quer
     assert (tuples[:, 0] != ids).all()
 
 
-def test_named_places_are_enough_to_report(places, make_model, tmp_path):
-    places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
-    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
-    assert "recall@N at the same place; 6 queries, 6 images" in table
-    assert (tmp_path / "out" / "matches.png").stat().st_size > 100
-
-
-def test_another_timestamp_is_asked_of_validation_and_report(places, make_model, extractor, tmp_path):
+def test_another_timestamp_is_asked_of_mining_and_validation(places, extractor):
     times = np.array([1, 2, 1, 2, 1, 2])
     dataset = places.dataset
     queries = dataclasses.replace(dataset.queries, timestamps=times)
@@ -93,8 +86,6 @@ def test_another_timestamp_is_asked_of_validation_and_report(places, make_model,
     assert RecallValidation(places).positives.counts.tolist() == [0, 1, 0, 1, 1, 1]
     measured = RecallValidation(places).measure(extractor, Workers(tf.distribute.get_strategy()))
     assert (measured.protocol, measured.queries_without_positive) == ("recall@N within 25 m, of another timestamp", 2)
-    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
-    assert "of another timestamp; 6 queries (2 without a positive)" in table
 
 
 def test_fingerprint_tells_what_positives_depend_on(places):
@@ -112,9 +103,8 @@ def test_fingerprint_tells_what_positives_depend_on(places):
     assert len({unused, used, *named}) == 4
 
 
-def test_replicas_share_the_images(places, extractor, make_model):
-    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    shared = places.extract_all(Extractor(make_model(mirrored), mirrored))
+def test_replicas_share_the_images(places, extractor, mirrored):
+    shared = places.extract_all(make_extractor(mirrored))
     for a, b in zip(shared, places.extract_all(extractor), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -124,107 +114,3 @@ def test_descriptors_beyond_the_memory_limit_go_to_a_file(places, extractor):
     database = small.extract(extractor, np.arange(6), "database")
     assert isinstance(database, np.memmap)
     np.testing.assert_array_equal(database, places.extract(extractor, np.arange(6), "database"))
-
-
-def test_report_by_two_replicas_compares_models_and_leaves_tables_and_pictures(places, make_model, tmp_path):
-    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    models = {"off the shelf": make_model(), "trained": make_model(mirrored)}
-    table = report(models, places, tmp_path / "out", 25, mirrored)
-    assert table == (tmp_path / "out" / "recall.md").read_text().rstrip()
-    assert "| trained / off the shelf | 1.00 |" in table
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "matches.png",
-        "recall.json",
-        "recall.md",
-        "recall.png",
-        "recall_verdict.json",
-    ]
-
-
-def test_report_explains_its_rows_and_ends_in_a_verdict(places, make_model, tmp_path):
-    models = {"off the shelf": make_model(), "trained": make_model()}
-    text = report(models, places, tmp_path / "out", 25, saved=SavedModel("trained", "recall@5 on val 0.9"))
-    assert "A row `A / B` is the recall of A divided by that of B" in text
-    assert "Verdict: best is **off the shelf** and **trained**, recall@1" in text
-    assert text.endswith("Saved as model.keras: **trained** (recall@5 on val 0.9).")
-    stored = json.loads((tmp_path / "out" / "recall_verdict.json").read_text())
-    measured = json.loads((tmp_path / "out" / "recall.json").read_text())
-    assert stored["values"] == {name: report["recalls"][0] for name, report in measured.items()}
-    assert (stored["saved"], stored["reason"]) == ("trained", "recall@5 on val 0.9")
-
-
-def test_matches_of_the_saved_model_are_drawn_beside_the_baselines(places, make_model, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(place_report, "draw_matches", lambda *arguments: drawn.append(arguments[3]))
-    models = dict.fromkeys(["off the shelf", "whitened", "trained"], make_model())
-    report(models, places, tmp_path / "out", 25)
-    report(models, places, tmp_path / "out", 25, saved=SavedModel("whitened"))
-    assert drawn == [("off the shelf", "trained"), ("off the shelf", "whitened")]
-
-
-def test_report_across_traversals_excludes_the_querys_own(places, make_model, tmp_path):
-    dataset = places.dataset
-    # Queries 0 to 2 were taken on the traversal of their own positives, the others on a traversal of its own.
-    traversals = np.array(["a", "a", "a", "b", "b", "b"])
-    queries = dataclasses.replace(dataset.queries, traversals=np.array(["a", "a", "a", "c", "c", "c"]))
-    database = dataclasses.replace(dataset.database, traversals=traversals)
-    places = dataclasses.replace(places, dataset=dataclasses.replace(dataset, queries=queries, database=database))
-    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
-    assert "excluding the query's traversal; 6 queries (3 without a positive)" in table
-    assert (tmp_path / "out" / "recall_other_passes.png").exists()
-
-
-def test_single_traversal_leaves_nothing_to_find_elsewhere_and_is_not_evaluated(places, make_model, tmp_path):
-    traversals = np.array([""] * 6)
-    sides = {
-        side: dataclasses.replace(getattr(places.dataset, side), traversals=traversals)
-        for side in ("database", "queries")
-    }
-    places = dataclasses.replace(places, dataset=dataclasses.replace(places.dataset, **sides))
-    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 25)
-    assert "traversal" not in table
-    assert (tmp_path / "out" / "recall.md").exists()
-
-
-def on_both_sides(places, count):
-    """The first queries are database images: one by its path, the others copies."""
-    dataset = places.dataset
-    paths = dataset.queries.paths.copy()
-    for i in range(count):
-        shutil.copy(dataset.database.paths[i], paths[i])
-    paths[0] = dataset.database.paths[0]
-    dataset = dataclasses.replace(dataset, queries=dataclasses.replace(dataset.queries, paths=paths))
-    return dataclasses.replace(places, dataset=dataset, inputs=ImageInputs(dataset.paths, (12, 16)))
-
-
-def test_report_says_which_queries_are_in_the_database_and_the_recall_without_their_own_photos(
-    places, make_model, tmp_path
-):
-    places = on_both_sides(places, 3)
-    table = report({"off the shelf": make_model()}, places, tmp_path / "out", 45)
-    assert table.rstrip() == (tmp_path / "out" / "recall.md").read_text().rstrip()
-    assert "**3 of 6 queries are in the database themselves, where any model finds them.**" in table
-    assert "recall@N within 45 m, excluding the query's own photo; 6 queries, 6 images" in table
-    plain, without = (
-        json.loads((tmp_path / "out" / f"{stem}.json").read_text())["off the shelf"]
-        for stem in ("recall", "recall_without_own_photos")
-    )
-    queries, database = places.extract_all(Extractor(make_model(), tf.distribute.get_strategy()))
-    cosines = queries @ database.T
-    right = np.abs(np.arange(6)[:, None] - np.arange(6)) <= 1  # 43 m and less
-    assert plain["recalls"][0] == right[np.arange(6), cosines.argmax(1)].mean()
-    cosines[np.arange(3), np.arange(3)] = -2
-    right[np.arange(3), np.arange(3)] = False
-    assert without["recalls"][0] == right[np.arange(6), cosines.argmax(1)].mean()
-    assert without["recalls"][0] < plain["recalls"][0]
-
-
-def test_report_on_queries_whose_own_photo_alone_is_right_says_that_it_means_nothing(places, make_model, tmp_path):
-    table = report({"off the shelf": make_model()}, on_both_sides(places, 6), tmp_path / "out", 25)
-    assert "**6 of 6 queries are in the database themselves, where any model finds them, and nothing else is" in table
-    assert not (tmp_path / "out" / "recall_without_own_photos.md").exists()
-
-
-def test_only_the_chief_reports(places, make_model, tmp_path):
-    assert report({"off the shelf": make_model()}, places, tmp_path / "out", 25, is_chief=False) == ""
-    assert not (tmp_path / "out").exists()
