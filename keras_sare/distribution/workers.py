@@ -161,7 +161,7 @@ class Workers:
         # look to TensorFlow like one that is traced again and again, of which it warns.
         if rows.dtype not in self._gathers:
             signature = [[tf.TensorSpec([None], rows.dtype)] * self.local_replicas]
-            function = tf.function(self._gather_parts, input_signature=signature)
+            function = tf.function(self._gather_parts, input_signature=signature, autograph=False)
             self._gathers[rows.dtype] = function.get_concrete_function()
         parts = [tf.constant(part) for part in np.array_split(rows.reshape(-1), self.local_replicas)]
         with self.explain_loss():

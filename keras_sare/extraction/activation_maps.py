@@ -97,7 +97,9 @@ def write_activation_maps(
             f"Received: folder={os.fspath(folder)!r}"
         )
     trunk, _ = split_at_pooling(model)
-    compute = tf.function(lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True)
+    compute = tf.function(
+        lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True, autograph=False
+    )
     images = image_batches(paths, longer_side, batch_size, None, orientation, antialiases(model))
     batches = progress(images, "feature maps", len(paths), "image", lambda batch: len(batch[0]))
     starts, shapes, dtype = np.zeros(len(paths), np.int64), np.zeros((len(paths), 3), np.int64), np.dtype("float32")

@@ -49,7 +49,7 @@ class Extractor:
         self._network = _network(model)
         replicas = self.workers.local_replicas
         forward = model if replicas == 1 else SplitModel(model, strategy, replicas)
-        self._forward = tf.function(lambda x: forward(x, training=False), reduce_retracing=True)
+        self._forward = tf.function(lambda x: forward(x, training=False), reduce_retracing=True, autograph=False)
 
     def extract(
         self, inputs: Inputs, ids: np.ndarray, batch_size: int, out: np.ndarray | None = None, description: str = ""

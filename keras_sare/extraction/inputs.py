@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets import decode_image, image_batches, load_image
-from keras_sare.datasets.images.pipeline import as_written
+from keras_sare.datasets import image_batches, load_image
+from keras_sare.datasets.images.pipeline import as_written, traced_decoder
 
 _DECODERS = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "decode")
 
@@ -69,8 +69,9 @@ class ImageInputs:
         """Images float32 [n, height, width, 3] of `ids`."""
         names = tf.numpy_function(lambda rows: self.paths[rows].astype(object), [ids], tf.string, stateful=False)
         names = tf.ensure_shape(names, ids.shape)
+        decode = traced_decoder(self.size, False, self.orientation, self.antialias)
         return tf.map_fn(
-            lambda name: decode_image(tf.io.read_file(name), self.size, None, self.orientation, self.antialias),
+            lambda name: decode(tf.io.read_file(name)),
             names,
             fn_output_signature=tf.TensorSpec((*self.size, 3), tf.float32),
         )

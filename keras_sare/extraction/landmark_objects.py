@@ -46,7 +46,9 @@ def query_objects(
     trunk, _ = split_at_pooling(model)
     cell = stride(trunk)
     least = least_side(trunk)
-    compute = tf.function(lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True)
+    compute = tf.function(
+        lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True, autograph=False
+    )
     objects: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
     queries = _queries(dataset, longer_side, crop, orientation, antialiases(model))
     for query, images, box in progress(queries, "query objects", len(dataset.queries), "query"):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_sare.datasets.images.pipeline import as_written
 from keras_sare.utils.arguments import plain_arguments
 
 # Tuples read at a time. A tuple of 100 negatives at 480 x 640 is 0.4 GB of pixels: one for each core would not fit.
@@ -44,7 +45,11 @@ def tuple_dataset(
     steps = len(rows) // (batch * count)
     mine = rows[: steps * count * batch].reshape(steps, count, batch, -1)[:, index].reshape(steps * batch, -1)
     ids = tf.data.Dataset.from_tensor_slices(np.ascontiguousarray(mine, np.int64))
-    read = ids.map(lambda tuple_ids: (tuple_ids, gather(tuple_ids)), _READ_AT_A_TIME, deterministic=True)
+
+    def read_tuple(tuple_ids: Any) -> tuple[Any, Any]:
+        return tuple_ids, gather(tuple_ids)
+
+    read = ids.map(as_written(read_tuple), _READ_AT_A_TIME, deterministic=True)
     return read.batch(batch, drop_remainder=True).prefetch(1).with_options(_bounded())
 
 

@@ -105,7 +105,7 @@ def map_chunks(function: Callable[[Any], Any], images: Any, chunk: Any, jit_comp
     Returns:
         What the function gives for all images, a structure of [images, ...].
     """
-    traced = tf.function(function, jit_compile=jit_compile)
+    traced = tf.function(function, jit_compile=jit_compile, autograph=False)
     results = traced.get_concrete_function(piece_spec(images)).structured_outputs
     count = count_images(images)
 
@@ -129,7 +129,7 @@ def _array_of(result: Any) -> tf.TensorArray:
 
 
 def _compiled(function: Callable[..., Any], jit_compile: bool) -> Callable[..., Any]:
-    return tf.function(function, jit_compile=True) if jit_compile else function
+    return tf.function(function, jit_compile=True, autograph=False) if jit_compile else function
 
 
 def _back_propagate(

@@ -102,7 +102,7 @@ def make_train_step(
         optimizer.apply(decayed, variables)
         return mean
 
-    @tf.function
+    @tf.function(autograph=False)  # As Keras traces models: nothing here is an `if` or a loop over tensors.
     def step(ids: Any, inputs: Any) -> Any:
         return strategy.reduce("SUM", strategy.run(on_replica, (ids, inputs)), axis=None)
 

@@ -167,7 +167,7 @@ def image_batches(
     paths = _as_strings(paths)
     crops = _checked_boxes(boxes, paths, size)
 
-    traced = _traced_decoder(
+    traced = traced_decoder(
         tuple(size) if isinstance(size, Sequence) else size, crops is not None, orientation, antialias, max_pixels
     )
 
@@ -199,7 +199,7 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
     check_max_pixels(max_pixels)
     paths = _as_strings(paths)
     decoded = np.zeros(len(paths), bool)
-    traced = _traced_decoder(None, False, "stored", True, max_pixels)
+    traced = traced_decoder(None, False, "stored", True, max_pixels)
     batches = _read(paths, lambda _, contents: tf.size(traced(contents))).ignore_errors().batch(256)
     indices = chain.from_iterable(indices for indices, _ in batches.as_numpy_iterator())
     for index in progress(indices, "Checking images", len(paths), "image"):
@@ -211,7 +211,7 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
 
 
 @functools.lru_cache(maxsize=64, typed=True)  # Typed: `ShorterSide(480)` equals 480.
-def _traced_decoder(size: Any, boxed: bool, orientation: str, antialias: bool, max_pixels: int) -> Any:
+def traced_decoder(size: Any, boxed: bool, orientation: str, antialias: bool, max_pixels: int = MAX_PIXELS) -> Any:
     """Decodes, turns, crops and resizes: a graph, made once for all datasets. Making it takes longer than many images.
 
     Where pixels wait for their batch they do so as bytes: a quarter of the memory.

@@ -53,7 +53,7 @@ class FrozenTrunk:
 
 def _compile(model: Callable[..., Any], shape: tuple[int | None, ...]) -> Callable[[Any], Any]:
     spec = tf.TensorSpec((None, *shape[1:]), tf.float32)
-    return tf.function(lambda pixels: model(pixels, training=False), input_signature=[spec])
+    return tf.function(lambda pixels: model(pixels, training=False), input_signature=[spec], autograph=False)
 
 
 def _digest(trunk: keras.Model, dtype: str) -> str:
