@@ -5,6 +5,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -15,6 +17,58 @@ import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("fewest_tests", "how many tests the whole suite runs at least, without KERAS_SARE_DATA", default="0")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CountedTests(), "counted tests")
+    end_children_with_this_process(config)
+
+
+def end_children_with_this_process(config: pytest.Config) -> None:
+    """However this process ends, by SIGKILL too, no process that a test has started outlives it."""
+    name = f"KERAS_SARE_TESTS_{os.getpid()}"
+    command = [sys.executable, "-I", "-S", Path(__file__).with_name("end_children.py"), name]
+    # A session of its own: what a terminal sends to all processes of the run must not end it first.
+    ender = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    config.add_cleanup(ender.communicate)
+    os.environ[name] = "1"
+
+
+class CountedTests:
+    """Fails a run of the whole suite in which fewer tests ran than pyproject.toml says: else lost ones go unseen.
+
+    With xdist, the process that hands out the tests is told of all of them; a worker knows of its own only.
+    """
+
+    count = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.count += report.when == "call" and not report.skipped
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        fewest = int(session.config.getini("fewest_tests"))
+        if session.exitstatus == pytest.ExitCode.OK and is_whole(session.config) and self.count < fewest:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write_line(
+                f"\n{self.count} tests ran, where pyproject.toml asks for {fewest}: find what was lost, or lower "
+                "`fewest_tests` if fewer are meant",
+                red=True,
+            )
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Whether all tests run that do by default: no path, mark or word is chosen, and this is no worker of xdist."""
+    options = config.option
+    chosen = options.keyword or options.deselect or options.collectonly or getattr(options, "lf", False)
+    by_default = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    is_worker = hasattr(config, "workerinput")
+    return by_default and not chosen and options.markexpr in config.getini("addopts") and not is_worker
 
 
 @pytest.fixture(autouse=True)
