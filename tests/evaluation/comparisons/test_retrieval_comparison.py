@@ -32,8 +32,8 @@ def take(folder, name, buildings, views, seed):
         pattern = rng.integers(0, 255, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
         for view in range(views):
             photo = pattern * (1 - 0.15 * view) + rng.integers(-50, 50, pattern.shape)
-            paths.append(str(folder / f"{name}_{building}_{view}.png"))
-            Image.fromarray(np.clip(photo, 0, 255).astype("uint8")).save(paths[-1])
+            paths.append(str(folder / f"{name}_{building}_{view}.jpg"))
+            Image.fromarray(np.clip(photo, 0, 255).astype("uint8")).save(paths[-1], quality=95)
     return np.array(paths, np.dtypes.StringDType())
 
 
@@ -59,9 +59,31 @@ def photos(tmp_path_factory):
     return landmarks, pairs, take(folder, "other", 24, 1, 2)
 
 
+def small_models():
+    return {"off the shelf": small_model(1), "fine-tuned": small_model(2)}
+
+
 @pytest.fixture
 def models():
-    return {"off the shelf": small_model(1), "fine-tuned": small_model(2)}
+    return small_models()
+
+
+@dataclasses.dataclass
+class Made:
+    """A comparison that is done."""
+
+    comparison: RetrievalComparison
+    text: str
+    models: dict[str, keras.Model]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def whole_line(photos, tmp_path_factory):
+    """With all that there is to compare, and pictures: what takes long is done once."""
+    models, folder = small_models(), tmp_path_factory.mktemp("whole") / "table"
+    comparison = RetrievalComparison(*photos, SETTINGS, folder)
+    return Made(comparison, comparison.compare(models), models, folder)
 
 
 @pytest.fixture
@@ -109,6 +131,13 @@ def without_pictures(monkeypatch):
 
 
 @pytest.fixture
+def without_charts(monkeypatch):
+    """The table is written."""
+    for name in ("retrieval_bars", "dimension_curves"):
+        monkeypatch.setattr(f"keras_sare.evaluation.retrieval_files.{name}", lambda *_: None)
+
+
+@pytest.fixture
 def killed_before_writing(compare, models, described):
     with pytest.MonkeyPatch.context() as patch:
 
@@ -132,10 +161,8 @@ def maxima_of(comparison, models, monkeypatch):
     return seen[0].maxima
 
 
-def test_the_whole_line_is_one_table_with_pictures_and_nothing_else_is_left(compare, models, photos, tmp_path):
-    comparison = compare()
-    text = comparison.compare(models)
-
+def test_the_whole_line_is_one_table_with_pictures_and_nothing_else_is_left(whole_line, photos):
+    comparison, text = whole_line.comparison, whole_line.text
     whitened = "fine-tuned + Lw"
     assert comparison.bases == {
         "off the shelf + PCAw": "off the shelf",
@@ -158,18 +185,20 @@ def test_the_whole_line_is_one_table_with_pictures_and_nothing_else_is_left(comp
     }
     for name, base in comparison.bases.items():
         assert f" | {gain[name]:+.1f} to {base} |\n" in text
-    assert sorted(path.name for path in (tmp_path / "table").iterdir()) == [
+    assert sorted(path.name for path in whole_line.folder.iterdir()) == [
         "boxes.png",
         "retrieval.json",
         "retrieval.md",
         "retrieval.png",
         *(f"retrieval_dimensions_{protocol}.png" for protocol in ("easy", "hard", "medium")),
     ]
-    with Image.open(tmp_path / "table" / "boxes.png") as picture:
+    with Image.open(whole_line.folder / "boxes.png") as picture:
         assert min(picture.size) > 300
 
 
-def test_too_few_images_for_the_dimensions_show_as_dashes_and_as_a_reason(compare, models, tmp_path):
+def test_too_few_images_for_the_dimensions_show_as_dashes_and_as_a_reason(
+    compare, models, described, without_charts, tmp_path
+):
     comparison = compare(ComparisonSettings(longer_side=64, rerank=0, expand=0))
     text = comparison.compare(models)
 
@@ -194,11 +223,9 @@ def test_too_few_images_for_the_dimensions_show_as_dashes_and_as_a_reason(compar
     assert json.loads((tmp_path / "table" / "retrieval.json").read_text())["notes"] == comparison.notes
 
 
-def test_rows_are_what_the_parts_give(compare, models, photos, tmp_path, without_pictures):
+def test_rows_are_what_the_parts_give(whole_line, photos, tmp_path):
     landmarks, pairs, _ = photos
-    comparison = compare()
-    comparison.compare(models)
-
+    comparison, models = whole_line.comparison, whole_line.models
     options = {"longer_side": 64, "folder": tmp_path}
     sides = extract_landmarks(models["fine-tuned"], landmarks, **options)
     assert comparison.rows["fine-tuned"] == evaluate_protocols(*sides, landmarks)
@@ -209,7 +236,7 @@ def test_rows_are_what_the_parts_give(compare, models, photos, tmp_path, without
     assert comparison.rows["off the shelf"] != comparison.rows["fine-tuned"]
 
 
-def test_models_alone_give_a_row_each(compare, models, tmp_path):
+def test_models_alone_give_a_row_each(compare, models, described, tmp_path):
     comparison = compare(ComparisonSettings(64, rerank=0, expand=0), pairs=None, independent=None)
     text = comparison.compare(models)
     assert list(comparison.rows) == ["off the shelf", "fine-tuned"]
@@ -325,7 +352,7 @@ def test_queries_are_cropped_for_re_ranking_as_for_their_descriptors(
     np.testing.assert_allclose(maxima, activations.max(axis=(1, 2)), rtol=1e-5)
 
 
-def test_table_says_how_it_was_made(compare, models, photos, described, monkeypatch, tmp_path):
+def test_table_says_how_it_was_made(models, photos, described, without_charts, monkeypatch, tmp_path):
     monkeypatch.setattr(retrieval_comparison, "draw_reranking", lambda *_, **__: None)
     settings = dataclasses.replace(SETTINGS, crop="none", diffusion=None)
     text = RetrievalComparison(photos[0], None, None, settings, tmp_path / "table", "../run").compare(models)
@@ -335,9 +362,7 @@ def test_table_says_how_it_was_made(compare, models, photos, described, monkeypa
     assert (stored["longer_side"], stored["diffusion"], stored["run"]) == (64, None, "../run")
 
 
-def test_table_of_other_settings_is_not_replaced(compare, models, described, monkeypatch, tmp_path):
-    for name in ("retrieval_bars", "dimension_curves"):
-        monkeypatch.setattr(f"keras_sare.evaluation.retrieval_files.{name}", lambda *_: None)
+def test_table_of_other_settings_is_not_replaced(compare, models, described, without_charts, tmp_path):
     settings = dataclasses.replace(SETTINGS, rerank=0)
     compare(settings).compare(models)
     before = (tmp_path / "table" / "retrieval.json").read_text()
