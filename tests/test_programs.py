@@ -18,6 +18,7 @@ WRONG = {
     "trainers.retrieval_table": ["--run=nowhere", "--ground_truth=nowhere", "--output=out"],
     "trainers.sfm": ["--images=nowhere", "--output=out"],
     "trainers.compare_losses": ["--root=nowhere", "--output=out"],
+    "trainers.evaluate": ["--models=nowhere", "--root=nowhere", "--output=out"],
     "trainers.demo": ["--data=nowhere", "--output=out"],
     "export": ["keras", "--run=nowhere", "--output=out"],
     "export.index": ["--model=nowhere.tflite", "--root=nowhere", "--output=out"],

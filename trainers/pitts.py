@@ -28,7 +28,7 @@ def run(config: PittsConfig) -> None:
     """
     import keras
 
-    from trainers.stages import place_stages as stages
+    from trainers.stages.places import stages
 
     run = stages.make_off_the_shelf(stages.open_run(config))
     # A new run reads its model back as a resumed one does: what is random in layers, as in dropout, is not in the file.

@@ -30,7 +30,7 @@ def run(config: RetrievalConfig) -> None:
     """
     import keras
 
-    from trainers.stages import retrieval_stages as stages
+    from trainers.stages.retrieval import stages
 
     run = stages.open_run(config)
     stages.make_off_the_shelf(run)

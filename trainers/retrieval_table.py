@@ -23,7 +23,7 @@ def run(config: TableConfig) -> None:
         FileExistsError: the output folder holds a table of other settings.
         ValueError: a setting is wrong, images are missing, or too many cannot be read.
     """
-    from trainers.stages.retrieval_photos import open_comparison
+    from trainers.stages.retrieval.photos import open_comparison
 
     config.check()
     models, table = open_comparison(config)

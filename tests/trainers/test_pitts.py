@@ -19,7 +19,8 @@ from keras_sare.training import RunFolder
 from trainers import pitts
 from trainers.config import PittsConfig
 from trainers.config.flags import parse
-from trainers.stages import place_checks, place_stages
+from trainers.stages.places import checks as place_checks
+from trainers.stages.places import stages as place_stages
 
 EPOCHS = 3
 

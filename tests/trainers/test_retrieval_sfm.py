@@ -2,6 +2,7 @@ import contextlib
 import csv
 import io
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -21,8 +22,8 @@ from keras_sare.training import RunFolder
 from trainers import retrieval_sfm, retrieval_table
 from trainers.config import RetrievalConfig, TableConfig
 from trainers.config.flags import parse
-from trainers.stages import retrieval_stages
-from trainers.stages.retrieval_photos import load_models
+from trainers.stages.retrieval import stages as retrieval_stages
+from trainers.stages.retrieval.photos import load_models
 
 ROWS = ["off the shelf", "off the shelf + PCAw", "off the shelf + Lw"]
 ROWS += ["fine-tuned", "fine-tuned + PCAw", "fine-tuned + Lw"]
@@ -121,10 +122,11 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
     train, tested, unbroken, tmp_path, without_pictures, caplog
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainers.stages.retrieval_whitening.pairs_of", kill)  # trained, not whitened
+        patch.setattr("trainers.stages.retrieval.whitening.pairs_of", kill)  # trained, not whitened
         with pytest.raises(Killed):
             train("killed", *tested)
     assert not (tmp_path / "killed" / "model.keras").exists()
+    caplog.set_level(logging.INFO, "keras_sare")
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         describe = cached_descriptors.extract_images

@@ -12,8 +12,9 @@ from trainers import pitts
 from trainers.config import PittsConfig
 from trainers.config.flags import parse
 from trainers.config.recipes import RECIPES
-from trainers.stages import place_checks, place_stages
 from trainers.stages.fitted import fit_places, fit_refreshes
+from trainers.stages.places import checks as place_checks
+from trainers.stages.places import stages as place_stages
 from trainers.stages.run import with_run_settings
 
 

@@ -13,8 +13,8 @@ from keras_sare.extraction import cached_descriptors as cached_descriptors
 from keras_sare.extraction.array_cache import ArrayCache
 from keras_sare.extraction.inputs import ImageInputs
 from keras_sare.training import MeanAveragePrecisionValidation, RunFolder, SfMPhotos, SfMSettings
-from trainers.stages.retrieval_photos import load_models
-from trainers.stages.retrieval_whitening import RetrievalWhitening
+from trainers.stages.retrieval.photos import load_models
+from trainers.stages.retrieval.whitening import RetrievalWhitening
 from trainers.stages.run import Run
 
 DIM, BUILDINGS, VIEWS = 6, 40, 4

@@ -28,8 +28,8 @@ from trainers.config.recipes import RETRIEVAL_RECIPES
 from trainers.stages.checks import check_choice, check_room, disk_needed, spilled
 from trainers.stages.fitted import fit_photos
 from trainers.stages.losses import RETRIEVAL_SCALES, retrieval_losses, scale_of
-from trainers.stages.retrieval_photos import load_models, open_photos, open_table, readable_photos
-from trainers.stages.retrieval_whitening import RetrievalWhitening
+from trainers.stages.retrieval.photos import load_models, open_photos, open_table, readable_photos
+from trainers.stages.retrieval.whitening import RetrievalWhitening
 from trainers.stages.run import Run, store_folder, with_run_settings
 from trainers.stages.starting_model import open_start
 

@@ -11,7 +11,7 @@ from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.distribution import Workers
 from keras_sare.extraction import Extractor, StoredInputs
 from keras_sare.training import Places, PlaceSettings, RecallValidation, RunFolder
-from trainers.stages.place_whitening import WhiteningStage
+from trainers.stages.places.whitening import WhiteningStage
 from trainers.stages.run import Run
 
 DIM = 8

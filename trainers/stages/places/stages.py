@@ -31,8 +31,8 @@ from trainers.config.recipes import RECIPES
 from trainers.stages.checks import check_choice, check_room, disk_needed, spilled
 from trainers.stages.fitted import fit_clusters, fit_refreshes
 from trainers.stages.losses import PLACE_SCALES, place_losses, scale_of
-from trainers.stages.place_checks import check_datasets, list_datasets, warn_of_whitened_tests, whitening_sample
-from trainers.stages.place_whitening import WhiteningStage
+from trainers.stages.places.checks import check_datasets, list_datasets, warn_of_whitened_tests, whitening_sample
+from trainers.stages.places.whitening import WhiteningStage
 from trainers.stages.run import Run, store_folder, with_run_settings
 from trainers.stages.starting_model import open_start
 

@@ -21,7 +21,7 @@ from keras_sare.training.checkpoints.model_choice import ModelChoice
 from keras_sare.utils.files import atomic_path
 from keras_sare.whitening import FittedWhitening
 from trainers.config import RetrievalConfig
-from trainers.stages.retrieval_photos import FINE_TUNED, OFF_THE_SHELF, pairs_of
+from trainers.stages.retrieval.photos import FINE_TUNED, OFF_THE_SHELF, pairs_of
 from trainers.stages.run import Run
 
 logger = logging.getLogger("keras_sare.retrieval_sfm")

@@ -6,7 +6,7 @@ import pytest
 
 from keras_sare.training import RunFolder
 from trainers.config import RetrievalConfig
-from trainers.stages.retrieval_photos import load_models, open_photos, pairs_of, readable_photos
+from trainers.stages.retrieval.photos import load_models, open_photos, pairs_of, readable_photos
 
 CHOSEN = {"val_share": 0.25}
 

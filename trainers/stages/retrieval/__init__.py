@@ -1,0 +1,1 @@
+"""Stages of trainings on photos of 3D models."""
