@@ -1,9 +1,8 @@
 """What is exported: a model, and all that is known of it."""
 
-import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from keras_sare.models import antialiases, load_weights_from, truncated, warn_if
 from keras_sare.models.model_file import check_descriptors, open_model_file
 from keras_sare.training import RunFolder
 from keras_sare.training.checkpoints.run_folder import orientation_of
+from keras_sare.utils.digests import content_digest
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -66,12 +66,13 @@ class Source:
     @cached_property
     def weights_digest(self) -> str:
         """SHA-256 of names, types, shapes and values of all weights, in the model's order."""
-        digest = hashlib.sha256()
+        return content_digest(self._named_weights())
+
+    def _named_weights(self) -> Iterator[str | np.ndarray]:
         for weight in self.model.weights:  # One after the other: together they may take gigabytes.
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-            digest.update(f"{weight.path} {array.dtype} {array.shape}\n".encode())
-            digest.update(array.data)
-        return digest.hexdigest()
+            yield f"{weight.path} {array.dtype} {array.shape}\n"
+            yield array
 
 
 def open_source(

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_sare.utils.digests import content_digest
 from keras_sare.utils.files import atomic_path, remove_partials
 from keras_sare.utils.files import lock as lock_file
 
@@ -90,7 +92,4 @@ def model_digest(model: keras.Model) -> str:
     Args:
         model: its layers' names count too.
     """
-    digest = hashlib.sha256(model.to_json().encode())
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-    return digest.hexdigest()
+    return content_digest(itertools.chain([model.to_json()], map(keras.ops.convert_to_numpy, model.weights)))

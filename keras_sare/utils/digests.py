@@ -1,7 +1,28 @@
-"""SHA-256 of files and folders."""
+"""SHA-256 of files and folders, and of what a model is made of."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
+
+
+def content_digest(parts: Iterable[str | np.ndarray]) -> str:
+    """SHA-256 of texts and arrays one after the other, of which no two need be in memory at once.
+
+    Digests of weights are all made by it. What stands in front of the arrays is the caller's to say, since digests that
+    were stored have to stay what they are.
+
+    Args:
+        parts: text counts by its UTF-8, an array by its elements in the order of C; its shape and dtype do not count.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode())
+        else:  # As bytes, because not every dtype lends its memory: bfloat16 does not.
+            digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def path_digest(path: Path) -> str:

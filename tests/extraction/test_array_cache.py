@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 
@@ -98,6 +99,12 @@ def test_only_what_was_kept_is_deleted(tmp_path):
     kept.clear()
     assert all(path.exists() for path in own)
     assert sorted(path.name for path in kept.folder.iterdir()) == ["own", "own.txt"]
+
+
+def test_digest_of_a_model_is_the_one_under_which_arrays_were_cached_before():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
+    contents = [model.to_json().encode(), *(weight.numpy().tobytes() for weight in model.weights)]
+    assert model_digest(model) == hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def test_models_differ_by_any_weight_and_any_layer():

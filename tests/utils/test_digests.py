@@ -1,7 +1,10 @@
 import hashlib
 import subprocess
 
-from keras_sare.utils.digests import path_digest
+import keras
+import numpy as np
+
+from keras_sare.utils.digests import content_digest, path_digest
 
 
 def test_digest_of_a_folder_is_that_of_its_sorted_files_as_shell_tools_tell_it(tmp_path):
@@ -19,3 +22,11 @@ def test_digest_of_a_folder_is_that_of_its_sorted_files_as_shell_tools_tell_it(t
 def test_digest_of_a_file_is_that_of_its_bytes(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert path_digest(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_digest_of_content_is_that_of_its_text_and_of_its_elements_in_order():
+    table = np.arange(6, dtype="float32").reshape(2, 3)
+    expected = hashlib.sha256("größe\n".encode() + table.T.tobytes() + np.float16(2).tobytes() + b"end").hexdigest()
+    assert content_digest(iter(["größe\n", table.T, np.zeros((0, 3)), np.array(2, "float16"), "end"])) == expected
+    half = keras.ops.convert_to_numpy(keras.ops.cast(table, "bfloat16"))
+    assert content_digest([half]) == hashlib.sha256(half.tobytes()).hexdigest()

@@ -1,6 +1,5 @@
 """Weights of a backbone by layer, and the files they are read from."""
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ import numpy as np
 from keras_sare.models.backbones import BACKBONES
 from keras_sare.models.backbones.shared.names import stable_names
 from keras_sare.models.backbones.vgg16 import CONVOLUTIONS
+from keras_sare.utils.digests import content_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,8 @@ class BackboneWeights:
 
 
 def digest(arrays: Iterable[np.ndarray]) -> str:
-    """SHA-256 over the float32 bytes of arrays in order."""
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(np.ascontiguousarray(array, "<f4").tobytes())
-    return sha.hexdigest()
+    """SHA-256 of arrays in order, as float32: so weights are known whatever file holds them."""
+    return content_digest(np.asarray(array, "<f4") for array in arrays)
 
 
 def read_weights(

@@ -1,6 +1,6 @@
 """The frozen part of a model as stores use it: compiled once for all of them."""
 
-import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_sare.distribution.workers import Workers
 from keras_sare.extraction.split_model import SplitModel
+from keras_sare.utils.digests import content_digest
 
 DTYPES = ("float16", "bfloat16", "float32")
 
@@ -59,10 +60,8 @@ def _compile(model: Callable[..., Any], shape: tuple[int | None, ...]) -> Callab
 def _digest(trunk: keras.Model, dtype: str) -> str:
     names = {layer.name: f"layer {i}" for i, layer in enumerate(trunk.layers)}
     config = {key: value for key, value in trunk.get_config().items() if key != "name"}
-    digest = hashlib.sha256(json.dumps([dtype, _canonical(config, names)], sort_keys=True).encode())
-    for weight in trunk.weights:
-        digest.update(keras.ops.convert_to_numpy(weight).tobytes())
-    return digest.hexdigest()
+    text = json.dumps([dtype, _canonical(config, names)], sort_keys=True)
+    return content_digest(itertools.chain([text], map(keras.ops.convert_to_numpy, trunk.weights)))
 
 
 def _canonical(value: Any, names: Mapping[str, str]) -> Any:
