@@ -1,4 +1,4 @@
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -64,19 +64,28 @@ def test_two_replicas_take_two_batches_for_one_step():
 
 
 def test_rows_are_read_only_a_little_ahead():
-    read = []
+    read, changed, taken = [], threading.Condition(), 0
+    # Those taken, a batch that waits and one that is made, and four being read.
+    ahead, most = [], 2 * 5 + 4
 
     def count(ids):
-        read.append(int(ids[0]))
+        with changed:
+            read.append(int(ids[0]))
+            ahead.append(len(read) - taken)
+            changed.notify()
         return ids
 
     rows = np.arange(600).reshape(200, 3)
     batches = iter(tuple_dataset(rows, lambda ids: tf.numpy_function(count, [ids], tf.int64), 5))
-    for _ in range(3):
+    for step in range(40):
         next(batches)
-    time.sleep(0.3)
-    # Those taken, a batch that waits and one that is made, and four being read.
-    assert 15 < len(read) <= 15 + 2 * 5 + 4
+        with changed:
+            taken = 5 * (step + 1)
+            # Lets it read ahead.
+            assert changed.wait_for(lambda: len(read) >= min(taken + 5, 200), timeout=60)  # noqa: B023
+    assert len(read) == 200
+    # The batch that is being taken counts as one ahead until it is.
+    assert 5 < max(ahead) <= most + 5
 
 
 def test_rows_that_are_no_tuples_are_refused():

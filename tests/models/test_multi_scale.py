@@ -1,5 +1,6 @@
-import sys
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,8 +12,7 @@ from keras_sare.layers import MAC, GeM, Whitening
 from keras_sare.models.multi_scale import SCALES, SMALLEST_SIDE, MultiScale, resized, scale_power
 
 DATA = Path(__file__).parents[1] / "data"
-sys.path.append(str(DATA))
-import make_multi_scale_oracle as oracle  # noqa: E402
+oracle = SimpleNamespace(**runpy.run_path(str(DATA / "make_multi_scale_oracle.py")))
 
 
 def small_model(pooling, kernel=None):

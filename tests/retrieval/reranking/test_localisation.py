@@ -40,28 +40,24 @@ def grid_size(index):
     return len(BoxSearch().grid(*activations.shape[:2], aspect))
 
 
-@pytest.mark.parametrize("index", [i for i in range(SEEDED.CASES) if grid_size(i)])
-def test_the_best_box_of_the_grid_is_that_of_the_authors_code(index):
-    box, score = localised(GRID_ONLY, index)
+@pytest.mark.parametrize(("search", "name"), [(GRID_ONLY, "grid"), (BoxSearch(), "refined")], ids=["grid", "refined"])
+def test_the_best_box_is_that_of_the_authors_code(search, name):
+    cases = [i for i in range(SEEDED.CASES) if name == "refined" or grid_size(i)]
+    found = {index: localised(search, index) for index in cases}
 
-    assert box.tolist() == ORACLE["grid"][index].tolist()
-    assert score == pytest.approx(ORACLE["grid_scores"][index], abs=3e-7)
-
-
-@pytest.mark.parametrize("index", range(SEEDED.CASES))
-def test_the_refined_box_is_that_of_the_authors_code(index):
-    box, score = localised(BoxSearch(), index)
-
-    assert box.tolist() == ORACLE["refined"][index].tolist()
-    assert score == pytest.approx(ORACLE["refined_scores"][index], abs=3e-7)
+    assert len(cases) > 50
+    assert {i: box.tolist() for i, (box, _) in found.items()} == {i: ORACLE[name][i].tolist() for i in cases}
+    assert {i: score for i, (_, score) in found.items()} == pytest.approx(
+        {i: ORACLE[f"{name}_scores"][i] for i in cases}, abs=3e-7
+    )
 
 
-@pytest.mark.parametrize("index", range(0, SEEDED.CASES, 4))
-def test_scores_are_those_of_a_direct_evaluation(index):
-    activations, query, _ = SEEDED.case(index)
-    for search in (GRID_ONLY, BoxSearch()):
-        box, score = localised(search, index)
-        assert score == pytest.approx(direct_score(activations, box, query), abs=3e-7)
+def test_scores_are_those_of_a_direct_evaluation():
+    for index in range(0, SEEDED.CASES, 4):
+        activations, query, _ = SEEDED.case(index)
+        for search in (GRID_ONLY, BoxSearch()):
+            box, score = localised(search, index)
+            assert score == pytest.approx(direct_score(activations, box, query), abs=3e-7), f"case {index}"
 
 
 @pytest.mark.parametrize("index", [0, 3, 4, 9, 10])
@@ -82,11 +78,10 @@ def test_the_grid_is_searched_as_brute_force_does(index):
     assert tuple(localised(GRID_ONLY, index)[0]) == max(scores, key=scores.get)
 
 
-@pytest.mark.parametrize("index", range(SEEDED.CASES))
-def test_refinement_never_lowers_the_score(index):
-    scores = [localised(BoxSearch(refinements=rounds), index)[1] for rounds in (0, 1, 2, 5)]
-
-    assert scores[0] <= min(scores[1:])
+def test_refinement_never_lowers_the_score():
+    for index in range(SEEDED.CASES):
+        scores = [localised(BoxSearch(refinements=rounds), index)[1] for rounds in (0, 1, 2, 5)]
+        assert scores[0] <= min(scores[1:]), f"case {index}"
 
 
 def test_refinement_ends_where_no_side_can_be_moved_for_the_better():
