@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_sare.utils.keras_internals import mask_of
+
 SCALES = ("tuple", "divide_by_negatives", "divide_by_pairs")
 
 RENAMED_SCALES = {
@@ -99,11 +101,11 @@ class TupleLoss(keras.losses.Loss):
         Raises:
             ValueError: `y_pred` carries the mask of a layer such as `keras.layers.Masking`.
         """
-        if getattr(y_pred, "_keras_mask", None) is not None:
+        if (mask := mask_of(y_pred)) is not None:
             # Keras would multiply it, [batch, 2 + negatives], with one value for each tuple.
             raise ValueError(
                 "Argument `y_pred` must not carry a mask of Keras: say by `y_true`, [batch, negatives], which "
-                f"negatives count. Received: y_pred with a mask of shape {tuple(y_pred._keras_mask.shape)}"
+                f"negatives count. Received: y_pred with a mask of shape {tuple(mask.shape)}"
             )
         reduced = super().__call__(y_true, y_pred, sample_weight)
         divisors = self.divisors(y_true, ops.convert_to_tensor(y_pred))

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_sare.utils.keras_internals import arguments_of
+
 MOST_LEAST_SIDE = 64
 """No network here needs more: they halve their maps five times, or take patches of 14 pixels."""
 
@@ -41,8 +43,7 @@ def _maps(model: keras.Model) -> list[keras.KerasTensor]:
             continue
         found[id(tensor)] = tensor
         if id(tensor) not in ends:
-            operation, node, _ = tensor._keras_history
-            waiting += operation._inbound_nodes[node].input_tensors
+            waiting += arguments_of(tensor)
     return [tensor for tensor in found.values() if len(tensor.shape) == 4]
 
 

@@ -2,7 +2,12 @@
 
 import keras
 
+from keras_sare.layers import Whitening
+from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.utils.keras_internals import sublayers
 from keras_sare.utils.settings import PRECISIONS
+
+_KEEPING_FLOAT32 = (FeatureMapPooling, Whitening)
 
 
 def set_precision(model: keras.Model, precision: str) -> None:
@@ -37,6 +42,6 @@ def set_precision(model: keras.Model, precision: str) -> None:
 
 def _layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layer and those inside of it, but for inputs and what keeps its own precision."""
-    if isinstance(layer, keras.layers.InputLayer) or hasattr(layer, "precision"):
+    if isinstance(layer, (keras.layers.InputLayer, *_KEEPING_FLOAT32)):
         return []
-    return [layer, *(inner for child in layer._layers for inner in _layers(child))]
+    return [layer, *(inner for child in sublayers(layer) for inner in _layers(child))]

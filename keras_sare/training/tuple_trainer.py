@@ -17,6 +17,7 @@ from keras_sare.training.learning_rate import set_learning_rate
 from keras_sare.training.settings.training_settings import TrainingSettings
 from keras_sare.training.stage_timer import StageTimer
 from keras_sare.training.step import make_train_step
+from keras_sare.utils.keras_internals import all_layers
 from keras_sare.utils.progress import progress
 
 
@@ -149,7 +150,7 @@ def _make_optimizer(model: keras.Model, settings: TrainingSettings) -> keras.opt
         optimizer = keras.optimizers.AdamW(settings.learning_rate, settings.weight_decay)
     else:
         optimizer = keras.optimizers.SGD(settings.learning_rate, momentum=settings.momentum)
-    if any(layer.compute_dtype == "float16" for layer in model._flatten_layers()):
+    if any(layer.compute_dtype == "float16" for layer in all_layers(model)):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer

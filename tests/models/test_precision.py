@@ -4,6 +4,7 @@ import pytest
 
 from keras_sare.layers import GeM, ImagePreprocessing, MixVPR, NetVLAD, Whitening
 from keras_sare.models import set_precision, split
+from keras_sare.utils.keras_internals import all_layers
 
 MIXED = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 
@@ -71,7 +72,7 @@ def test_poolings_and_the_layers_inside_of_them_stay_float32(pooling):
     model = keras.Model(inputs, pooling(keras.layers.Conv2D(6, 1, name="conv")(inputs)))
     set_precision(model, "mixed_float16")
     assert model.get_layer("conv").compute_dtype == "float16"
-    assert {layer.compute_dtype for layer in pooling._flatten_layers()} == {"float32"}
+    assert {layer.compute_dtype for layer in all_layers(pooling)} == {"float32"}
     assert keras.backend.standardize_dtype(model(np.ones((1, 4, 5, 6), "float32")).dtype) == "float32"
 
 
