@@ -8,7 +8,8 @@ import pytest
 
 from keras_sare.datasets import open_dataset
 from keras_sare.datasets.town.town import render_town
-from keras_sare.layers import GeM, ImagePreprocessing
+from keras_sare.layers import GeM, ImagePreprocessing, NetVLAD
+from keras_sare.models.model_file import open_model_file
 
 FOLDER = Path(__file__).parents[1] / "examples"
 SIZE = (30, 40)
@@ -35,6 +36,29 @@ def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
     keras.Model(images, GeM()(keras.layers.Conv2D(8, 5, 2, activation="relu")(prepared))).save(path)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def untrained_file(tmp_path_factory):
+    keras.utils.set_random_seed(4)
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(16, 4, strides=4, activation="relu", name="conv1")(
+        keras.layers.Rescaling(1 / 127.5, -1)(images)
+    )
+    x = keras.layers.Conv2D(16, 3, padding="same", name="conv2")(x)
+    path = tmp_path_factory.mktemp("start") / "small.keras"
+    keras.Model(images, NetVLAD(4, name="netvlad")(x), name="small").save(path)
+    return str(path)
+
+
+def test_a_model_is_trained_and_a_second_call_trains_no_more(town, untrained_file, tmp_path):
+    train = load("train").train
+    settings = {"weights": untrained_file, "train_from": "conv2", "image_size": SIZE, "dim": 4, "epochs": 1}
+    recalls = train(town, str(tmp_path / "run"), **settings, negatives=2)
+    assert next(iter(recalls)) == "off the shelf"
+    assert all(0 <= recall <= 1 for recall in recalls.values())
+    assert open_model_file(tmp_path / "run" / "model.keras").output.shape[-1] <= 64
+    assert train(town, str(tmp_path / "run"), **settings, negatives=2) == recalls
 
 
 def test_a_model_is_evaluated(town, model_file):
