@@ -8,11 +8,17 @@ ROOT = Path(__file__).parents[1]
 TOPS = ("keras_sare", "trainers", "export", "serving", "benchmarks", "docs", "examples", "tests")
 # The changelog names what there was, too.
 DOCUMENTS = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if path.name != "CHANGELOG.md"]
-DOCUMENTS += [*(ROOT / "benchmarks").glob("*.md"), *(ROOT / "serving").rglob("*.md"), ROOT / "Makefile"]
+DOCUMENTS += [*(ROOT / "benchmarks").glob("*.md"), *(ROOT / "serving").rglob("*.md")]
+MAKEFILE = ROOT / "Makefile"
 SOURCES = [path for top in TOPS for path in (ROOT / top).rglob("*.py")]
 FILE = re.compile(rf"(?<![\w./-])(?:{'|'.join(TOPS)})/[\w/.-]*\w(?![\w*])")
 PROGRAM = re.compile(r"python -m ((?:trainers|export|serving)[\w.]*\w)")
 NAME = re.compile(r"`(keras_sare(?:\.\w+)+)`")
+
+
+FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]*)")
+FOREIGN_FLAGS = {"gpus", "grpc_max_threads", "model_config_file", "no-deps", "rm"}
+"""Of docker, TensorFlow Serving and pip."""
 
 
 def named(pattern, paths):
@@ -40,7 +46,7 @@ def is_in_the_library(name):
 
 
 def test_files_that_are_named_exist():
-    found = named(FILE, DOCUMENTS)
+    found = named(FILE, [*DOCUMENTS, MAKEFILE])
     # Of a program's own strings only those that can be meant for this repository.
     found |= {(path, name) for path, name in named(FILE, SOURCES) if name.endswith((".py", ".md"))}
     assert len(found) > 50
@@ -48,7 +54,7 @@ def test_files_that_are_named_exist():
 
 
 def test_programs_that_are_named_exist():
-    found = named(PROGRAM, [*DOCUMENTS, *SOURCES])
+    found = named(PROGRAM, [*DOCUMENTS, MAKEFILE, *SOURCES])
     assert len(found) > 20
     missing = []
     for path, name in found:
@@ -62,3 +68,15 @@ def test_parts_of_the_library_that_are_named_exist():
     found = named(NAME, [*DOCUMENTS, *SOURCES])
     assert len(found) > 50
     assert sorted(f"{path}: {name}" for path, name in found if not is_in_the_library(name)) == []
+
+
+def test_flags_that_documents_name_are_known_to_a_program():
+    found = {(path, name) for path, name in named(FLAG, DOCUMENTS) if name not in FOREIGN_FLAGS}
+    assert len(found) > 50
+    known = set(re.findall(r"\w+", "\n".join(path.read_text() for path in SOURCES if "tests" not in path.parts)))
+    missing = []
+    for path, name in found:
+        flag = name.replace("-", "_")
+        if not {flag, flag.removeprefix("no")} & known:
+            missing.append(f"{path}: --{name}")
+    assert missing == []
