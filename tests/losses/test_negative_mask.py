@@ -1,7 +1,6 @@
 """Tuples of which some negatives do not count."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ import tensorflow as tf
 from keras_sare.losses import SARELoss, TupleLoss, contrastive, sare, triplet
 
 MASK = np.array([[1, 0, 1, 0]] * 4)
-LABELS = ["none", "rank 1", "ones", "halves"]
+LABELS = {"none": None, "rank 1": np.zeros(4), "ones": np.ones((4, 3)), "halves": np.full((4, 3), 0.5)}
 
 
 @pytest.fixture
@@ -19,19 +18,19 @@ def loss(make: Callable[..., TupleLoss]) -> TupleLoss:
     return make()
 
 
-@pytest.mark.parametrize("held", [None, 0.0, np.nan, np.inf], ids=["an image", "0", "nan", "inf"])
 def test_a_masked_negative_is_as_if_it_were_not_there_whatever_it_holds(
-    loss: TupleLoss, held: float | None, unit_tuples: Callable, value_and_gradient: Callable
+    loss: TupleLoss, unit_tuples: Callable, value_and_gradient: Callable
 ) -> None:
-    x = unit_tuples(negatives=4)
-    if held is not None:
-        x[:, [3, 5]] = held
     kept = [0, 1, 2, 4]
-    value, gradient = value_and_gradient(loss, x, MASK)
-    shorter_value, shorter_gradient = value_and_gradient(loss, x[:, kept])
-    np.testing.assert_allclose(value, shorter_value, rtol=1e-12)
-    np.testing.assert_allclose(gradient[:, kept], shorter_gradient, rtol=1e-12, atol=1e-15)
-    assert (gradient[:, [3, 5]] == 0).all()
+    shorter_value, shorter_gradient = value_and_gradient(loss, unit_tuples(negatives=4)[:, kept])
+    for held in ("an image", 0.0, np.nan, np.inf):
+        x, case = unit_tuples(negatives=4), f"it holds {held}"
+        if held != "an image":
+            x[:, [3, 5]] = held
+        value, gradient = value_and_gradient(loss, x, MASK)
+        np.testing.assert_allclose(value, shorter_value, rtol=1e-12, err_msg=case)
+        np.testing.assert_allclose(gradient[:, kept], shorter_gradient, rtol=1e-12, atol=1e-15, err_msg=case)
+        assert (gradient[:, [3, 5]] == 0).all(), case
 
 
 def test_with_the_scale_divide_by_negatives_masked_negatives_still_divide(
@@ -46,38 +45,39 @@ def test_with_the_scale_divide_by_negatives_masked_negatives_still_divide(
     np.testing.assert_allclose(gradient[:, kept], shorter_gradient / 2, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("scale", ["tuple", "divide_by_negatives"])
 def test_each_tuple_has_its_own_mask(
-    make: Callable[..., TupleLoss], scale: str, unit_tuples: Callable, value_and_gradient: Callable
+    make: Callable[..., TupleLoss], unit_tuples: Callable, value_and_gradient: Callable
 ) -> None:
-    loss, x = make(scale=scale), unit_tuples(batch=4)
-    mask = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
-    value, gradient = value_and_gradient(loss, x, mask)
-    alone = [value_and_gradient(loss, x[i : i + 1], mask[i : i + 1]) for i in range(4)]
-    np.testing.assert_allclose(value, [v[0] for v, _ in alone], rtol=1e-12)
-    np.testing.assert_allclose(gradient, [g[0] for _, g in alone], rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(value[0], value_and_gradient(loss, x[:1])[0][0], rtol=1e-12)
+    x, mask = unit_tuples(batch=4), np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
+    for scale in ("tuple", "divide_by_negatives"):
+        loss = make(scale=scale)
+        value, gradient = value_and_gradient(loss, x, mask)
+        alone = [value_and_gradient(loss, x[i : i + 1], mask[i : i + 1]) for i in range(4)]
+        np.testing.assert_allclose(value, [v[0] for v, _ in alone], rtol=1e-12, err_msg=scale)
+        np.testing.assert_allclose(gradient, [g[0] for _, g in alone], rtol=1e-12, atol=1e-15, err_msg=scale)
+        np.testing.assert_allclose(value[0], value_and_gradient(loss, x[:1])[0][0], rtol=1e-12, err_msg=scale)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_tuple_without_negatives_depends_on_query_and_positive_alone(
-    loss: TupleLoss, dtype: str, unit_tuples: Callable, value_and_gradient: Callable
+    loss: TupleLoss, unit_tuples: Callable, value_and_gradient: Callable
 ) -> None:
-    x = unit_tuples().astype(dtype)
-    others = np.concatenate([x[:, :2], -x[:, 2:]], axis=1)
-    value, gradient = value_and_gradient(loss, x, np.zeros((4, 3)))
-    assert (gradient[:, 2:] == 0).all()
-    for one, other in zip((value, gradient), value_and_gradient(loss, others, np.zeros((4, 3))), strict=True):
-        np.testing.assert_array_equal(one, other)
-    # It costs nothing, or its positive is pulled in.
-    assert (gradient[:, :2] != 0).any(axis=-1).all() or (value == 0).all() and (gradient == 0).all()
+    for dtype in ("float32", "float64"):
+        x = unit_tuples().astype(dtype)
+        others = np.concatenate([x[:, :2], -x[:, 2:]], axis=1)
+        value, gradient = value_and_gradient(loss, x, np.zeros((4, 3)))
+        assert (gradient[:, 2:] == 0).all(), dtype
+        for one, other in zip((value, gradient), value_and_gradient(loss, others, np.zeros((4, 3))), strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=dtype)
+        # It costs nothing, or its positive is pulled in.
+        costs_nothing = (value == 0).all() and (gradient == 0).all()
+        assert (gradient[:, :2] != 0).any(axis=-1).all() or costs_nothing, dtype
 
 
-@pytest.mark.parametrize("y_true", [None, np.zeros(4), np.ones((4, 3)), np.full((4, 3), 0.5)], ids=LABELS)
-def test_all_count_without_a_mask_or_where_it_is_nonzero(loss: TupleLoss, y_true: Any, unit_tuples: Callable) -> None:
+def test_all_count_without_a_mask_or_where_it_is_nonzero(loss: TupleLoss, unit_tuples: Callable) -> None:
     x = tf.constant(unit_tuples())
-    labels = None if y_true is None else tf.constant(y_true)
-    np.testing.assert_allclose(loss.call(labels, x), loss.call(None, x), rtol=1e-12)
+    for name, labels in LABELS.items():
+        given = None if labels is None else tf.constant(labels)
+        np.testing.assert_allclose(loss.call(given, x), loss.call(None, x), rtol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("function", [sare, contrastive, triplet])
@@ -124,11 +124,11 @@ def test_the_mask_may_have_an_unknown_width_when_traced(loss: TupleLoss, unit_tu
     np.testing.assert_allclose(traced(mask, x), loss.call(mask, x), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("shape", [(4, 1), (4, 2), (4, 5), (4, 3, 1)])
-def test_a_mask_of_another_shape_is_refused(loss: TupleLoss, shape: tuple[int, ...], unit_tuples: Callable) -> None:
-    message = r"`y_true` must .*\[batch, negatives\].* Received: y_true.shape=\(" + ", ".join(map(str, shape))
-    with pytest.raises(ValueError, match=message + r"\) with 3 negatives"):
-        loss(np.ones(shape), unit_tuples())
+def test_a_mask_of_another_shape_is_refused(loss: TupleLoss, unit_tuples: Callable) -> None:
+    for shape in ((4, 1), (4, 2), (4, 5), (4, 3, 1)):
+        message = r"`y_true` must .*\[batch, negatives\].* Received: y_true.shape=\(" + ", ".join(map(str, shape))
+        with pytest.raises(ValueError, match=message + r"\) with 3 negatives"):
+            loss(np.ones(shape), unit_tuples())
 
 
 def test_mask_of_keras_on_the_embeddings_is_refused():
