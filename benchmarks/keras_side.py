@@ -107,7 +107,7 @@ def refresh(size: Size, precision: str) -> Callable[[], None]:
 
 def extract(size: Size, images: int, precision: str) -> Callable[[], None]:
     """Descriptors of a batch of decoded images."""
-    extractor = models.Extractor(network(precision))
+    extractor = Extractor(network(precision))
     batch = np.arange(images), tf.constant(pixels(size, images), tf.float32)
 
     def run() -> None:

@@ -1,8 +1,10 @@
 """What documents, docstrings and comments name exists: files, programs, and parts of the library."""
 
+import ast
 import importlib
 import re
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 TOPS = ("keras_sare", "trainers", "export", "serving", "benchmarks", "docs", "examples", "tests")
@@ -31,18 +33,19 @@ def text_of(path):
     return re.sub(r"^## .*", "", text, flags=re.MULTILINE) if path.parent.name == "extend" else text
 
 
-def is_in_the_library(name):
-    reached = importlib.import_module("keras_sare")
-    module = "keras_sare"
-    for part in name.split(".")[1:]:
+def reach(name):
+    """What is called so by its full name; None where there is nothing."""
+    module, *parts = name.split(".")
+    reached = importlib.import_module(module)
+    for part in parts:
         module += f".{part}"
         try:
             reached = importlib.import_module(module)
         except ImportError:
-            if not hasattr(reached, part):
-                return False
-            reached = getattr(reached, part)
-    return True
+            reached = getattr(reached, part, None)
+            if reached is None:
+                return None
+    return reached
 
 
 def test_files_that_are_named_exist():
@@ -67,7 +70,7 @@ def test_programs_that_are_named_exist():
 def test_parts_of_the_library_that_are_named_exist():
     found = named(NAME, [*DOCUMENTS, *SOURCES])
     assert len(found) > 50
-    assert sorted(f"{path}: {name}" for path, name in found if not is_in_the_library(name)) == []
+    assert sorted(f"{path}: {name}" for path, name in found if reach(name) is None) == []
 
 
 def test_flags_that_documents_name_are_known_to_a_program():
@@ -79,4 +82,26 @@ def test_flags_that_documents_name_are_known_to_a_program():
         flag = name.replace("-", "_")
         if not {flag, flag.removeprefix("no")} & known:
             missing.append(f"{path}: --{name}")
+    assert missing == []
+
+
+def test_benchmarks_and_examples_use_what_there_is():
+    missing = []
+    for path in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")]:
+        tree = ast.parse(path.read_text())
+        modules = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in TOPS:
+                for alias in node.names:
+                    name = f"{node.module}.{alias.name}"
+                    reached = reach(name)
+                    if reached is None:
+                        missing.append(f"{path.name}: {name}")
+                    elif isinstance(reached, ModuleType):
+                        modules[alias.asname or alias.name] = reached
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                name = f"{modules[node.value.id].__name__}.{node.attr}"
+                if reach(name) is None:
+                    missing.append(f"{path.name}: {name}")
     assert missing == []
