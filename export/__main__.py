@@ -15,6 +15,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from export.artefacts import check_options, chosen_formats, plan
 from export.formats import FORMATS
 from export.formats.format import Option
 from keras_sare.utils.error_text import expected_errors
@@ -28,9 +29,14 @@ FLAGS = flags.FLAGS
 
 def main(arguments: list[str]) -> None:
     """Opens all that is needed, writes the artefacts, and reports on them."""
-    load_tensorflow()  # Here, because it takes seconds that --help should not take.
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow tells a lot while it writes.
+    logger = show_information()
+    names = arguments[1:]
+    formats = chosen_formats(names)
+    check_options(formats, [name for name in FLAGS if FLAGS[name].present])
+    load_tensorflow()  # Here, because it takes seconds that --help and a wrong flag should not take.
 
-    from export.artefacts import check_options, chosen_formats, plan
     from export.fidelity.chosen_photos import choose_photos
     from export.fidelity.fidelity import Requirements
     from export.fidelity.meter import FidelityMeter
@@ -39,15 +45,9 @@ def main(arguments: list[str]) -> None:
     from export.source import open_source, read_size
     from export.writing import claim, measured, write_artefacts
 
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # TensorFlow tells a lot while it writes.
     warn_of_unseen_device()
-    logger = show_information()
-    names = arguments[1:]
     output = Path(FLAGS.output)
     with tempfile.TemporaryDirectory() as folder:
-        formats = chosen_formats(names)
-        check_options(formats, [name for name in FLAGS if FLAGS[name].present])
         check_writable_folder(output)
         requirements = Requirements(FLAGS.require_cosine, FLAGS.require_recall_drop)
         size = read_size(FLAGS.image_size) if FLAGS.image_size else None

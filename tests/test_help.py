@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from export.formats import FORMATS
+
 PROGRAMS = ["export", "export.index", "serving", "serving.client"]
 
 START = """
@@ -39,3 +41,27 @@ def test_wrong_flag_is_told_in_one_line_with_status_1(module):
     [line] = done.stderr.splitlines()
     assert line.startswith(f"{module}: ")
     assert "no_such_flag" in line
+
+
+def test_help_of_the_export_shows_how_to_begin_and_every_format():
+    shown = start("export", "--help").stdout
+    assert "python -m export all --run=runs/pitts30k" in shown
+    assert "--require-recall-drop" in shown
+    for one in FORMATS.values():
+        assert one.description in shown
+        assert all(f"--{option.name}" in shown.replace("--[no]", "--") for option in one.options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["keras", "torch"], "export: FORMATS must be some of keras, "),
+        (["keras", "--scales=multi"], "export: `scales` must only be given with the format saved_model: "),
+    ],
+)
+def test_formats_and_their_options_are_checked_before_anything_is_opened(arguments, error, tmp_path):
+    done = start("export", *arguments, f"--run={tmp_path}", f"--output={tmp_path / 'out'}")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(error)
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 
 import keras
 import pytest
@@ -35,21 +34,6 @@ def photos(tmp_path_factory):
 def export(*arguments):
     command = [sys.executable, "-m", "export", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-
-
-def test_help_is_quick_and_shows_how_to_begin():
-    start = time.monotonic()
-    done = export("--help")
-    assert time.monotonic() - start < 3
-    assert "python -m export all --run=runs/pitts30k" in done.stdout
-    assert "--require-recall-drop" in done.stdout
-
-
-def test_option_of_a_format_that_is_not_written_is_told_before_anything_is_opened(tmp_path):
-    done = export("keras", "--scales=multi", f"--run={tmp_path}", f"--output={tmp_path / 'out'}")
-    assert done.returncode == 1
-    assert re.search("^export: `scales` must only be given with the format saved_model: ", done.stderr, re.MULTILINE)
-    assert not (tmp_path / "out").exists()
 
 
 def test_photos_that_the_model_does_not_take_are_told_without_a_traceback(photos, tmp_path):

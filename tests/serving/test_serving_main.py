@@ -15,7 +15,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from keras_sare.utils.error_text import expected_errors
 from serving.client import EmbeddingClient
+from serving.manager import ModelManager
 
 
 @contextmanager
@@ -67,13 +69,12 @@ def test_a_worker_that_is_stuck_does_not_keep_the_process(waiting_folder: Path, 
     assert process.returncode == 3
 
 
-def test_a_model_that_cannot_be_served_ends_the_process_with_1_and_one_line(model_folder: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_served_is_told_in_one_line(model_folder: Path, tmp_path: Path) -> None:
+    """What the program does before it listens; that it ends so with a wrong folder is in tests/test_programs.py."""
     shutil.copytree(model_folder, tmp_path / "cut")
     (tmp_path / "cut" / "7" / "variables" / "variables.data-00000-of-00001").write_bytes(b"")
-    with running("--model", str(tmp_path / "cut"), "--port", "0") as process:
-        _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert (
-        errors.rstrip().splitlines()[-1].startswith("serving: `folder` must hold a SavedModel that TensorFlow can load")
-    )
-    assert "Traceback" not in errors
+    with pytest.raises(SystemExit) as ended, expected_errors("serving"):
+        ModelManager.from_folder("keras_sare", tmp_path / "cut")
+    assert isinstance(ended.value.code, str)
+    assert ended.value.code.startswith("serving: `folder` must hold a SavedModel that TensorFlow can load")
+    assert "\n" not in ended.value.code
