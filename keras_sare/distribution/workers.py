@@ -146,7 +146,8 @@ class Workers:
                 raise
             raise WorkerLostError(
                 f"Worker {self.index} of {self.count} cannot go on: another worker stopped or cannot be reached; its "
-                "own output tells why. Start all workers again with --resume: they continue from the last checkpoint. "
+                "own output tells why. Start all workers again and resume the run: it "
+                "continues from the last checkpoint. "
                 f"TensorFlow says: {error.message}"
             ) from error
 

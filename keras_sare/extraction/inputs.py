@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets import image_batches, load_image
-from keras_sare.datasets.images.pipeline import as_written, traced_decoder
+from keras_sare.datasets.images.pipeline import as_written
 
 _DECODERS = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "decode")
 
@@ -67,14 +67,7 @@ class ImageInputs:
 
     def gather(self, ids: Any) -> Any:
         """Images float32 [n, height, width, 3] of `ids`."""
-        names = tf.numpy_function(lambda rows: self.paths[rows].astype(object), [ids], tf.string, stateful=False)
-        names = tf.ensure_shape(names, ids.shape)
-        decode = traced_decoder(self.size, False, self.orientation, self.antialias)
-        return tf.map_fn(
-            lambda name: decode(tf.io.read_file(name)),
-            names,
-            fn_output_signature=tf.TensorSpec((*self.size, 3), tf.float32),
-        )
+        return StoredInputs(self).gather(ids)
 
     def __getitem__(self, ids: np.ndarray) -> np.ndarray:
         """Images float32 [n, height, width, 3] of `ids`, int64 [n].

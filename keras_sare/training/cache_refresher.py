@@ -1,6 +1,7 @@
 """Tuples of a stretch of training: the cached descriptors are computed anew and all its tuples are mined from them."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +38,6 @@ class CacheRefresher:
         extractor: gives the cached descriptors.
         workers: of the run.
 
-    Attributes:
-        previous_negatives: int64 [queries, negatives] or [0, negatives], the miner's; the same on all workers.
-
     Raises:
         ValueError: the images do not suffice for the settings.
     """
@@ -48,7 +46,6 @@ class CacheRefresher:
         self.train, self.extractor, self.workers = train, extractor, workers
         self._source = train.tuple_source()
         self._miner = self._source.miner
-        self.previous_negatives = self._miner.previous_negatives
         trainable, queries = len(self._miner.trainable_queries), len(self._source.queries)
         logger.info("Training queries with a potential positive: %d of %d", trainable, queries)
         self._source.check_steps(train.settings.tuples_per_step)
@@ -84,6 +81,14 @@ class CacheRefresher:
             mined = self._miner.mine(queries[share], descriptors, cached[database], epoch, looked_at[database])
             images = self.workers.all_gather(mined.images, len(queries))
             margins = self.workers.all_gather(mined.margins, len(queries))
-            if len(self.previous_negatives):  # A miner may remember nothing.
-                self.previous_negatives[queries] = images[:, 1:]
+            if len(self._miner.previous_negatives):  # A miner may keep none.
+                self._miner.previous_negatives[queries] = images[:, 1:]
         return Window(np.concatenate([ids[:, None], images], axis=1), int((margins < MARGIN).sum()))
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The negatives of the last time, int64 [queries, negatives] or [0, negatives]; the same on all workers."""
+        return {"remembered": self._miner.previous_negatives.copy()}  # As files of earlier versions call them.
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `state_dict` gave."""
+        self._miner.previous_negatives[:] = state["remembered"]

@@ -83,7 +83,7 @@ class Trainer:
             folder / "checkpoints",
             model,
             self.tuple_trainer.optimizer,
-            self.miner.previous_negatives,
+            self.miner,
             self.settings.keep_checkpoints,
             frozen,
             {"train": train.fingerprint, "validation": measured.fingerprint},

@@ -149,7 +149,7 @@ def test_rows_of_another_length_than_the_share_are_refused():
 def test_lost_worker_is_explained_with_the_way_out():
     error = tf.errors.UnavailableError(None, None, "connection reset")
     with (
-        pytest.raises(WorkerLostError, match="Worker 1 of 2 .* with --resume.* TensorFlow says: connection reset"),
+        pytest.raises(WorkerLostError, match="Worker 1 of 2 .* resume the run.* TensorFlow says: connection reset"),
         make_workers(2)[1].explain_loss(),
     ):
         raise error

@@ -18,7 +18,7 @@ def train(folder: Path, epochs: int) -> None:
     trainer = small_trainer(folder, epochs=epochs, patience=epochs, checkpoint_every=1, keep_checkpoints=2)
     state = trainer.fit()
     weights = [keras.ops.convert_to_numpy(variable) for variable in trainer.model.variables]
-    np.savez(folder / "weights.npz", *weights, trainer.miner.previous_negatives)
+    np.savez(folder / "weights.npz", *weights, trainer.miner.state_dict()["remembered"])
     history = [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in state.history]
     (folder / "history.json").write_text(json.dumps([history, state.best_epoch, state.refreshes]))
 

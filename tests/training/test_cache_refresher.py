@@ -38,8 +38,8 @@ def test_tuples_are_query_positive_and_negatives(miner):
     assert window.tuples.shape == (4, 4)
     np.testing.assert_array_equal(window.tuples[:, 0], queries + 12)
     np.testing.assert_array_equal(window.tuples[:, 1], queries)  # each query's place has one image
-    np.testing.assert_array_equal(window.tuples[:, 2:], miner.previous_negatives[queries])
-    assert (np.delete(miner.previous_negatives, queries, 0) == -1).all()
+    np.testing.assert_array_equal(window.tuples[:, 2:], miner.state_dict()["remembered"][queries])
+    assert (np.delete(miner.state_dict()["remembered"], queries, 0) == -1).all()
     assert 0 < times.seconds()["mining"] < times.seconds()["total"]
 
 
@@ -57,7 +57,7 @@ def test_database_images_are_queries_too_where_that_is_asked_for(make_small_trai
     # Places are 40 m apart: within 44 m an image has both neighbours on the line, and never itself.
     changed = {"positive_radius": 44.0, "negative_radius": 44.0, "refresh_every": 24}
     miner = make_small_trainer(database_queries=True, **changed).miner
-    assert len(miner.previous_negatives) == 24
+    assert len(miner.state_dict()["remembered"]) == 24
     [queries] = miner.windows(1)
     window = miner.mine(queries, 1, StageTimer())
     assert sorted(window.tuples[:, 0]) == list(range(24))  # ids: database, then queries

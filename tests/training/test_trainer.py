@@ -53,7 +53,7 @@ def assert_same_run(a, b):
         b.state.best,
         b.state.refreshes,
     )
-    np.testing.assert_array_equal(a.miner.previous_negatives, b.miner.previous_negatives)
+    np.testing.assert_array_equal(a.miner.state_dict()["remembered"], b.miner.state_dict()["remembered"])
 
 
 def names(folder, run="run"):

@@ -110,7 +110,7 @@ def test_worker_killed_in_mid_epoch_stops_the_other_and_both_go_on_from_the_chec
     assert codes[victim] == -signal.SIGKILL
     assert codes[survivor] == 1
     assert f"WorkerLostError: Worker {survivor} of 2 cannot go on" in outputs[survivor]
-    assert "Start all workers again with --resume" in outputs[survivor]
+    assert "Start all workers again and resume the run" in outputs[survivor]
     codes, outputs = run_workers(folder)
     assert codes == [0, 0], outputs
     for resumed, expected in zip(results(folder), results(unbroken), strict=True):

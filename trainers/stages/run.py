@@ -64,6 +64,19 @@ class Run(Generic[Chosen, Settings]):
         self.workers.barrier()
 
 
+def check_folder(folder: RunFolder, config: TrainingConfig) -> None:
+    """Checks that a run may start or be resumed in its folder; see `RunFolder.check`.
+
+    Raises:
+        FileExistsError: it may not; the text names the flag that resumes a run.
+        OSError: as of `RunFolder.check`, and so is ValueError.
+    """
+    try:
+        folder.check(config.recorded(), config.resume)
+    except FileExistsError as error:
+        raise FileExistsError(f"{error} (--resume resumes one.)") from error
+
+
 def store_folder(config: TrainingConfig) -> Path:
     """Folder of the frozen layers' output of a run."""
     return Path(config.store or Path(config.output) / "trunk")

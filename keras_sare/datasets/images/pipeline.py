@@ -79,7 +79,8 @@ def decode_image(
     """
     check_orientation(orientation)
     noted = exif_orientation(contents) if orientation == "upright" else None
-    return tf.cast(_pixels(decode_pixels(contents, max_pixels), size, box, noted, antialias), tf.float32)
+    pixels = tf.cast(_pixels(decode_pixels(contents, max_pixels), size, box, noted, antialias), tf.float32)
+    return pixels if size is None or isinstance(size, int) else tf.ensure_shape(pixels, [*size, 3])
 
 
 @plain_arguments
@@ -115,9 +116,12 @@ def load_image(
     check_max_pixels(max_pixels)
     boxes = _checked_boxes(None if box is None else [box], [path], size)
     checked = None if boxes is None else boxes[0]
+    check_orientation(orientation)
+    decode = bytes_decoder(size, checked is not None, orientation, antialias, max_pixels)
+    box_of_it = [] if checked is None else [tf.constant(checked, tf.float64)]
     try:
         with tf.device("CPU:0"):
-            return decode_image(tf.io.read_file(path), size, checked, orientation, antialias, max_pixels).numpy()
+            return decode(tf.io.read_file(path), *box_of_it).numpy().astype(np.float32, copy=False)
     except tf.errors.OpError as error:
         raise ValueError(cannot_read(path, checked, orientation, max_pixels)) from error
 
@@ -167,12 +171,10 @@ def image_batches(
     paths = _as_strings(paths)
     crops = _checked_boxes(boxes, paths, size)
 
-    traced = traced_decoder(
-        tuple(size) if isinstance(size, Sequence) else size, crops is not None, orientation, antialias, max_pixels
-    )
+    decoded = bytes_decoder(size, crops is not None, orientation, antialias, max_pixels)
 
     def decode(index: Any, contents: Any) -> Any:
-        return traced(contents) if crops is None else traced(contents, tf.gather(crops, index))
+        return decoded(contents) if crops is None else decoded(contents, tf.gather(crops, index))
 
     def explain(index: int) -> str:
         return cannot_read(str(paths[index]), None if crops is None else crops[index], orientation, max_pixels)
@@ -199,8 +201,8 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
     check_max_pixels(max_pixels)
     paths = _as_strings(paths)
     decoded = np.zeros(len(paths), bool)
-    traced = traced_decoder(None, False, "stored", True, max_pixels)
-    batches = _read(paths, lambda _, contents: tf.size(traced(contents))).ignore_errors().batch(256)
+    pixels = bytes_decoder(None, False, "stored", True, max_pixels)
+    batches = _read(paths, lambda _, contents: tf.size(pixels(contents))).ignore_errors().batch(256)
     indices = chain.from_iterable(indices for indices, _ in batches.as_numpy_iterator())
     for index in progress(indices, "Checking images", len(paths), "image"):
         decoded[index] = True
@@ -210,18 +212,45 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
     return {index: reason for index, reason in reasons.items() if reason is not None}
 
 
-@functools.lru_cache(maxsize=64, typed=True)  # Typed: `ShorterSide(480)` equals 480.
-def traced_decoder(size: Any, boxed: bool, orientation: str, antialias: bool, max_pixels: int = MAX_PIXELS) -> Any:
-    """Decodes, turns, crops and resizes: a graph, made once for all datasets. Making it takes longer than many images.
+def bytes_decoder(
+    size: Size | int | None, boxed: bool, orientation: str, antialias: bool, max_pixels: int = MAX_PIXELS
+) -> Callable[..., Any]:
+    """Makes a function that decodes, turns, crops and resizes a file's bytes, in graphs and outside of them.
 
-    Where pixels wait for their batch they do so as bytes: a quarter of the memory.
+    Its graph is made once for all sizes and datasets: making it takes longer than many images.
+
+    Args:
+        size: as of `decode_image`.
+        boxed: whether the function takes a box too.
+        orientation: as of `decode_image`, and so are the others.
+        antialias: see `orientation`.
+        max_pixels: see `orientation`.
+
+    Returns:
+        Of the bytes, string scalar, and where `boxed` of a box, float64 [4]: [height, width, 3] in 0..255, uint8 where
+        the size is limited or the file's own, so that pixels that wait for their batch take a quarter of the memory.
     """
+    if size is None or isinstance(size, int):
+        return _traced(size, boxed, orientation, antialias, max_pixels)
+    height, width = size
+    traced = _traced("given", boxed, orientation, antialias, max_pixels)
+    sides = tf.constant([height, width], tf.int32)
+    return lambda contents, *box: tf.ensure_shape(traced(contents, sides, *box), [height, width, 3])
 
-    def decode(contents: Any, box: Any = None) -> Any:
+
+@functools.lru_cache(maxsize=64, typed=True)  # Typed: `ShorterSide(480)` equals 480.
+def _traced(size: Any, boxed: bool, orientation: str, antialias: bool, max_pixels: int) -> Any:
+    """The graph of `bytes_decoder`; with the size "given" that is an argument, int32 [2]."""
+
+    def decode(contents: Any, *others: Any) -> Any:
+        sides = others[0] if size == "given" else size
+        box = others[-1] if boxed else None
         noted = _noted_orientation(contents) if orientation == "upright" else None
-        return _pixels(decode_pixels(contents, max_pixels), size, box, noted, antialias)
+        return _pixels(decode_pixels(contents, max_pixels), sides, box, noted, antialias)
 
-    specs = [tf.TensorSpec([], tf.string), *([tf.TensorSpec([4], tf.float64)] * boxed)]
+    specs = [tf.TensorSpec([], tf.string)]
+    specs += [tf.TensorSpec([2], tf.int32)] * (size == "given")
+    specs += [tf.TensorSpec([4], tf.float64)] * boxed
     with tf.init_scope(), tf.device("CPU:0"):
         return tf.function(decode, autograph=False).get_concrete_function(*specs)
 
@@ -232,7 +261,7 @@ def _noted_orientation(contents: Any) -> Any:
     return tf.ensure_shape(noted, [])
 
 
-def _pixels(pixels: Any, size: Size | int | None, box: Any, noted: Any, antialias: bool) -> Any:
+def _pixels(pixels: Any, size: Any, box: Any, noted: Any, antialias: bool) -> Any:
     """`decode_image` in the type of `resize`; `noted` is the file's orientation, or None."""
     if noted is None:
         return resize(pixels, size, box, antialias)
@@ -240,7 +269,7 @@ def _pixels(pixels: Any, size: Size | int | None, box: Any, noted: Any, antialia
         return resize(turn_upright(pixels, noted), size, box, antialias)
     # Turning costs more than decoding, so the few pixels that remain are turned.
     resized = resize(pixels, tf.where(swaps_sides(noted), size[::-1], size), antialias=antialias)
-    return tf.ensure_shape(turn_upright(resized, noted), [*size, 3])
+    return turn_upright(resized, noted)
 
 
 def _check_size(size: Size | int | None) -> None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -20,6 +20,16 @@ logger = logging.getLogger(__name__)
 FORMAT = 3
 
 
+class Stateful(Protocol):
+    """What has arrays to keep."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The arrays by name; the same names and shapes for all states."""
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes the arrays of `state_dict`."""
+
+
 class Checkpoints:
     """The last few states of a run and that of the best epoch, a folder each.
 
@@ -29,7 +39,7 @@ class Checkpoints:
     |---|---|
     | `weights.npz` | those variables of the model that training changes |
     | `optimizer.npz` | variables of the optimizer: momentum, learning rate, loss scale |
-    | `mining.npz` | remembered negatives, and the tuples of the present window |
+    | `mining.npz` | previous negatives, and the tuples of the present window |
     | `state.json` | the rest, see `RunState`; format, datasets, a checksum of the weights that are not trained |
     | `checksums.json` | of every other file |
 
@@ -40,10 +50,10 @@ class Checkpoints:
         model: whose weights are kept. Weights of layers that are not trainable are not: a resumed run brings its own,
             and they must be the same.
         optimizer: already built.
-        previous_negatives: the miner's previous negatives; `restore` writes into it.
+        mining: whose state is kept, such as a `CacheRefresher`; `restore` loads it.
         keep: number of checkpoints that are kept beside the best epoch's.
         frozen: layers before `model`, not kept either.
-        datasets: what tells datasets from others, by name. A resumed run must have the same: tuples and remembered
+        datasets: what tells datasets from others, by name. A resumed run must have the same: tuples and previous
             negatives are numbers of images.
         writes: whether this process writes files; with several workers only one does.
     """
@@ -53,14 +63,16 @@ class Checkpoints:
         folder: Path,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        previous_negatives: np.ndarray,
+        mining: Stateful,
         keep: int = 2,
         frozen: keras.Model | None = None,
         datasets: Mapping[str, str] | None = None,
         writes: bool = True,
     ) -> None:
         self.folder, self.keep, self.writes = folder, keep, writes
-        self._previous_negatives, self._optimizer, self._datasets = previous_negatives, optimizer, dict(datasets or {})
+        self._mining = mining
+        self._optimizer = optimizer
+        self._datasets = dict(datasets or {})
         unchanging = [w for layer in model.layers if not layer.trainable for w in layer.weights]
         self._weights = [v for v in model.variables if not any(v is w for w in unchanging)]
         self._frozen = _checksum([*unchanging, *(frozen.weights if frozen else [])])
@@ -80,7 +92,7 @@ class Checkpoints:
         groups = {"weights": _arrays(self._weights), "optimizer": _arrays(self._optimizer.variables)}
         if not self.writes:
             return
-        groups["mining"] = {"remembered": self._previous_negatives}
+        groups["mining"] = dict(self._mining.state_dict())
         if state.running.tuples is not None:
             groups["mining"]["tuples"] = state.running.tuples
         target = self._path(state)
@@ -93,7 +105,7 @@ class Checkpoints:
         self._prune(target, state.best_epoch)
 
     def restore(self) -> RunState | None:
-        """Loads the last checkpoint that is whole into the model, the optimizer and the remembered negatives.
+        """Loads the last checkpoint that is whole into the model, the optimizer and the mining.
 
         What a kill left half-written is removed.
 
@@ -163,10 +175,10 @@ class Checkpoints:
             )
         _check_datasets(content["datasets"], self._datasets, path)
         tuples = groups["mining"].pop("tuples", None)
-        _check_shapes([self._previous_negatives], groups["mining"], path)
+        _check_shapes(list(self._mining.state_dict().values()), groups["mining"], path)
         _assign(self._weights, groups["weights"], path)
         _assign(self._optimizer.variables, groups["optimizer"], path)
-        self._previous_negatives[:] = groups["mining"]["remembered"]
+        self._mining.load_state_dict(groups["mining"])
         figures = content["state"]
         return RunState(**{**figures, "running": EpochState(**figures["running"], tuples=tuples)})
 

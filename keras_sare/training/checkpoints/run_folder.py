@@ -73,8 +73,8 @@ class RunFolder:
             return
         if not resume:
             raise FileExistsError(
-                "`output` must be a new or empty folder, so that nothing is lost, or with --resume the folder of a "
-                f"run. Received: {str(self.path)!r}, which holds files. Add --resume or name another folder."
+                "`output` must be a new or empty folder, so that nothing is lost, or the folder of a run that is to be "
+                f"resumed. Received: {str(self.path)!r}, which holds files. Resume its run or name another folder."
             )
         if not self.is_run:
             raise FileExistsError(
@@ -173,7 +173,7 @@ class RunFolder:
         """
         if not self.model.is_file():
             raise FileNotFoundError(
-                f"The run in {str(self.path)!r} has no model.keras: it has not finished. Continue it with --resume."
+                f"The run in {str(self.path)!r} has no model.keras: it has not finished. Resume it."
             )
         return keras.saving.load_model(self.model)
 
@@ -185,7 +185,7 @@ class RunFolder:
     def _record(self) -> dict[str, Any]:
         if not self.is_run:
             raise FileNotFoundError(
-                f"There is no run in {str(self.path)!r}: it has no run.json. Name a training run's --output folder."
+                f"There is no run in {str(self.path)!r}: it has no run.json. Name the folder that a training run wrote."
             )
         return dict(json.loads(self._settings.read_text()))
 

@@ -37,12 +37,18 @@ class Run:
         self.optimizer.build(self.model.trainable_variables)
         self.optimizer.apply([np.full(v.shape, seed, "float32") for v in self.model.trainable_variables])
         self.model(np.ones((2, 3)), training=True)  # moves the statistics, and the dropout's random state
-        self.previous_negatives = np.full((2, 3), seed)
-        self.checkpoints = Checkpoints(folder, self.model, self.optimizer, self.previous_negatives, **settings)
+        self.negatives = np.full((2, 3), seed)
+        self.checkpoints = Checkpoints(folder, self.model, self.optimizer, self, **settings)
+
+    def state_dict(self):
+        return {"remembered": self.negatives}
+
+    def load_state_dict(self, state):
+        self.negatives[:] = state["remembered"]
 
     def arrays(self):
         variables = [keras.ops.convert_to_numpy(v) for v in (*self.model.variables, *self.optimizer.variables)]
-        return [*variables, self.previous_negatives]
+        return [*variables, self.negatives]
 
 
 def assert_same(a, b):
@@ -170,7 +176,7 @@ def test_weights_that_are_not_trained_are_left_out_and_must_be_the_same_again(tm
 def test_checkpoint_on_other_datasets_is_refused_before_anything_is_loaded(tmp_path):
     Run(tmp_path, 1, datasets={"train": "12 images", "validation": "8 images"}).checkpoints.save(RunState(1))
     other = Run(tmp_path, 2, datasets={"train": "11 images", "validation": "8 images"})
-    other.previous_negatives = other.checkpoints._previous_negatives = np.zeros((1, 3))  # Of another number of queries.
+    other.negatives = np.zeros((1, 3))  # Of another number of queries.
     before = other.arrays()
     with pytest.raises(
         ValueError,

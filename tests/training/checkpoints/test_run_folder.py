@@ -88,7 +88,7 @@ def test_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
 
 
 def test_folder_with_files_is_not_overwritten(run):
-    with pytest.raises(FileExistsError, match="`output` must be a new or empty folder.*Add --resume or name another"):
+    with pytest.raises(FileExistsError, match="`output` must be a new or empty folder.*Resume its run or name another"):
         run.check(SETTINGS, resume=False)
 
 
@@ -248,5 +248,5 @@ def test_folder_without_a_run_is_named(tmp_path):
 
 
 def test_unfinished_run_has_no_model(run):
-    with pytest.raises(FileNotFoundError, match="has not finished. Continue it with --resume"):
+    with pytest.raises(FileNotFoundError, match="has not finished. Resume it"):
         run.load_model()

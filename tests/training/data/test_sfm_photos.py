@@ -38,7 +38,7 @@ def test_tuples_hold_a_positive_that_shares_points_and_negatives_of_other_models
     assert (np.abs(window.tuples[:, 1] - queries) == 1).all()  # the photo before or after it: only they share points
     assert (models[:, 1] == models[:, 0]).all()
     assert all(len({query, *negatives}) == 3 for query, _, *negatives in models)  # N2: one of a cluster
-    assert miner.previous_negatives.shape == (0, 2)
+    assert miner.state_dict()["remembered"].shape == (0, 2)
 
 
 def test_epoch_is_mined_a_few_times_each_with_as_many_queries(make_sfm_photos, make_miner):

@@ -33,7 +33,7 @@ from trainers.stages.fitted import fit_clusters, fit_refreshes
 from trainers.stages.losses import PLACE_SCALES, place_losses, scale_of
 from trainers.stages.places.checks import check_datasets, list_datasets, warn_of_whitened_tests, whitening_sample
 from trainers.stages.places.whitening import WhiteningStage
-from trainers.stages.run import Run, store_folder, with_run_settings
+from trainers.stages.run import Run, check_folder, store_folder, with_run_settings
 from trainers.stages.starting_model import open_start
 
 logger = logging.getLogger("keras_sare.pitts")
@@ -71,11 +71,11 @@ def open_run(config: PittsConfig) -> PlaceRun:
     farther = f", farther than {settings.min_positive:g} m" if settings.min_positive else ""
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(config.logical_cpus), RunFolder(config.output)
-    folder.check(config.recorded(), config.resume)
+    check_folder(folder, config)
     logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
     check_writable_folder(store_folder(config))
     config, datasets = check_datasets(config, listed, strategy.num_replicas_in_sync)
-    folder.check(config.recorded(), config.resume)  # Once more: of a resumed run the images may be fewer now.
+    check_folder(folder, config)  # Once more: of a resumed run the images may be fewer now.
     warn_of_whitened_tests(config, datasets)
     return PlaceRun(config, config.settings(), strategy, Workers(strategy), folder, augmentation, datasets)
 

@@ -30,7 +30,7 @@ from trainers.stages.fitted import fit_photos
 from trainers.stages.losses import RETRIEVAL_SCALES, retrieval_losses, scale_of
 from trainers.stages.retrieval.photos import load_models, open_photos, open_table, readable_photos
 from trainers.stages.retrieval.whitening import RetrievalWhitening
-from trainers.stages.run import Run, store_folder, with_run_settings
+from trainers.stages.run import Run, check_folder, store_folder, with_run_settings
 from trainers.stages.starting_model import open_start
 
 POOLINGS = ("mac", "gem", "rmac", "spoc", "crow")
@@ -65,10 +65,10 @@ def open_run(config: RetrievalConfig) -> RetrievalRun:
     landmarks = read_landmarks(config.ground_truth, config.test_images) if config.ground_truth else None
     keras.utils.set_random_seed(settings.seed)
     strategy, folder = choose_strategy(config.logical_cpus), RunFolder(config.output)
-    folder.check(config.recorded(), config.resume)
+    check_folder(folder, config)
     check_writable_folder(store_folder(config))
     config, splits = _open_splits(config, strategy.num_replicas_in_sync)
-    folder.check(config.recorded(), config.resume)  # Once more: of a resumed run the photos may be fewer now.
+    check_folder(folder, config)  # Once more: of a resumed run the photos may be fewer now.
     table = None
     if landmarks:
         share, compared = config.max_corrupt_share, ComparisonSettings(orientation=config.orientation)
