@@ -15,7 +15,7 @@ MAX_PIXELS = 128_000_000
 """Pixels (height times width) that an image may have by default: a photo of 108 megapixels is read."""
 
 _MOST_PIXELS = 2**29 - 1  # TensorFlow's decoders refuse more.
-# So many passes over the most pixels that are read a JPEG file may ask for: progressive ones have about ten scans.
+# A JPEG file may have so many scans of the most pixels that are read, and more of fewer; progressive ones have ten.
 _PASSES = 16
 # JPEG: markers that begin a frame, which hold its size, those that end the header, and those without a length.
 _FRAME = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]

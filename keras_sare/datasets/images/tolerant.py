@@ -18,7 +18,7 @@ def decode_single(
     antialias: bool = True,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple[Any, Any]:
-    """Decodes one image as `decode_image` does, or tells why it cannot: nothing is raised.
+    """Decodes one image as `decode_image` does, or returns why it cannot: nothing is raised.
 
     Made for exported graphs whose images are described one at a time, because they have unlike shapes. It is made of
     TensorFlow operations alone and runs in `tf.map_fn`, in a SavedModel and in TensorFlow Serving.
@@ -93,7 +93,7 @@ def name_errors(errors: Any) -> Any:
 
 
 def require_all(errors: Any) -> Any:
-    """Raises one error that tells all bad images, where there are any.
+    """Raises one error that names all bad images, where there are any.
 
     Args:
         errors: string [n], of `decode_batch` or `name_errors`.

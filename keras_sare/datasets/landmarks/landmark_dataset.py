@@ -121,15 +121,15 @@ class LandmarkDataset:
             ValueError: more images than `max_corrupt_share` fail on a side, or all of them.
         """
         kept = readable_images(self.database, self.name, "database", max_corrupt_share)
-        asked = readable_images(self.queries, self.name, "queries", max_corrupt_share)
+        queries = readable_images(self.queries, self.name, "queries", max_corrupt_share)
         new_index = np.full(len(self.database), -1, np.int64)
         new_index[kept] = np.arange(len(kept))
-        moved = [{name: new_index[old] for name, old in self.labels[query].items()} for query in asked]
+        moved = [{name: new_index[old] for name, old in self.labels[query].items()} for query in queries]
         return LandmarkDataset(
             self.name,
             self.database[kept],
-            self.queries[asked],
-            None if self.boxes is None else self.boxes[asked],
+            self.queries[queries],
+            None if self.boxes is None else self.boxes[queries],
             tuple({name: new[new >= 0] for name, new in each.items()} for each in moved),
         )
 

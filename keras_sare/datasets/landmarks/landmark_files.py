@@ -91,19 +91,19 @@ def _read_listing(path: Path, files: ImageFolder, name: str) -> LandmarkDataset:
         raise ValueError(
             f"{path} must hold `imlist`, `qimlist` and `gnd`. Received: {sorted(names) or type(contents).__name__}"
         )
-    images, asked = (text_list(contents[key], key, path) for key in ("imlist", "qimlist"))
+    images, queries = (text_list(contents[key], key, path) for key in ("imlist", "qimlist"))
     truths = contents["gnd"]
     if (
         not isinstance(truths, list | tuple)
-        or len(truths) != len(asked)
+        or len(truths) != len(queries)
         or not all(isinstance(truth, Mapping) for truth in truths)
     ):
         entries = f"{len(truths)} entries" if isinstance(truths, list | tuple) else type(truths).__name__
         raise ValueError(
-            f"`gnd` of {path} must hold one dict for each query. Received: {entries}, {len(asked)} queries"
+            f"`gnd` of {path} must hold one dict for each query. Received: {entries}, {len(queries)} queries"
         )
     labels = tuple(_labels(truth, f"gnd[{query}]", path) for query, truth in enumerate(truths))
-    return LandmarkDataset(name, files.find(images, path), files.find(asked, path), _boxes(path, truths), labels)
+    return LandmarkDataset(name, files.find(images, path), files.find(queries, path), _boxes(path, truths), labels)
 
 
 def _labels(truth: Mapping[str, Any], key: str, path: Path) -> dict[str, np.ndarray]:

@@ -1,1 +1,1 @@
-"""Photos of 3D models: what structure from motion tells about them, and its files."""
+"""Photos of 3D models: what structure from motion knows of them, and its files."""
