@@ -1,6 +1,5 @@
 import io
 import runpy
-import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -303,9 +302,8 @@ def nested_cells(path: Path, levels: int) -> Path:
 
 
 def test_cells_that_many_cells_refer_to_are_read_once(tmp_path: Path) -> None:
-    start = time.process_time()
+    # Each time anew they would be 10 ** 50, and this would never end.
     found = read_matlab(nested_cells(tmp_path / "a.mat", 50))["net"]
-    assert time.process_time() - start < 2
     for _ in range(50):
         assert len(found) == 10
         found = found[9]
