@@ -30,13 +30,18 @@ def smallest_cosine(folder: Path, source: Source, scales: Sequence[float] | None
     Raises:
         RuntimeError: `tolerant` does not tell the damaged file from the others.
     """
+    # Held until the end: its signatures do not hold the variables.
+    return smallest_cosine_of(tf.saved_model.load(str(folder)), source, scales)
+
+
+def smallest_cosine_of(model: Any, source: Source, scales: Sequence[float] | None = None) -> float:
+    """Does for a SavedModel that is loaded what `smallest_cosine` does for a folder."""
     size = source.size
     last = (size, size) if isinstance(size, int) else size
     files = [sample_photo(1, (90, 120)), sample_photo(2, (150, 80), "PNG"), sample_photo(3, last, "WEBP")]
     how = size, None, source.orientation, source.antialias
     pixels = [decode_image(tf.constant(file), *how)[None] for file in files]
-    expected = _described(source.model, pixels)
-    model = tf.saved_model.load(str(folder))  # Held until the end: its signatures do not hold the variables.
+    expected = _extracted(source.model, pixels)
 
     def run(signature: str, contents: Sequence[bytes]) -> dict[str, Any]:
         return model.signatures[signature](image_bytes=tf.constant(contents))
@@ -50,13 +55,13 @@ def smallest_cosine(folder: Path, source: Source, scales: Sequence[float] | None
         _cosines(tf.concat(images, 0), expected),
     ]
     if scales is not None:
-        expected = _described(at_scales(source.model, scales), pixels)
+        expected = _extracted(at_scales(source.model, scales), pixels)
         cosines.append(_cosines(run("multiscale", files)["embedding"], expected))
     return float(np.min(cosines))
 
 
-def _described(describe: Any, pixels: Sequence[Any]) -> np.ndarray:
-    return np.concatenate([keras.ops.convert_to_numpy(describe(one, training=False)) for one in pixels])
+def _extracted(extract: Any, pixels: Sequence[Any]) -> np.ndarray:
+    return np.concatenate([keras.ops.convert_to_numpy(extract(one, training=False)) for one in pixels])
 
 
 def _cosines(embeddings: Any, expected: np.ndarray) -> np.ndarray:

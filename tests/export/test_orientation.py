@@ -1,7 +1,8 @@
 """Photos that are stored turned, as phones store them, have one descriptor along the whole line."""
 
 import json
-from dataclasses import replace
+import shutil
+from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from export.converters.saved_model import SavedModelOptions, write_saved_model
 from export.converters.tflite import write_tflite
 from export.fidelity.meter import FidelityMeter
 from export.fidelity.photos import FidelityPhotos
+from export.fidelity.runtime_process import Session
+from export.formats import FORMATS
 from export.index_file import write_index
 from export.manifest import manifest, manifest_path
 from export.reading import Reading, reading_beside
@@ -65,6 +68,24 @@ def places(real_data, tmp_path_factory):
     return stored, PlaceDataset("upright_test", sides["d_upright"], sides["q_upright"])
 
 
+@pytest.fixture(scope="module")
+def saved_models(model, tmp_path_factory):
+    """A SavedModel for each way to read images."""
+    folder = tmp_path_factory.mktemp("saved_models")
+    for orientation in ("upright", "stored"):
+        source = Source(model, SIZE, "vgg16_start", "a test", orientation=orientation)
+        write_saved_model(source, folder / orientation, SavedModelOptions(warmup=False))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tflite(model, tmp_path_factory):
+    """It takes pixels: how images are read is not in it."""
+    path = tmp_path_factory.mktemp("tflite") / "float32.tflite"
+    write_tflite(Source(model, SIZE, "vgg16_start", "a test"), path)
+    return path
+
+
 def measured(model, places, orientation):
     """By what training and evaluation read."""
     inputs = ImageInputs(places.paths, SIZE, orientation)
@@ -81,16 +102,13 @@ def cosines(descriptors, others):
 
 
 @pytest.mark.parametrize("orientation", ["upright", "stored"])
-def test_measured_served_and_device_descriptors_are_the_same(model, places, tmp_path, orientation):
+def test_measured_served_and_device_descriptors_are_the_same(model, places, saved_models, tflite, orientation):
     turned, upright = places
-    source = Source(model, SIZE, "vgg16_start", "a test", orientation=orientation)
     expected = measured(model, turned, orientation)
-    write_saved_model(source, tmp_path / "1", SavedModelOptions(warmup=False))
-    write_tflite(source, tmp_path / "float32.tflite")
-    served = tf.saved_model.load(tmp_path / "1")
+    served = tf.saved_model.load(saved_models / orientation)
     files = [tf.io.read_file(path) for path in turned.paths.tolist()]
     by_server = served.signatures["serving_default"](image_bytes=tf.stack(files))["embedding"].numpy()
-    device = localise.open_model(tmp_path / "float32.tflite")
+    device = localise.open_model(tflite)
     photos = [localise.read_photo(path, SIZE, orientation) for path in turned.paths.tolist()]
     by_device = np.stack([localise.extract(device, photo) for photo in photos])
     for descriptors in (by_server, by_device):
@@ -103,11 +121,11 @@ def test_measured_served_and_device_descriptors_are_the_same(model, places, tmp_
         assert recalls(expected, turned) == recalls(measured(model, upright, "upright"), upright)
 
 
-def test_manifest_and_index_say_the_orientation_and_the_device_follows(model, places, tmp_path, capsys):
+def test_manifest_and_index_say_the_orientation_and_the_device_follows(model, places, tflite, tmp_path, capsys):
     turned, _ = places
     path = tmp_path / "float32.tflite"
     source = Source(model, SIZE, "vgg16_start", "a test", orientation="stored")
-    write_tflite(source, path)
+    shutil.copy(tflite, path)
     assert reading_beside(path, SIZE).orientation == "upright"
     fidelity = type("Nothing", (), {"to_json": lambda self: "{}"})()
     manifest_path(path).write_text(json.dumps(manifest(source, "tflite", path, path.name, fidelity, {})))
@@ -119,11 +137,30 @@ def test_manifest_and_index_say_the_orientation_and_the_device_follows(model, pl
         assert best.startswith("1.000")
 
 
-def test_a_reader_that_does_not_turn_shows_in_the_fidelity_report(model, places, tmp_path):
+class Here(nullcontext):
+    """An artefact in this process, in place of one of its own that would take seconds to start."""
+
+    takes_batches = True
+
+    def __init__(self, kind, path, _):
+        super().__init__(self)
+        session = Session(*FORMATS[kind].load(str(path), 1))
+        self.extract = session.extract
+        self.extract_files = session.extract_files
+
+    def latency(self, images):
+        return 0.1
+
+    def peak_memory(self):
+        return 1000
+
+
+def test_a_reader_that_does_not_turn_shows_in_the_fidelity_report(model, places, saved_models, monkeypatch):
     turned, _ = places
+    monkeypatch.setattr("export.fidelity.meter.Runtime", Here)
+    for module in ("keras_file", "saved_model"):
+        monkeypatch.setattr(f"export.formats.{module}.import_tensorflow", lambda threads: tf)
     source = Source(model, SIZE, "vgg16_start", "a test")
-    write_saved_model(source, tmp_path / "1", SavedModelOptions(warmup=False))
-    write_saved_model(replace(source, orientation="stored"), tmp_path / "2", SavedModelOptions(warmup=False))
     meter = FidelityMeter(source, FidelityPhotos.of_files(turned.paths.tolist()))
-    assert meter.measure("right", "saved_model", tmp_path / "1").cosine_min > 0.99999
-    assert meter.measure("wrong", "saved_model", tmp_path / "2").cosine_min < 0.99
+    assert meter.measure("right", "saved_model", saved_models / "upright").cosine_min > 0.99999
+    assert meter.measure("wrong", "saved_model", saved_models / "stored").cosine_min < 0.99

@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,8 +15,10 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export.converters import saved_model
+from export.converters.embedding_module import EmbeddingModule
 from export.converters.embedding_module import at_scales as at_scales_of
-from export.converters.saved_model import SavedModelOptions, smallest_cosine, write_saved_model
+from export.converters.saved_model import SavedModelOptions, write_saved_model
+from export.converters.saved_model_check import smallest_cosine_of
 from export.source import Source
 from keras_sare.layers import MAC, GeM, NetVLAD, SPoC
 from keras_sare.models import initialise_netvlad, with_whitening
@@ -228,10 +231,10 @@ def test_it_runs_in_a_process_without_this_project(folder, loaded, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "embedding.npy"), described(loaded, [file]), atol=1e-6)
 
 
-def test_another_model_is_found_out(network, fitted_folder):
+def test_another_model_is_found_out(network, fitted):
     rng = np.random.default_rng(9)
     other = with_whitening(network, rng.normal(size=(32, 8)), rng.normal(size=8), 8)
-    assert smallest_cosine(fitted_folder, Source(other, 40, "tiny", "a test")) < 0.9
+    assert smallest_cosine_of(fitted, Source(other, 40, "tiny", "a test")) < 0.9
 
 
 @pytest.mark.parametrize(
@@ -275,21 +278,15 @@ def test_a_fitted_whitening_does_not_hide_the_power_of_gem():
 
 
 @pytest.fixture(scope="module")
-def strided_folder(tmp_path_factory):
-    """A network whose stride is 8, pooled by the mean, for files that keep their aspect ratio."""
+def strided():
+    """The signatures of a network whose stride is 8, pooled by the mean, for files that keep their aspect ratio."""
     keras.utils.set_random_seed(3)
     x = inputs = keras.Input((None, None, 3))
     for _ in range(3):
         x = keras.layers.MaxPooling2D(2)(keras.layers.Conv2D(6, 3, padding="same")(x))
     source = Source(keras.Model(inputs, SPoC(name="spoc")(x)), 40, "tiny", "a test")
-    folder = tmp_path_factory.mktemp("exports") / "1"
-    write_saved_model(source, folder, SavedModelOptions(scales=(1.0, 0.5), warmup=False, max_pixels=12000))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def strided(strided_folder):
-    return tf.saved_model.load(str(strided_folder))
+    module = EmbeddingModule(source, scales=(1.0, 0.5), max_pixels=12000)
+    return SimpleNamespace(module=module, signatures=module.functions)  # The signatures do not hold the variables.
 
 
 def test_images_that_shrink_to_less_than_the_network_takes_are_named_and_the_others_described(strided):
