@@ -47,7 +47,9 @@ class ConvAP(FeatureMapPooling):
         for name, value in (("channels", channels), ("s1", s1), ("s2", s2)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}")
-        self.channels, self.s1, self.s2 = channels, s1, s2
+        self.channels = channels
+        self.s1 = s1
+        self.s2 = s2
         self.projection = keras.layers.Dense(channels, dtype=self.precision, name="projection")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -75,7 +77,8 @@ class ConvAP(FeatureMapPooling):
 def _bin_means(length: Any, bins: int, dtype: str) -> keras.KerasTensor:
     """Weights [bins, length] that average each bin. `length` may be known only in the graph."""
     first = ops.expand_dims(ops.arange(bins), 1)
-    start, end = first * length // bins, ((first + 1) * length + bins - 1) // bins
+    start = first * length // bins
+    end = ((first + 1) * length + bins - 1) // bins
     position = ops.arange(length)
     inside = ops.logical_and(position >= start, position < end)
     return ops.cast(inside, dtype) / ops.cast(end - start, dtype)

@@ -39,7 +39,9 @@ class DINOv2(keras.layers.Layer):
 
     def __init__(self, blocks: int = 12, channels: int = 768, heads: int = 12, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.blocks, self.channels, self.heads = blocks, channels, heads
+        self.blocks = blocks
+        self.channels = channels
+        self.heads = heads
         self.transformer = import_keras_hub().models.DINOV2Backbone(
             patch_size=PATCH,
             num_layers=blocks,

@@ -50,7 +50,9 @@ class GeM(GlobalPooling):
         for name, value in (("p", p), ("epsilon", epsilon)):
             if not value > 0:
                 raise ValueError(f"`{name}` must be greater than 0. Received: {name}={value}")
-        self.p, self.per_channel, self.epsilon = p, per_channel, epsilon
+        self.p = p
+        self.per_channel = per_channel
+        self.epsilon = epsilon
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)

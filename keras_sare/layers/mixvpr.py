@@ -72,8 +72,11 @@ class MixVPR(FeatureMapPooling):
                 f"`mlp_ratio` must leave at least one of {count} tokens in the hidden layer. "
                 f"Received: mlp_ratio={mlp_ratio}"
             )
-        self.tokens, self.depth, self.mlp_ratio = tuple(tokens), depth, mlp_ratio
-        self.channels, self.rows = channels, rows
+        self.tokens = tuple(tokens)
+        self.depth = depth
+        self.mlp_ratio = mlp_ratio
+        self.channels = channels
+        self.rows = rows
         self.mixers = [
             _FeatureMixer(count, hidden, dtype=self.precision, name=f"mixer_{index}") for index in range(depth)
         ]
@@ -82,7 +85,8 @@ class MixVPR(FeatureMapPooling):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
-        channels, count = input_shape[-1], self.tokens[0] * self.tokens[1]
+        channels = input_shape[-1]
+        count = self.tokens[0] * self.tokens[1]
         for mixer in self.mixers:
             mixer.build((None, channels, count))
         self.channel_projection.build((None, count, channels))

@@ -86,7 +86,9 @@ class NetVLAD(FeatureMapPooling):
                 f"Received: method={method!r}"
             )
         check_normalization(normalization)
-        self.clusters, self.method, self.normalization = clusters, method, normalization
+        self.clusters = clusters
+        self.method = method
+        self.normalization = normalization
         words = method.split("_")
         self.has_bias = "vladv2" in words
         self.normalises_descriptors = "preL2" in words

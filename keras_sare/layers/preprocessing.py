@@ -38,7 +38,10 @@ class ImagePreprocessing(keras.layers.Layer):
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != 3:
                 raise ValueError(f"`{name}` must have three values. Received: {name}={values}")
-        self.mean, self.std, self.bgr, self.antialias = tuple(mean), tuple(std), bgr, antialias
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.bgr = bgr
+        self.antialias = antialias
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         x = ops.cast(inputs, "float32")

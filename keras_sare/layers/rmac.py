@@ -42,7 +42,8 @@ def region_grid(height: int, width: int, levels: int = 3) -> list[tuple[int, int
 
 def _windows(height: Any, width: Any, level: int, xp: ModuleType) -> tuple[Any, Any, Any]:
     """Returns side, first rows and first columns of a level's regions. `xp` is numpy, or keras.ops for tensors."""
-    shorter, difference = xp.minimum(height, width), xp.abs(height - width)
+    shorter = xp.minimum(height, width)
+    difference = xp.abs(height - width)
     more = np.arange(1, MAX_EXTRA_REGIONS + 1)
     # |1 - difference / (more * shorter) - 0.4|, times 60 * shorter; 60 is a multiple of every `more`.
     extra = 1 + xp.argmin(xp.abs(36 * shorter - 60 // more * difference))
@@ -90,7 +91,9 @@ class RMAC(GlobalPooling):
         super().__init__(**kwargs)
         if levels < 1:
             raise ValueError(f"`levels` must be at least 1. Received: levels={levels}")
-        self.levels, self.whitening_dim, self.include_global = levels, whitening_dim, include_global
+        self.levels = levels
+        self.whitening_dim = whitening_dim
+        self.include_global = include_global
         self.whitening = None if whitening_dim is None else Whitening(whitening_dim, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -177,8 +180,10 @@ def _segment_maxima(x: keras.KerasTensor, segments: Any, xp: ModuleType, axis: i
         cuts = (np.flatnonzero(np.diff(segments)) + 1).tolist()
         parts = ops.split(x, cuts, axis=axis) if cuts else [x]
         return ops.stack([ops.max(part, axis=axis) for part in parts], axis=axis)
-    before, (length, *after) = ops.shape(x)[:axis], ops.shape(x)[axis:]
-    count, repeats = segments[-1] + 1, functools.reduce(operator.mul, before)
+    before = ops.shape(x)[:axis]
+    length, *after = ops.shape(x)[axis:]
+    count = segments[-1] + 1
+    repeats = functools.reduce(operator.mul, before)
     numbers = ops.reshape(ops.expand_dims(ops.arange(repeats) * count, 1) + segments, (-1,))
     maxima = ops.segment_max(ops.reshape(x, (repeats * length, *after)), numbers, repeats * count)
     return ops.reshape(maxima, (*before, count, *after))
@@ -188,6 +193,7 @@ def _window_maxima(
     cells: keras.KerasTensor, segments: Any, starts: Any, side: Any, xp: ModuleType, axis: int
 ) -> keras.KerasTensor:
     """Maxima along `axis` over the segments of the windows; the last segment stands in where a window has fewer."""
-    first, last = xp.take(segments, starts), xp.take(segments, starts + side - 1)
+    first = xp.take(segments, starts)
+    last = xp.take(segments, starts + side - 1)
     positions = xp.expand_dims(first, 1) + xp.arange(xp.max(last - first, initial=0) + 1)
     return ops.max(ops.take(cells, xp.minimum(positions, xp.expand_dims(last, 1)), axis=axis), axis=axis + 1)

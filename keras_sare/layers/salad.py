@@ -66,8 +66,12 @@ class SALAD(FeatureMapPooling):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.clusters, self.cluster_dim, self.token_dim = clusters, cluster_dim, token_dim
-        self.hidden, self.dropout, self.iterations = hidden, dropout, iterations
+        self.clusters = clusters
+        self.cluster_dim = cluster_dim
+        self.token_dim = token_dim
+        self.hidden = hidden
+        self.dropout = dropout
+        self.iterations = iterations
         for name in ("clusters", "cluster_dim", "token_dim", "hidden", "iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")

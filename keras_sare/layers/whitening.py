@@ -43,7 +43,8 @@ class Whitening(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if dim < 1:
             raise ValueError(f"`dim` must be at least 1. Received: dim={dim}")
-        self.dim, self.end_to_end = dim, end_to_end
+        self.dim = dim
+        self.end_to_end = end_to_end
         # Of weights and sums, also under mixed precision: entries of a learned whitening exceed float16's range.
         self.precision = keras.backend.result_type(self.compute_dtype, "float32")
 
@@ -105,7 +106,8 @@ class Whitening(keras.layers.Layer):
                 f"`projection` must be [{channels}, {self.dim} or more] and `bias` [{self.dim} or more]. "
                 f"Received: projection.shape={projection.shape}, bias.shape={bias.shape}"
             )
-        projection, bias = projection[:, : self.dim], bias[: self.dim]
+        projection = projection[:, : self.dim]
+        bias = bias[: self.dim]
         if not np.isfinite(projection).all() or not np.isfinite(bias).all():
             raise ValueError("`projection` and `bias` must be finite. Received: arrays with NaN or infinity")
         if mean is not None and not self.end_to_end:

@@ -186,7 +186,9 @@ def squared_distances(y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
     _check_tuples(y_pred.shape)
     mask = _mask(y_true, y_pred.shape)
     embeddings = ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32"))
-    queries, positives, negatives = embeddings[:, :1], embeddings[:, 1:2], embeddings[:, 2:]
+    queries = embeddings[:, :1]
+    positives = embeddings[:, 1:2]
+    negatives = embeddings[:, 2:]
     if mask is not None:
         # Before the distances: one that is NaN would give the query the gradient 0 * NaN.
         negatives = masked(negatives, ops.expand_dims(mask, -1), 0.0)

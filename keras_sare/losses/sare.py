@@ -48,7 +48,8 @@ def sare(
     """
     _check_arguments(kernel, mode, temperature)
     log_kernel = _LOG_KERNELS[kernel]
-    positives, negatives = ops.expand_dims(positive_distances, -1), masked(negative_distances, mask, FAR)
+    positives = ops.expand_dims(positive_distances, -1)
+    negatives = masked(negative_distances, mask, FAR)
     # log_ratios[:, i] = log(k(negative i) / k(positive)).
     log_ratios = log_kernel(negatives) - log_kernel(positives)
     if temperature is not None:

@@ -121,7 +121,9 @@ def _violations(
     positive_distances: Any, negative_distances: Any, margin: float, squared: bool, mask: Any = None
 ) -> Any:
     """By how much each negative violates the margin, [batch, negatives]."""
-    positives, negatives = ops.expand_dims(positive_distances, -1), masked(negative_distances, mask, FAR)
+    positives = ops.expand_dims(positive_distances, -1)
+    negatives = masked(negative_distances, mask, FAR)
     if not squared:
-        positives, negatives = unsquared(positives), unsquared(negatives)
+        positives = unsquared(positives)
+        negatives = unsquared(negatives)
     return ops.relu(positives + margin - negatives)

@@ -44,8 +44,8 @@ def build(
             A local file of the whole model: `.weights.h5`, saved from the same preset.
             None: random weights.
         preprocessing: "caffe" (BGR minus mean), "torch" (RGB/255, mean and std), "tensorflow" (RGB in -1..1) or
-            "efficientnet_lite" (nearly the same, in whole numbers). Only needed for files of VGG16: whose weights are
-            not known, or own ones.
+            "efficientnet_lite" (nearly the same, in whole numbers). Only needed for files of VGG16 whose weights
+            are not known, and for own ones.
         clusters: number of NetVLAD clusters.
         options: arguments of the pooling layer, for example {"p": 4.0} for GeM; those left out are the preset's.
         dim: output dimension of a projection after the pooling that is trained with the model; None for none.
@@ -101,7 +101,7 @@ def _backbone_weights(backbone: str, weights: str | os.PathLike[str], preprocess
         )
     if imported.pooling or "whitening" in imported.layers:
         warnings.warn(
-            f"Only the backbone is taken of {os.fspath(weights)!r}, which holds "
+            f"Only the backbone is taken from {os.fspath(weights)!r}, which holds "
             f"{imported.pooling or 'a pooling'}{' and a whitening' if 'whitening' in imported.layers else ''} too: "
             "keras_sare.models.load_weights_from gives the whole model.",
             stacklevel=4,

@@ -64,8 +64,10 @@ def crop_features(features: Any, box: Any, cell: float) -> Any:
     nearest = tf.clip_by_value(tf.floor(tf.reduce_mean(corners, axis=0)), 0.0, sides - 1.0)
     first, last = tf.unstack(tf.clip_by_value(tf.math.ceil(corners - 0.5), 0.0, sides))
     empty = first >= last
-    first, last = tf.where(empty, nearest, first), tf.where(empty, nearest + 1.0, last)
-    (top, left), (bottom, right) = tf.unstack(tf.cast(first, tf.int32)), tf.unstack(tf.cast(last, tf.int32))
+    first = tf.where(empty, nearest, first)
+    last = tf.where(empty, nearest + 1.0, last)
+    top, left = tf.unstack(tf.cast(first, tf.int32))
+    bottom, right = tf.unstack(tf.cast(last, tf.int32))
     return features[top:bottom, left:right]
 
 

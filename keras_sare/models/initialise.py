@@ -84,7 +84,8 @@ def sample_local_descriptors(
 ) -> np.ndarray:
     """Returns float32 local descriptors [n, channels] at random positions of the feature maps."""
     rng = np.random.default_rng(seed)
-    samples, count = [], 0
+    samples = []
+    count = 0
     for batch in progress(images, "local descriptors", unit="batch"):
         maps_of_batch = keras.ops.convert_to_numpy(features(_images_of(batch), training=False))
         for maps in islice(maps_of_batch, MAX_IMAGES - count):

@@ -23,7 +23,8 @@ def least_side(model: keras.Model) -> int:
     if None not in model.inputs[0].shape[1:3]:
         return 1
     shapes = keras.Model(model.inputs[0], _maps(model))
-    low, high = 1, MOST_LEAST_SIDE
+    low = 1
+    high = MOST_LEAST_SIDE
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if _fits(shapes, middle) else (middle + 1, high)
@@ -36,7 +37,8 @@ def _maps(model: keras.Model) -> list[keras.KerasTensor]:
     `layer.output` would be that of the layer's first use: of the whole network, where the model is a part of it.
     """
     found: dict[int, keras.KerasTensor] = {}
-    ends, waiting = {id(one) for one in model.inputs}, list(model.outputs)
+    ends = {id(one) for one in model.inputs}
+    waiting = list(model.outputs)
     while waiting:
         tensor = waiting.pop()
         if id(tensor) in found:

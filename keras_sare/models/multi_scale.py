@@ -36,7 +36,7 @@ class MultiScale:
     that networks with many poolings have something left to pool; an image that is smaller itself is not shrunk.
 
     It is called like a model, so that `Extractor` takes it. Whitening that was fitted on arrays belongs after it, not
-    into the model: the published code means first and whitens then.
+    into the model: the published code averages first and whitens then.
 
     Reference: Radenovic, Tolias, Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2019,
     section 5.2; cirtorch, `extract_ms`.
@@ -57,7 +57,9 @@ class MultiScale:
             raise ValueError(f"`scales` must be one or more factors greater than 0. Received: scales={scales}")
         if not power > 0:
             raise ValueError(f"`power` must be greater than 0. Received: power={power}")
-        self.model, self.scales, self.power = model, tuple(scales), power
+        self.model = model
+        self.scales = tuple(scales)
+        self.power = power
 
     @property
     def output(self) -> Any:
@@ -89,7 +91,7 @@ class MultiScale:
 
 
 def scale_power(model: keras.Model) -> float:
-    """The power that cirtorch means the scales of a network with: the exponent of GeM that nothing projects, else 1."""
+    """The power of cirtorch's mean over scales: the exponent of GeM where nothing projects it, else 1."""
     whitened = any(isinstance(layer, Whitening) for layer in model.layers)
     exponents = [layer.exponent for layer in model.layers if isinstance(layer, GeM) and not layer.per_channel]
     return float(exponents[0][0]) if exponents and not whitened else 1.0

@@ -13,8 +13,8 @@ _KEEPING_FLOAT32 = (FeatureMapPooling, Whitening)
 def set_precision(model: keras.Model, precision: str) -> None:
     """Sets what a model computes in; its weights are and stay float32.
 
-    Meant for training in mixed precision: set it before the model is split, trained or described (a function that
-    TensorFlow has traced keeps the earlier precision), and set "float32" again before the model is saved. All models
+    Meant for training in mixed precision: set it before the model is split, trained or used (a function that TensorFlow
+    has traced keeps the earlier precision), and set "float32" again before the model is saved. All models
     that share layers with this one, such as the parts that `split` gives, are set with it.
 
     Layers that keep float32 anyhow, the poolings and `Whitening`, are left as they are, with the layers inside of them.

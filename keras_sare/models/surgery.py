@@ -102,8 +102,8 @@ def truncated(model: keras.Model, dim: int) -> keras.Model:
     last = model.layers[-1]
     if not isinstance(last, Whitening):
         raise ValueError(
-            "`model` must end in a Whitening layer: dimensions of other descriptors have no order to keep the first "
-            "of. Fit a whitening of `dim` dimensions and append it with `with_whitening`. "
+            "`model` must end in a Whitening layer: the dimensions of other descriptors come in no order, so that none "
+            "are the first. Fit a whitening of `dim` dimensions and append it with `with_whitening`. "
             f"Received: a model that ends in {last.name!r}, a {type(last).__name__}"
         )
     if not 1 <= dim <= last.dim:

@@ -34,8 +34,10 @@ def check_settings(settings: Any) -> None:
         ValueError: one is out of range.
     """
     for field in dataclasses.fields(settings):
-        name, value = field.name, getattr(settings, field.name)
-        choices, least = field.metadata.get("choices"), field.metadata.get("least")
+        name = field.name
+        value = getattr(settings, field.name)
+        choices = field.metadata.get("choices")
+        least = field.metadata.get("least")
         if value is None:
             continue
         if choices and value not in choices:

@@ -22,5 +22,6 @@ class PrintableMessages(logging.Filter):
         """Changes the message where there is something to escape, and keeps every record."""
         lines = record.getMessage().split("\n")
         if not all(line.isprintable() for line in lines):
-            record.msg, record.args = "\n".join(map(printable, lines)), None
+            record.msg = "\n".join(map(printable, lines))
+            record.args = None
         return True

@@ -214,7 +214,7 @@ def test_parts_that_a_file_holds_beside_its_backbone_are_not_dropped_in_silence(
     source = build("alexnet_mac", weights=None)
     layers = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
     read_as(replace(imported("alexnet", layers), pooling="gem"))
-    with pytest.warns(UserWarning, match="Only the backbone is taken of 'a.pth.tar', which holds gem too"):
+    with pytest.warns(UserWarning, match="Only the backbone is taken from 'a.pth.tar', which holds gem too"):
         build("alexnet_mac", weights="a.pth.tar")
 
 

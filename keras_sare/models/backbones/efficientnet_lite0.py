@@ -14,7 +14,8 @@ from keras_sare.models.backbones.shared.sources import WeightSource, download_pa
 
 EPSILON = 1e-3
 """Of its batch normalisation."""
-STEM, HEAD = 32, 1280
+STEM = 32
+HEAD = 1280
 """Channels of the first and of the last convolution."""
 # (blocks, kernel size, stride of the first block, expansion, channels) of every stage.
 STAGES = (
@@ -81,7 +82,8 @@ def efficientnet_lite0(images: keras.KerasTensor) -> keras.Model:
 
 
 def _inverted_residual(x: keras.KerasTensor, block: Block) -> keras.KerasTensor:
-    name, y = block.name, x
+    name = block.name
+    y = x
     if block.expanded > block.channels:
         y = layers.Conv2D(block.expanded, 1, use_bias=False, name=f"{name}_expand_conv")(y)
         y = _activated(y, f"{name}_expand_bn", f"{name}_expand_activation")

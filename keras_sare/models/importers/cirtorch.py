@@ -9,9 +9,13 @@ from keras_sare.models.importers.formats.state_dict import StateDict
 from keras_sare.models.importers.heads import read_projection
 from keras_sare.models.importers.imported import ImportedWeights
 from keras_sare.models.importers.torchvision import read_backbone
+from keras_sare.utils.formats.pickled_containers import shown
 
 POOLINGS = {"mac": "mac", "spoc": "spoc", "gem": "gem", "gemmp": "gem", "rmac": "rmac"}
 """cirtorch's names and ours."""
+
+MOST_COLOUR = 1e6
+"""A mean or standard deviation that is no damage, by far."""
 
 
 def matches(state: StateDict) -> bool:
@@ -69,22 +73,30 @@ def read(state: StateDict, whitening: tuple[str, str] | None = None) -> Imported
 def _of_colours(meta: Mapping[str, Any], part: str, path: str) -> tuple[float, ...]:
     values: Any = meta.get(part)
     values = values.tolist() if isinstance(values, np.ndarray) else values
-    numbers = isinstance(values, list | tuple) and all(isinstance(v, float | int | np.number) for v in values)
+    numbers = isinstance(values, list | tuple) and all(map(_is_colour, values))
     if not numbers or len(values) != 3:
+        received = str(values)[:100] if numbers else shown(values)
         raise ValueError(
             f"`path` must be a file whose meta has a {part!r} of three numbers, in 0..1. "
-            f"Received: {part}={values!r}, path={path!r}"
+            f"Received: {part}={received}, path={path!r}"
         )
     return tuple(255.0 * float(value) for value in values)
 
 
+def _is_colour(value: Any) -> bool:
+    is_number = isinstance(value, float | int | np.number)
+    return is_number and bool(abs(value) < MOST_COLOUR)
+
+
 def _pooling(state: StateDict, meta: dict[str, Any], channels: int) -> tuple[str, dict[str, Any], list[np.ndarray]]:
-    name, regional = str(meta["pooling"]), meta.get("regional", False)
-    if name not in POOLINGS or meta.get("local_whitening", False) or (regional and name != "mac"):
+    name = shown(meta["pooling"])
+    regional = bool(meta.get("regional", False))
+    local_whitening = bool(meta.get("local_whitening", False))
+    if name not in POOLINGS or local_whitening or (regional and name != "mac"):
         raise ValueError(
             f"`path` must be a file with one of the poolings {', '.join(POOLINGS)}, regional only for mac, and without "
             f"local whitening. Received: pooling={name!r}, regional={regional}, "
-            f"local_whitening={meta.get('local_whitening', False)}, path={state.path!r}"
+            f"local_whitening={local_whitening}, path={state.path!r}"
         )
     if regional:
         weights = read_projection(state, "pool.whiten.", channels)
@@ -103,7 +115,7 @@ def _learned_whitening(meta: dict[str, Any], which: tuple[str, str], channels: i
         (data, scales)
         for data, kinds in kinds_of.items()
         for scales, found in kinds.items()
-        if isinstance(found, Mapping) and {"m", "P"} <= set(found)
+        if isinstance(found, Mapping) and all(isinstance(found.get(part), np.ndarray) for part in ("m", "P"))
     ]
     if tuple(which) not in available:
         raise ValueError(f"`whitening` must be one of {available or 'none at all'}. Received: whitening={which}")

@@ -39,7 +39,8 @@ def read(state: StateDict) -> ImportedWeights:
 
 
 def _block(state: StateDict, prefix: str, block: Block) -> dict[str, list[np.ndarray]]:
-    layers, inside = {}, block.expanded
+    layers = {}
+    inside = block.expanded
     if inside > block.channels:
         weight = state.take(f"{prefix}._expand_conv.weight", inside, block.channels, 1, 1)
         layers[f"{block.name}_expand_conv"] = [kernel(weight)]

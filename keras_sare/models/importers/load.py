@@ -73,7 +73,7 @@ def load_weights_from(
     if normalization is not None:
         if imported.pooling != "netvlad":
             raise ValueError(
-                f"`normalization` must be None for {imported.pooling}: it is of NetVLAD. "
+                f"`normalization` must be None for {imported.pooling}: only NetVLAD has it. "
                 f"Received: normalization={normalization!r}"
             )
         imported = replace(imported, options={**imported.options, "normalization": normalization})

@@ -80,7 +80,8 @@ def _imported(net: dict[str, Any]) -> ImportedWeights:
     head = layers[len(backbone) :]
     names = [layer.get("name") for layer in backbone]
     if "fc6" in names:
-        backbone, head = backbone[: names.index("pool5")], []
+        backbone = backbone[: names.index("pool5")]
+        head = []
     convolutions, relu = _check_vgg16(backbone)
     names = [layer["name"] for layer in convolutions]
     weights = {str(layer["name"]): _weights(layer) for layer in convolutions}
@@ -199,7 +200,8 @@ def _head(layers: list[dict[str, Any]], channels: int) -> tuple[dict[str, Any], 
 def _pooling(
     core: dict[str, Any], pre_l2: bool, intra: bool, channels: int
 ) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
-    name, arrays = str(core.get("name")), core.get("weights") or []
+    name = str(core.get("name"))
+    arrays = core.get("weights") or []
     if len(arrays) in (2, 3) and _is_custom(core, "vlad"):
         weights = _clusters(arrays, channels)
         words = ["vlad" if len(arrays) == 2 else "vladv2", *["preL2"] * pre_l2, *["intra"] * intra]

@@ -38,7 +38,8 @@ def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
     method = getattr(model.get_layer("netvlad"), "method", None) if "netvlad" in names else None
     relu = "conv5_3" in names and model.get_layer("conv5_3").activation is not keras.activations.linear
     # The first is the input, which may have any name.
-    found, expected = names[1:], _chain()
+    found = names[1:]
+    expected = _chain()
     single = len(model.inputs) == len(model.outputs) == 1
     if found not in (expected, [*expected, "whitening"]) or method != "vlad_preL2_intra" or relu or not single:
         unknown = [name for name in found if name not in (*expected, "whitening")]
@@ -74,7 +75,8 @@ def _layers(model: keras.Model) -> list[dict[str, Any]]:
         _whole_l2("postL2"),
     ]
     if model.layers[-1].name == "whitening":
-        projection, bias = model.layers[-1].get_weights()[0], model.layers[-1].folded_bias()
+        projection = model.layers[-1].get_weights()[0]
+        bias = model.layers[-1].folded_bias()
         kernel = to_channel_major(projection, netvlad.clusters)[None, None]
         layers += [_convolution("WPCA", kernel, bias[:, None], pad=0), _whole_l2("finalL2")]
     return layers

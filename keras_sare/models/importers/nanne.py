@@ -25,7 +25,8 @@ def read(state: StateDict) -> ImportedWeights:
     """
     backbone = read_backbone(state, "encoder.")
     layers = dict(backbone.layers)
-    pooling, options = None, dict[str, Any]()
+    pooling = None
+    options = dict[str, Any]()
     if state.has("pool."):
         layers["netvlad"], options = read_netvlad(state, "pool.", backbone.channels)
         pooling = "netvlad"

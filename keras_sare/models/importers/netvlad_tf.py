@@ -78,19 +78,22 @@ def _imported(variables: dict[str, np.ndarray]) -> ImportedWeights:
     if missing:
         raise ValueError(f"it lacks the variables {missing}")
     layers = {name: [variables[f"{name}/kernel"], variables[f"{name}/bias"]] for name in CONVOLUTIONS}
-    assignment, centres = variables["assignment/kernel"], variables["cluster_centers"]
+    assignment = variables["assignment/kernel"]
+    centres = variables["cluster_centers"]
     clusters = assignment.shape[-1]
     if assignment.ndim != 4 or assignment.shape[:2] != (1, 1) or centres.shape != (1, *assignment.shape):
         raise ValueError(f"it has an assignment {assignment.shape} and centres {centres.shape} that do not fit")
     layers["netvlad"] = [assignment[0, 0], np.ascontiguousarray(-centres[0, 0, 0].T)]
     dim = None
     if "WPCA/kernel" in variables:
-        kernel, bias = variables["WPCA/kernel"], variables["WPCA/bias"]
+        kernel = variables["WPCA/kernel"]
+        bias = variables["WPCA/bias"]
         if kernel.shape != (1, 1, centres[0].size, len(bias)):
             raise ValueError(
                 f"it has a WPCA {kernel.shape} and {len(bias)} biases where (1, 1, {centres[0].size}, biases) fits"
             )
-        layers["whitening"], dim = [from_channel_major(kernel[0, 0], clusters), bias], len(bias)
+        layers["whitening"] = [from_channel_major(kernel[0, 0], clusters), bias]
+        dim = len(bias)
     return ImportedWeights(
         layout="netvlad_tf_open",
         backbone="vgg16",

@@ -130,7 +130,8 @@ def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
     if whitening is None:
         write_torch(path, {"state_dict": state, "epoch": 0, "best_recall5": 0.0})
         return
-    projection, bias = whitening.get_weights()[0], whitening.folded_bias()
+    projection = whitening.get_weights()[0]
+    bias = whitening.folded_bias()
     write_torch(path, state | {"pca_layer.weight": projection.T[:, :, None, None], "pca_layer.bias": bias})
 
 

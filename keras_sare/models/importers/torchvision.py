@@ -95,7 +95,8 @@ def kernel(weight: np.ndarray) -> np.ndarray:
 def _sequential(
     state: StateDict, prefix: str, names: Mapping[int, str], shapes: list[tuple[int, int]]
 ) -> dict[str, list[np.ndarray]]:
-    layers, channels = {}, 3
+    layers = {}
+    channels = 3
     for (place, name), (filters, size) in zip(names.items(), shapes, strict=True):
         weight = state.take(f"{prefix}{place}.weight", filters, channels, size, size)
         layers[name] = [kernel(weight), state.take(f"{prefix}{place}.bias", filters)]
@@ -121,7 +122,8 @@ def _resnet(state: StateDict, prefix: str) -> TorchBackbone:
     for i, count in enumerate(counts):
         filters = 64 * 2**i
         for block in range(count):
-            torch, keras = f"{stages[i]}.{block}", f"conv{i + 2}_block{block + 1}"
+            torch = f"{stages[i]}.{block}"
+            keras = f"conv{i + 2}_block{block + 1}"
             shapes = [(filters, channels, 1), (filters, filters, 3), (4 * filters, filters, 1)]
             for part, shape in enumerate(shapes, start=1):
                 layers |= _convolution(state, f"{torch}.conv{part}", f"{torch}.bn{part}", f"{keras}_{part}", shape)

@@ -44,10 +44,12 @@ def read(state: StateDict, pooling: str | None = None, l2: str | None = None) ->
     place = next((place for place in "01" if f"{prefix}{place}.p" in state), None)
     options: dict[str, Any] = {}
     if "aggregation.conv.weight" in state:
-        pooling, l2 = "netvlad", "after_pool"
+        pooling = "netvlad"
+        l2 = "after_pool"
         layers["netvlad"], options = read_netvlad(state, "aggregation.", backbone.channels)
     elif place is not None:
-        pooling, l2 = "gem", _l2_of_gem(l2, place, projected)
+        pooling = "gem"
+        l2 = _l2_of_gem(l2, place, projected)
         layers["gem"] = [state.take(f"{prefix}{place}.p", 1)]
     elif pooling == "rmac":
         options = {"include_global": True}

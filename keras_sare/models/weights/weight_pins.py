@@ -25,7 +25,7 @@ def check_pin(received: str, pin: Path, known: str | None = None) -> None:
     elif received != expected:
         raise ValueError(
             f"Weights must have the SHA-256 that is known or that they had at their first use, {expected}; these were "
-            f"damaged or exchanged. Delete {pin.with_suffix('')}* to take them anew. Received: SHA-256 {received}"
+            f"damaged or exchanged. Delete {pin.with_suffix('')}* to fetch them again. Received: SHA-256 {received}"
         )
 
 

@@ -44,7 +44,8 @@ class ObjectTable:
 
     def __init__(self, cells: Sequence[Any] | None, byteorder: str = "<") -> None:
         self._cells = cells or []
-        self._u32, self._order = f"{byteorder}u4", byteorder
+        self._u32 = f"{byteorder}u4"
+        self._order = byteorder
         # Values that several others refer to are resolved once: nested ten by ten, they would grow without limit.
         self._resolved: dict[int, tuple[Any, Any]] = {}
         self._made: dict[int, Any] = {}
@@ -56,8 +57,10 @@ class ObjectTable:
             raise ValueError(f"MATLAB objects are stored in version {version} of their table; 2 to 4 can be read")
         self._names = [name.decode() for name in index[40 : offsets[0]].split(b"\0")[:count]]
         regions = [np.frombuffer(index[a:b], self._u32) for a, b in zip(offsets[:4], offsets[1:5], strict=True)]
-        self._classes, self._objects = regions[0].reshape(-1, 4), regions[2].reshape(-1, 6)
-        self._saved, self._plain = _blocks(regions[1]), _blocks(regions[3])
+        self._classes = regions[0].reshape(-1, 4)
+        self._objects = regions[2].reshape(-1, 6)
+        self._saved = _blocks(regions[1])
+        self._plain = _blocks(regions[3])
 
     def resolve(self, value: Any) -> Any:
         """Replaces references to objects anywhere in nested dicts and lists by the objects."""
@@ -131,7 +134,9 @@ def _is_reference(value: Any) -> bool:
 
 def _blocks(region: np.ndarray) -> list[list[tuple[int, int, int]]]:
     """Property lists of the objects: a count, then (name, kind, value) each, padded to an even number of words."""
-    words, blocks, start = region.tolist(), [], 0
+    words = region.tolist()
+    blocks = []
+    start = 0
     while start < len(words):
         end = start + 1 + 3 * words[start]
         triples = words[start + 1 : end]

@@ -16,10 +16,18 @@ import numpy as np
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-_MATRIX, _COMPRESSED = 14, 15
-_INTEGERS, _WORDS, _UTF8 = 5, 6, 16
-_CELL, _STRUCT, _OLD_OBJECT, _CHAR, _OPAQUE = 1, 2, 3, 4, 17
-_LOGICAL, _COMPLEX = 0x0200, 0x0800
+_MATRIX = 14
+_COMPRESSED = 15
+_INTEGERS = 5
+_WORDS = 6
+_UTF8 = 16
+_CELL = 1
+_STRUCT = 2
+_OLD_OBJECT = 3
+_CHAR = 4
+_OPAQUE = 17
+_LOGICAL = 0x0200
+_COMPLEX = 0x0800
 _STEP = 65536
 """Compressed bytes that are inflated at a time."""
 
@@ -39,7 +47,8 @@ def read_v5(data: bytes | mmap.mmap) -> tuple[dict[str, Any], list[Any] | None, 
     """
     order = {b"IM": "<", b"MI": ">"}[data[126:128]]
     reader = _Reader(order)
-    variables, table = {}, None
+    variables = {}
+    table = None
     for kind, payload in reader.elements(memoryview(data)[128:]):
         if kind == _COMPRESSED:
             kind, payload = next(reader.elements(memoryview(_decompress(payload, order))))
@@ -61,7 +70,9 @@ def _decompress(payload: memoryview, order: str) -> bytearray:
     kind, size = (int(word) for word in np.frombuffer(tag, f"{order}u4"))
     _check_matrix(kind)
     # One byte more, so that the end of the stream is seen.
-    inflate, data, limit = zlib.decompressobj(), bytearray(), 8 + size + 1
+    inflate = zlib.decompressobj()
+    data = bytearray()
+    limit = 8 + size + 1
     for start in range(0, len(payload), _STEP):
         data += inflate.decompress(payload[start : start + _STEP], limit - len(data))
         if inflate.eof or len(data) == limit:
@@ -89,9 +100,12 @@ class _Reader:
             if len(data) - position < 8:
                 raise ValueError("the file ends inside the tag of an element")
             tag, size = self._two_words.unpack_from(data, position)
-            start, small = position + 8, tag >> 16
+            start = position + 8
+            small = tag >> 16
             if small:
-                tag, size, start = tag & 0xFFFF, small, position + 4
+                tag = tag & 0xFFFF
+                size = small
+                start = position + 4
             if size > len(data) - start or (small and size > 4):
                 raise ValueError(f"an element of {size} bytes where only {len(data) - start} are left")
             yield tag, data[start : start + size]

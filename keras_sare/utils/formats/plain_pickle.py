@@ -62,7 +62,8 @@ def parse_plain_pickle(contents: bytes, path: str) -> Any:
 
 def _checked_plain(result: Any) -> Any:
     """Refuses what is left of names and dtypes anywhere in the result."""
-    seen, waiting = set(), [result]
+    seen = set()
+    waiting = [result]
     while waiting:
         item = waiting.pop()
         if type(item) in (Named, Dtype):

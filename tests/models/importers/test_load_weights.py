@@ -331,7 +331,7 @@ def test_learned_whitening_must_be_in_the_file_and_fit():
 
 
 @pytest.mark.parametrize("part", ["mean", "std"])
-@pytest.mark.parametrize("value", [None, [0.5, 0.5], ["0.5"] * 3, 0.5, [[1, 2, 3]] * 3])
+@pytest.mark.parametrize("value", [None, [0.5, 0.5], ["0.5"] * 3, 0.5, [[1, 2, 3]] * 3, [10**400] * 3, [np.nan] * 3])
 def test_mean_and_std_of_cirtorch_must_be_three_numbers(part, value):
     with pytest.raises(ValueError, match=rf"whose meta has a '{part}' of three numbers, in 0..1. Received: {part}="):
         read(cirtorch, cirtorch_state(**{part: value}))
@@ -343,7 +343,18 @@ def test_learned_whitening_of_an_odd_form_counts_as_none(learned):
         read(cirtorch, cirtorch_state(Lw=learned), whitening=("a", "ss"))
 
 
+@pytest.mark.parametrize("part", ["mean", "std", "pooling", "regional", "Lw"])
+def test_text_of_lists_that_hold_one_another_is_never_made(part):
+    nested = []
+    for _ in range(40):
+        nested = [nested, nested]  # As text they would have 2 ** 40 elements.
+    value = {"a": {"ss": {"m": nested, "P": nested}}} if part == "Lw" else nested
+    with pytest.raises(ValueError, match="Received: ") as error:
+        read(cirtorch, cirtorch_state(**{part: value, "local_whitening": part == "regional"}), whitening=("a", "ss"))
+    assert len(str(error.value)) < 500
+
+
 def test_rule_of_normalisation_is_of_netvlad_alone(tmp_path):
     write_torch(tmp_path / "weights.pth", alexnet("features."))
-    with pytest.raises(ValueError, match="`normalization` must be None for mac: it is of NetVLAD. Received: n"):
+    with pytest.raises(ValueError, match="`normalization` must be None for mac: only NetVLAD has it. Received: n"):
         load_weights_from(tmp_path / "weights.pth", preset="alexnet_mac", normalization="torch")
