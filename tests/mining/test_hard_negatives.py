@@ -151,18 +151,19 @@ def test_remembered_negatives_compete_again(town):
 
 
 def test_pool_counts_definite_negatives_only(town):
-    one = miner(town, pool=20)
-    candidates = one._candidates(7, epoch=0)
-    assert len(candidates) == 20
-    assert not np.isin(candidates, town[1][7]).any()
+    # As many negatives as the pool holds: all of it is chosen.
+    pool = mine(miner(town, negatives=20, pool=20), town, [7], epoch=0).images[0, 1:]
+    assert len(set(pool.tolist())) == 20
+    assert not np.isin(pool, town[1][7]).any()
 
 
 def test_draw_depends_on_seed_epoch_and_query_alone(town):
     first, second = miner(town), miner(town)
     mine(second, town, [0], epoch=4)
     np.testing.assert_array_equal(mine(first, town, [5], 2).images, mine(second, town, [5, 6], 2).images[:1])
-    assert not np.array_equal(miner(town)._candidates(5, 1), miner(town)._candidates(5, 2))
-    assert not np.array_equal(miner(town)._candidates(5, 1), miner(town, seed=1)._candidates(5, 1))
+    drawn = [mine(miner(town, seed=seed), town, [5], epoch).images.tolist() for seed, epoch in ((0, 1), (0, 2), (1, 1))]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] != drawn[2]
 
 
 @pytest.mark.parametrize("way", ["random", "full"])
