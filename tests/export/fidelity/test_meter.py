@@ -76,6 +76,35 @@ def recalls(dataset, queries, database):
     return evaluate(queries, database, positives, protocol="", dataset="", ns=(1, 5, 10))[0].recalls
 
 
+@pytest.fixture
+def in_this_process(whitened_model, monkeypatch):
+    """Runs the Keras model here in place of every artefact: starting a process takes seconds.
+
+    Calling it says what becomes of the model's descriptors.
+    """
+    changes = [lambda descriptors: descriptors]
+
+    def extract(images):
+        return np.asarray(changes[-1](whitened_model(images)))
+
+    class Here(nullcontext):
+        takes_batches = True
+        latency = staticmethod(lambda images: 0.5 * len(images))
+        peak_memory = staticmethod(lambda: 1000)
+
+        def __enter__(self):
+            return self
+
+        def extract(self, images):
+            return extract(images)
+
+        def extract_files(self, paths):
+            return np.concatenate([extract(load_image(path, SIZE)[None]) for path in paths])
+
+    monkeypatch.setattr(fidelity_meter, "Runtime", lambda *_: Here())
+    return changes.append
+
+
 def test_first_row_is_the_keras_model_itself(meter, dataset, whitened_model, tmp_path):
     row = meter.rows[0]
     assert (row.artefact, row.kind, row.dim, row.images) == (KERAS_MODEL, "keras", 8, 17)
@@ -90,24 +119,21 @@ def test_first_row_is_the_keras_model_itself(meter, dataset, whitened_model, tmp
     assert (row.image_size, row.threads) == (SIZE, 1)
 
 
-def test_faithful_artefact_has_the_keras_models_recall(meter, whitened_model, tmp_path):
+def test_faithful_artefact_has_the_keras_models_recall_and_its_time_is_told_before(
+    meter, whitened_model, tmp_path, caplog
+):
     path = Embedding(whitened_model).write(tmp_path / "float32.tflite")
-    row = meter.measure("tflite/float32.tflite", "tflite", path)
+    with caplog.at_level("INFO", "keras_sare.export"):
+        row = meter.measure("tflite/float32.tflite", "tflite", path)
+    estimate, result = [record.getMessage() for record in caplog.records][-2:]
+    assert estimate.startswith("tflite/float32.tflite: measuring on 17 photos takes about ")
+    assert result.startswith("tflite/float32.tflite: 0.0 MB, smallest cosine ")
     assert row is meter.rows[-1]
     assert row.cosine_min > 0.999999
     assert row.recalls == meter.rows[0].recalls
     assert row.bytes == path.stat().st_size
     assert row.peak_memory < meter.rows[0].peak_memory
     assert row.is_comparable(meter.rows[0])
-
-
-def test_time_of_the_measurement_is_told_before_it(meter, whitened_model, tmp_path, caplog):
-    whitened_model.save(tmp_path / "model.keras")
-    with caplog.at_level("INFO", "keras_sare.export"):
-        meter.measure("a copy", "keras", tmp_path / "model.keras")
-    estimate, result = [record.getMessage() for record in caplog.records][-2:]
-    assert estimate.startswith("a copy: measuring on 17 photos takes about ")
-    assert " MB, smallest cosine 1." in result
 
 
 def test_unfaithful_artefact_has_the_cosines_and_recalls_of_its_descriptors(meter, dataset, whitened_model, tmp_path):
@@ -123,9 +149,9 @@ def test_unfaithful_artefact_has_the_cosines_and_recalls_of_its_descriptors(mete
     assert row.recall_drop == pytest.approx(100 * (row.keras_recalls[0] - row.recalls[0]))
 
 
-def test_shorter_descriptors_are_compared_with_the_first_numbers(meter, dataset, whitened_model, tmp_path):
-    path = Embedding(whitened_model, lambda d: tf.math.l2_normalize(d[:, :3], axis=-1)).write(tmp_path / "short.tflite")
-    row = meter.measure("tflite/short.tflite", "tflite", path)
+def test_shorter_descriptors_are_compared_with_the_first_numbers(meter, dataset, whitened_model, in_this_process):
+    in_this_process(lambda d: tf.math.l2_normalize(d[:, :3], axis=-1))
+    row = meter.measure("tflite/short.tflite", "tflite", Path(dataset.queries.paths[0]))
     assert row.dim == 3
     assert row.cosine_min > 0.999999
     assert row.recalls == recalls(dataset, *(each[:, :3] / np.linalg.norm(each[:, :3], axis=1, keepdims=True)
@@ -147,31 +173,13 @@ def test_artefact_for_one_image_has_no_latency_of_a_batch(meter, whitened_model,
         (lambda d: tf.concat([d, d], -1) / np.sqrt(2), "dim=16, and 0 of 17"),
     ],
 )
-def test_descriptors_that_cannot_be_compared_are_refused(change, received, meter, whitened_model, tmp_path):
-    path, rows = Embedding(whitened_model, change).write(tmp_path / "broken.tflite"), len(meter.rows)
+def test_descriptors_that_cannot_be_compared_are_refused(change, received, meter, in_this_process, dataset):
+    in_this_process(change)
+    path = Path(dataset.queries.paths[0])
+    rows = len(meter.rows)
     with pytest.raises(ValueError, match=f"'broken' must give descriptors of norm 1, of 8 numbers.*{received}"):
         meter.measure("broken", "tflite", path)
     assert len(meter.rows) == rows
-
-
-@pytest.fixture
-def in_this_process(whitened_model, monkeypatch):
-    """Runs the Keras model here in place of every artefact: starting a process takes seconds."""
-
-    def described_file(path):
-        return whitened_model(load_image(path, SIZE)[None]).numpy()
-
-    class Here(nullcontext):
-        takes_batches = True
-        extract = staticmethod(lambda images: whitened_model(images).numpy())
-        extract_files = staticmethod(lambda paths: np.concatenate([described_file(path) for path in paths]))
-        latency = staticmethod(lambda images: 0.5 * len(images))
-        peak_memory = staticmethod(lambda: 1000)
-
-        def __enter__(self):
-            return self
-
-    monkeypatch.setattr(fidelity_meter, "Runtime", lambda *_: Here())
 
 
 @pytest.mark.usefixtures("in_this_process")
