@@ -31,7 +31,9 @@ def main(_: list[str]) -> None:
     from export.source import read_size
 
     show_information()
-    model, root, output = Path(FLAGS.model), Path(FLAGS.root), Path(FLAGS.output)
+    model = Path(FLAGS.model)
+    root = Path(FLAGS.root)
+    output = Path(FLAGS.output)
     size = read_size(FLAGS.image_size) if FLAGS.image_size else None
     reading = reading_beside(model, size, FLAGS.orientation)
     images = open_map(root, FLAGS.prefix, FLAGS.split)

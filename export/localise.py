@@ -142,7 +142,8 @@ def without_notes(contents: bytes) -> bytes:
     """Drops texts and colour profiles from a PNG file: where they are long Pillow refuses the pixels too."""
     if not contents.startswith(b"\x89PNG\r\n\x1a\n"):
         return contents
-    position, kept = 8, [contents[:8]]
+    position = 8
+    kept = [contents[:8]]
     while position < len(contents):
         end = position + 12 + int.from_bytes(contents[position : position + 4], "big")
         if contents[position + 4 : position + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
@@ -170,7 +171,8 @@ def noted_orientation(file: Image.Image) -> int:
 
 def extract(model: Any, photo: np.ndarray) -> np.ndarray:
     """Extracts the descriptor of a photo: float32 [dim], norm 1."""
-    images, embedding = model.get_input_details()[0], model.get_output_details()[0]
+    images = model.get_input_details()[0]
+    embedding = model.get_output_details()[0]
     if images["shape"].tolist() != list(photo.shape):
         model.resize_tensor_input(images["index"], photo.shape, strict=True)
     model.allocate_tensors()

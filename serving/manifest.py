@@ -24,7 +24,8 @@ def check_manifest(folder: Path) -> None:
     if not manifest.is_file():
         logger.warning("There is no manifest %s: nothing tells whether %s is as it was exported", manifest, folder)
         return
-    expected, received = _digest_in(manifest), path_digest(folder)
+    expected = _digest_in(manifest)
+    received = path_digest(folder)
     if expected != received:
         raise ValueError(
             f"`folder` must be as its manifest {manifest} describes it; it was damaged or changed since. Export the "

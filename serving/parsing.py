@@ -95,7 +95,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     position = 0
     while position < len(data):
         tag, position = _varint(data, position)
-        kind, size = tag & 7, 0
+        kind = tag & 7
+        size = 0
         if kind == 0:
             _, position = _varint(data, position)
         elif kind in (1, 5):

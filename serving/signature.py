@@ -82,8 +82,10 @@ class Signature:
         aliases = {info.name: alias for alias, info in self._inputs.items()}
         # The number in TensorFlow's text counts the inputs in the order of their names in the graph.
         for number, name in enumerate(sorted(feeds)):
-            info, array = self._inputs[aliases[name]], feeds[name]
-            wanted, given = _dtype_name(info.dtype), _dtype_name(array.dtype)
+            info = self._inputs[aliases[name]]
+            array = feeds[name]
+            wanted = _dtype_name(info.dtype)
+            given = _dtype_name(array.dtype)
             if wanted != given:
                 raise invalid_argument(f"Expects arg[{number}] to be {wanted} but {given} is provided")
             if not tf.TensorShape(info.tensor_shape).is_compatible_with(array.shape):

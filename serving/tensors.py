@@ -109,9 +109,13 @@ def _check_values(name: str, proto: tensor_pb2.TensorProto) -> None:
         raise invalid_argument(f"tensor parsing error: {name}") from error
     wanted = math.prod(sizes)
     if proto.tensor_content and field != "string_val":
-        unit, wanted, sent = "bytes", wanted * np.dtype(dtype.as_numpy_dtype).itemsize, len(proto.tensor_content)
+        unit = "bytes"
+        wanted = wanted * np.dtype(dtype.as_numpy_dtype).itemsize
+        sent = len(proto.tensor_content)
     else:
-        unit, wanted, sent = f"values in {field}", wanted * _ENTRIES_PER_VALUE.get(field, 1), len(getattr(proto, field))
+        unit = f"values in {field}"
+        wanted = wanted * _ENTRIES_PER_VALUE.get(field, 1)
+        sent = len(getattr(proto, field))
     if sent != wanted:
         raise invalid_argument(
             f"tensor parsing error: {name}: a tensor of shape {sizes} must have {wanted} {unit}. Received: {sent}"

@@ -60,7 +60,8 @@ class EmbeddingModule(tf.Module):
             variables = [variable for variable in variables if variable is not matrix]
         # TensorFlow stores what the attributes hold, and they must not hold the matrix in both precisions.
         self.weights = [variable.value for variable in variables]
-        describe, decode = as_stored(source.model), _decoder(source, max_pixels)
+        describe = as_stored(source.model)
+        decode = _decoder(source, max_pixels)
         least = least_side(source.model)
         tolerant = _tolerant(describe, decode, source, least)
         self.functions = {
@@ -148,9 +149,11 @@ def _decoder(source: Source, max_pixels: int) -> Any:
     """Traced once for all signatures. A file to its image and error, or all files where images have one size."""
     how: dict[str, Any] = {"orientation": source.orientation, "antialias": source.antialias, "max_pixels": max_pixels}
     if isinstance(source.size, int):
-        decode, shape = partial(decode_single, size=source.size, **how), []
+        decode = partial(decode_single, size=source.size, **how)
+        shape = []
     else:
-        decode, shape = partial(decode_batch, size=source.size, **how), [None]
+        decode = partial(decode_batch, size=source.size, **how)
+        shape = [None]
     return tf.function(decode, input_signature=[tf.TensorSpec(shape, tf.string)])
 
 

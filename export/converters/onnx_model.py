@@ -142,7 +142,8 @@ def _smallest_cosine(expected: np.ndarray, descriptors: np.ndarray) -> float:
 
 def _sample_batches(source: Source) -> Iterator[np.ndarray]:
     """One photo upright, then two lying: another size, so that no size is left in the graph from the conversion."""
-    size, (height, width) = source.size, source.model.input.shape[1:3]
+    size = source.size
+    (height, width) = source.model.input.shape[1:3]
     longer = min(size, _TRIED_SIDE) if isinstance(size, int) else max(size)
     shorter = 3 * longer // 4 if isinstance(size, int) or size[0] == size[1] else min(size)
     for count, sides in ((1, (longer, shorter)), (2, (shorter, longer))):

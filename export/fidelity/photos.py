@@ -64,11 +64,15 @@ class FidelityPhotos:
             ValueError: `max_images` is less than 2, no query has a database image within `radius`, or too many files
                 cannot be read.
         """
-        places, share, drawn = dataset, "", ""
+        places = dataset
+        share = ""
+        drawn = ""
         if max_images is not None and max_images < len(dataset.paths):
             _check_count(max_images, 2)
-            share, drawn = f"a sample of {len(dataset.paths)} images: ", " drawn with their nearest positives"
-            places, max_corrupt_share = _sample(dataset, max_images, radius), MAX_CORRUPT_SHARE_OF_SAMPLE
+            share = f"a sample of {len(dataset.paths)} images: "
+            drawn = " drawn with their nearest positives"
+            places = _sample(dataset, max_images, radius)
+            max_corrupt_share = MAX_CORRUPT_SHARE_OF_SAMPLE
         database, queries = (
             side.subset(readable_images(side.paths, dataset.name, role, max_corrupt_share, ADVICE))
             for role, side in (("database", places.database), ("queries", places.queries))
@@ -97,12 +101,14 @@ class FidelityPhotos:
             ValueError: there is no image, `max_images` is less than 1, or more than half of the files cannot be read.
         """
         if isinstance(photos, (str, os.PathLike)):
-            name, files = os.fspath(photos), list(map(str, ImageFolder(photos).paths()))
+            name = os.fspath(photos)
+            files = list(map(str, ImageFolder(photos).paths()))
         else:
             files = [str(photo) for photo in photos]
         if not files:
             raise ValueError("`photos` must name a folder of photos, or at least one file. Received: photos=[]")
-        paths, share = np.asarray(files, np.dtypes.StringDType()), ""
+        paths = np.asarray(files, np.dtypes.StringDType())
+        share = ""
         if max_images is not None and max_images < len(paths):
             _check_count(max_images, 1)
             share = f"an evenly spread sample of {len(paths)} photos: "
@@ -139,7 +145,8 @@ class FidelityPhotos:
         if self.places is None:
             return {}
         database, queries = np.split(descriptors, [len(self.places.database)])
-        positives, protocol = self.places.positives(self.radius), self.places.protocol(self.radius)
+        positives = self.places.positives(self.radius)
+        protocol = self.places.protocol(self.radius)
         ns = [n for n in ns if n <= len(database)]
         report, _ = evaluate(queries, database, positives, protocol=protocol, dataset=self.places.name, ns=ns)
         return dict(zip(report.ns, report.recalls, strict=True))
@@ -164,7 +171,9 @@ def _positives(places: PlaceDataset, radius: float) -> Neighbours:
 
 def _sample(places: PlaceDataset, max_images: int, radius: float) -> PlaceDataset:
     """Queries that have positives, with the nearest one of each, and other images of the database."""
-    database, queries, positives = places.database, places.queries, _positives(places, radius)
+    database = places.database
+    queries = places.queries
+    positives = _positives(places, radius)
     able = np.flatnonzero(positives.counts)
     # In the share of the whole, but so few that a positive of each has room.
     share = round(max_images * len(queries) / (len(database) + len(queries)))

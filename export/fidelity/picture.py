@@ -65,7 +65,8 @@ def _draw_size(axes: Axes, rows: Sequence[Fidelity]) -> None:
 def _draw_cosine(axes: Axes, rows: Sequence[Fidelity]) -> None:
     """The nines of a cosine, 0.99 at 2: what differs is their number."""
     for y, row in enumerate(rows):
-        least, median = _nines(row.cosine_min), _nines(row.cosine_median)
+        least = _nines(row.cosine_min)
+        median = _nines(row.cosine_median)
         axes.plot([least, median], [y, y], color=_colour(row), linewidth=2, alpha=0.5)
         axes.plot(median, y, "|", color=_colour(row), markersize=11, markeredgewidth=2)
         axes.plot(least, y, "o", color=_colour(row), markersize=7)

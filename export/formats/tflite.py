@@ -30,7 +30,9 @@ OPTIONS = (
 def _plan(request: Request, options: Mapping[str, Any]) -> Iterator[Artefact]:
     from export.converters.tflite import VARIANTS, write_tflite
 
-    source, fixed, named = request.source, options["fixed_size"], options["variants"] or ()
+    source = request.source
+    fixed = options["fixed_size"]
+    named = options["variants"] or ()
     variants = _variants(request, options)
     if fixed and isinstance(source.size, int):
         raise ValueError(

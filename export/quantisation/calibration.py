@@ -41,7 +41,9 @@ class CalibrationPhotos:
         folder = str(Path(chosen[0]).parent)
         kept = readable_images(chosen, folder, "calibration", MAX_CORRUPT_SHARE_OF_SAMPLE, ADVICE)
         self.paths = chosen[kept]
-        self.size, self.orientation, self.antialias = size, orientation, antialias
+        self.size = size
+        self.orientation = orientation
+        self.antialias = antialias
 
     def batches(self) -> Iterator[np.ndarray]:
         """Yields the photos, float32 [batch, height, width, 3], RGB in 0..255."""

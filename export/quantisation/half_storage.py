@@ -36,7 +36,8 @@ class HalfStored(tf.saved_model.experimental.TrackableResource):
                 f"`value` must be within the range of `dtype`; choose bfloat16. Received: dtype={dtype!r}, an entry of "
                 f"magnitude {largest:.4g}"
             )
-        self.shape, self.dtype = value.shape, dtype
+        self.shape = value.shape
+        self.dtype = dtype
         # Exported as it is. A session keeps resources apart by their names, and loading eagerly makes them unique.
         self._name = f"half_stored_{uuid.uuid4().hex}"
         self._restore_from_tensors({"value": rounded})

@@ -33,7 +33,8 @@ def rounding_seconds(
     product = _timed(lambda: tf.matmul(square, square)) / _SIDE**3  # For each multiplication.
     seconds = 0.0
     for number, layer in enumerate(layers, start=1):
-        size, outputs = int(np.prod(layer.kernel.shape[:-1])), layer.kernel.shape[-1]
+        size = int(np.prod(layer.kernel.shape[:-1]))
+        outputs = layer.kernel.shape[-1]
         height, width = keras.Model(model.input, layer.output).compute_output_shape(photo.shape)[1:3]
         moments = min(height * width, positions) * size**2 * product
         seconds += photos * (forward * number / len(layers) + moments)

@@ -20,7 +20,8 @@ def whitened_model():
     features = keras.layers.Conv2D(16, 3, activation="relu", name="conv")(prepared)
     unwhitened = keras.Model(images, MAC(name="mac")(features), name="small_mac")
     rng = np.random.default_rng(0)
-    projection, mean = rng.normal(size=(16, 12)), rng.uniform(0, 0.3, 16)
+    projection = rng.normal(size=(16, 12))
+    mean = rng.uniform(0, 0.3, 16)
     return with_whitening(unwhitened, projection, -mean @ projection, 8, mean)
 
 

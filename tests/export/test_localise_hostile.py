@@ -155,7 +155,8 @@ def test_index_that_unpacks_to_more_than_its_file_is_not_unpacked(refused, array
 
 
 def test_cut_and_changed_files_never_end_in_a_traceback(device, arrays, tmp_path, capsys):
-    sound, index = packed(arrays), tmp_path / "index.npz"
+    sound = packed(arrays)
+    index = tmp_path / "index.npz"
     rng = np.random.default_rng(4)
     broken = [sound[:length] for length in range(0, len(sound), 97)]
     for _ in range(150):

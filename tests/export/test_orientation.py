@@ -52,7 +52,8 @@ def model(real_data):
 @pytest.fixture(scope="module")
 def places(real_data, tmp_path_factory):
     """Eight real queries and the database images next to them, each in all eight orientations, then none turned."""
-    folder, test = tmp_path_factory.mktemp("photos"), open_splits(real_data / "ie_tower")["test"]
+    folder = tmp_path_factory.mktemp("photos")
+    test = open_splits(real_data / "ie_tower")["test"]
     queries = np.linspace(0, len(test.queries) - 1, 8).astype(int)
     nearest = [positives[0] for positives in (test.positives(25.0)[query] for query in queries)]
     sides = {}

@@ -25,7 +25,8 @@ def model_file(whitened_model, tmp_path):
 @pytest.fixture(scope="module")
 def foreign_file(tmp_path_factory):
     """AlexNet as torchvision stores it."""
-    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("weights") / "alexnet.pth"
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("weights") / "alexnet.pth"
     state = {}
     for place, (filters, channels, side) in ALEXNET.items():
         state[f"features.{place}.weight"] = rng.normal(size=(filters, channels, side, side)).astype("float32")

@@ -13,7 +13,8 @@ from serving.tensors import to_proto
 
 def field(number: int, contents: bytes) -> bytes:
     """A field with contents on the wire."""
-    size, length = bytearray(), len(contents)
+    size = bytearray()
+    length = len(contents)
     while length > 127:
         size.append(length & 127 | 128)
         length >>= 7
@@ -34,7 +35,8 @@ def refusal(data: bytes) -> str:
 @pytest.fixture
 def request_of_a_client() -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest(output_filter=["embedding"])
-    request.model_spec.name, request.model_spec.version.value = "keras_sare", 3
+    request.model_spec.name = "keras_sare"
+    request.model_spec.version.value = 3
     request.inputs["files"].CopyFrom(tf.make_tensor_proto(np.array([b"\xff\xd8" * 5000] * 16, object)))
     request.inputs["content"].CopyFrom(tf.make_tensor_proto(np.ones((2, 64, 64, 3), np.float32)))
     for dtype in ("float32", "float64", "int32", "int64", "uint32", "uint64", "bool", "float16", "complex64"):
@@ -77,7 +79,8 @@ def test_damaged_requests_are_refused_or_read_as_protobuf_reads_them() -> None:
     request = predict_pb2.PredictRequest(model_spec={"name": "keras_sare"})
     request.inputs["images"].CopyFrom(to_proto(np.ones((2, 3), np.float32)))
     request.inputs["files"].CopyFrom(tf.make_tensor_proto([b"one", b"two"]))
-    whole, rng = request.SerializeToString(), np.random.default_rng(0)
+    whole = request.SerializeToString()
+    rng = np.random.default_rng(0)
     refused = 0
     for _ in range(2000):
         data = bytearray(whole[: rng.integers(1, len(whole) + 1)])

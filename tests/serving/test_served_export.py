@@ -61,7 +61,8 @@ def predict(client):
 
         def call(signature, **inputs):
             request = predict_pb2.PredictRequest()
-            request.model_spec.name, request.model_spec.signature_name = "keras_sare", signature
+            request.model_spec.name = "keras_sare"
+            request.model_spec.signature_name = signature
             for name, value in inputs.items():
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
             outputs = stub.Predict(request, timeout=30).outputs

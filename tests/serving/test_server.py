@@ -56,7 +56,8 @@ def code_of(call: Any) -> str:
 
 
 def test_port_0_takes_a_free_port(manager: ModelManager) -> None:
-    first, second = ModelServer(manager, port=0), ModelServer(manager, port=0)
+    first = ModelServer(manager, port=0)
+    second = ModelServer(manager, port=0)
     assert 0 < first.port != second.port > 0
     assert first.address == f"127.0.0.1:{first.port}"
 
@@ -78,7 +79,8 @@ def test_a_taken_port_is_refused_instead_of_shared(manager: ModelManager) -> Non
 
 
 def test_requests_beyond_workers_and_queue_are_refused_at_once(slow: SimpleNamespace) -> None:
-    computed, waiting = slow.predict.future(REQUEST, timeout=20), slow.predict.future(REQUEST, timeout=20)
+    computed = slow.predict.future(REQUEST, timeout=20)
+    waiting = slow.predict.future(REQUEST, timeout=20)
     assert slow.model.started.acquire(timeout=20)
     refused = [slow.predict.future(REQUEST, timeout=20) for _ in range(3)]
     codes = [code_of(call) for call in refused]

@@ -50,7 +50,8 @@ def test_batches_and_sizes_that_were_never_tried_give_the_models_descriptors_wit
 
 def test_names_and_operator_set_are_the_promised_ones(file):
     graph = onnx.load(str(file)).graph
-    [images], [embedding] = graph.input, graph.output
+    [images] = graph.input
+    [embedding] = graph.output
     assert (images.name, embedding.name) == ("images", "embedding")
     sides = [
         [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim] for value in (images, embedding)

@@ -68,7 +68,8 @@ def network():
 
 @pytest.fixture(scope="module")
 def model(network, whitening):
-    projection, mean = whitening["projection"], whitening["mean"]
+    projection = whitening["projection"]
+    mean = whitening["mean"]
     return with_whitening(network, projection, -mean @ projection, 8, mean)
 
 
@@ -269,7 +270,8 @@ def test_a_fitted_whitening_does_not_hide_the_power_of_gem():
     keras.utils.set_random_seed(2)
     inputs = keras.Input((None, None, 3))
     network = keras.Model(inputs, GeM(name="gem")(keras.layers.Conv2D(6, 3, activation="relu")(inputs)))
-    projection, bias = np.random.default_rng(1).normal(size=(6, 4)), np.full(4, 0.1)
+    projection = np.random.default_rng(1).normal(size=(6, 4))
+    bias = np.full(4, 0.1)
     images = tf.random.uniform((1, 24, 32, 3), 0, 255)
     at_scales = [network(images).numpy(), network(tf.image.resize(images, (33, 45))).numpy()]
     mean = unit(np.mean([one**3 for one in at_scales], axis=0) ** (1 / 3))

@@ -33,7 +33,8 @@ def test_sample_has_the_nearest_positives_of_its_queries_and_is_spread_evenly(da
     photos = FidelityPhotos.of_places(dataset, max_images=15, radius=30)
     names = [path[-10:] for path in photos.paths.tolist()]
     assert len(photos.places.database) == 10
-    nearest, others = {0, 10, 20, 28, 38}, {1, 9, 19, 30, 39}
+    nearest = {0, 10, 20, 28, 38}
+    others = {1, 9, 19, 30, 39}
     assert names[:10] == [f"es/{n:03d}.jpg" for n in sorted(nearest | others)]
     assert names[10:] == [f"es/{n:03d}.jpg" for n in (0, 5, 10, 14, 19)]
     assert photos.description == (

@@ -66,7 +66,8 @@ def stored_types(content, source):
 
 
 def test_balanced_stores_large_weights_in_int8_and_small_ones_in_float16(source):
-    content, float32 = balanced(source, False), float32_bytes(source.model, SIZE)
+    content = balanced(source, False)
+    float32 = float32_bytes(source.model, SIZE)
     types = stored_types(content, source)
     assert {name: types[name] for name in ("conv1", "conv2", "conv3", "whitening")} == {
         "conv1": "float16",
@@ -94,7 +95,8 @@ def test_balanced_is_the_model_with_each_weight_rounded_to_the_nearest(source):
 
 
 def test_small_stores_large_weights_in_int4_and_keeps_the_descriptor(source):
-    content, float32 = small(source, False, PHOTOS), float32_bytes(source.model, SIZE)
+    content = small(source, False, PHOTOS)
+    float32 = float32_bytes(source.model, SIZE)
     assert smallest_cosine(content, source) > 0.97
     saved = 16 * 9 * 48 * 3 + (48 * 9 * 64 + 256 * 64) * 3.5
     assert len(float32) - len(content) == pytest.approx(saved, rel=0.05)
@@ -114,7 +116,8 @@ def test_rounding_for_photos_keeps_more_than_rounding_to_the_nearest(source, mon
 
 
 def test_batch_normalisation_that_is_folded_into_a_kernel_keeps_its_values():
-    numbers, x = np.random.default_rng(0), keras.Input((None, None, 3), name="images")
+    numbers = np.random.default_rng(0)
+    x = keras.Input((None, None, 3), name="images")
     inputs = x
     for name, filters in (("c", 24), ("c_1", 40), ("c (2) +x", 64)):
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
