@@ -16,6 +16,7 @@ from keras_sare.evaluation.recall import evaluate, first_ranks
 from keras_sare.evaluation.report import RecallReport, format_table
 from keras_sare.evaluation.report_files import write_reports
 from keras_sare.evaluation.verdict import format_verdict, judge
+from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class _Measured:
     hits: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+@plain_arguments
 def report_places(
     models: Mapping[str, keras.Model],
     dataset: PlaceDataset,
