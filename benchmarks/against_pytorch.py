@@ -68,9 +68,12 @@ class Benchmark:
     """
 
     def __init__(self, flags: argparse.Namespace, folder: Path) -> None:
-        self.flags, self.folder, self.reference = flags, folder, folder / "reference.npz"
+        self.flags = flags
+        self.folder = folder
+        self.reference = folder / "reference.npz"
         self.figures = [figure for figure in FIGURES if figure.name in flags.figures.split(",")]
-        self.peer, self.ours = self._start_peer(), self._start_ours()
+        self.peer = self._start_peer()
+        self.ours = self._start_ours()
 
     def check(self, size: Size) -> float:
         """Largest difference between the sides' descriptors of the same images by the same weights."""

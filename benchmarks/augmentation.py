@@ -69,7 +69,8 @@ def measure(work: Callable[[], Any], repetitions: int, skipped: int) -> tuple[fl
     """
     for _ in range(skipped):
         work()
-    seconds, processor = [], time.process_time()
+    seconds = []
+    processor = time.process_time()
     for _ in range(repetitions):
         start = time.perf_counter()
         work()

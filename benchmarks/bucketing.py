@@ -30,7 +30,8 @@ from keras_sare import models
 from keras_sare.losses import ContrastiveLoss
 from keras_sare.training.step import make_train_step
 
-CUT, CHANNELS = "conv5_1", 512
+CUT = "conv5_1"
+CHANNELS = 512
 RATE = 2.0**-20
 """A power of two, so that the velocity after the first step is the gradient, scaled exactly."""
 SIZES = {(17, 22): 15, (22, 17): 8, (15, 22): 6, (22, 15): 3, (13, 22): 2, (22, 22): 1}
@@ -106,7 +107,8 @@ def measure(flags: argparse.Namespace) -> None:
     np.save(Path(flags.folder) / f"{flags.only}.npy", np.concatenate(gradient).astype(np.float64))
     measured = []
     for _ in range(flags.steps):
-        wall, processor = time.perf_counter(), time.process_time()
+        wall = time.perf_counter()
+        processor = time.process_time()
         step()
         measured.append((time.perf_counter() - wall, time.process_time() - processor))
     seconds, processor_seconds = np.min(measured, axis=0).tolist()
@@ -144,7 +146,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = {variant: run(variant, folder) for variant in VARIANTS}
         gradients = {variant: np.load(Path(folder) / f"{variant}.npy") for variant in VARIANTS}
-    base, exact = results["bucketed"], gradients["one_by_one"]
+    base = results["bucketed"]
+    exact = gradients["one_by_one"]
     for name, result in results.items():
         error = np.linalg.norm(gradients[name] - exact) / np.linalg.norm(exact)
         ratios = [result[key] / base[key] for key in ("seconds", "processor")]

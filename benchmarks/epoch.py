@@ -48,7 +48,8 @@ def measure(flags: argparse.Namespace) -> dict[str, Any]:
     """Trains an epoch and returns its row of the log, with the seconds that filling the store took."""
     limit_threads()
     keras.utils.set_random_seed(0)
-    strategy, folder = choose_strategy(), Path(flags.folder)
+    strategy = choose_strategy()
+    folder = Path(flags.folder)
     settings = PlaceSettings(epochs=1, negatives=flags.negatives, refresh_every=flags.refresh_every)
     opened = open_splits(flags.root)
     datasets = {name: part_of(opened[name], flags.share) for name in SPLITS}

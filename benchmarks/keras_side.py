@@ -77,7 +77,8 @@ def places(size: Size) -> Places:
 
 def step_stored(size: Size, images: int, precision: str) -> Callable[[], float]:
     """A training step on one tuple whose maps are read from the store; gives the loss."""
-    stored, (_, head) = places(size), models.split(network(precision), FIRST_TRAINED)
+    stored = places(size)
+    _, head = models.split(network(precision), FIRST_TRAINED)
     # The first tuple has the other side's images: the query is the last id.
     others = np.random.RandomState(0).randint(0, STORED, (STORED, images))
     rows = np.concatenate([[[STORED - 1, *range(images - 1)]], others])
@@ -90,13 +91,15 @@ def step_pixels(size: Size, images: int, precision: str) -> Callable[[], float]:
     """A training step on one tuple of decoded images, frozen layers computed in the step; gives the loss."""
     trunk, head = models.split(network(precision), FIRST_TRAINED)
     step = _step(head, frozen=trunk)
-    ids, batch = tf.range(images, dtype=tf.int64)[None], tf.constant(pixels(size, images), tf.float32)[None]
+    ids = tf.range(images, dtype=tf.int64)[None]
+    batch = tf.constant(pixels(size, images), tf.float32)[None]
     return lambda: float(step(ids, batch))
 
 
 def refresh(size: Size, precision: str) -> Callable[[], None]:
     """Descriptors of all images of the store, as a cache refresh computes them."""
-    stored, (_, head) = places(size), models.split(network(precision), FIRST_TRAINED)
+    stored = places(size)
+    _, head = models.split(network(precision), FIRST_TRAINED)
     extractor = Extractor(head, tf.distribute.get_strategy())
 
     def run() -> None:
@@ -156,7 +159,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="For the images and the store.")
     parser.add_argument("reference", type=Path, help="What the other side's `write_reference` wrote.")
     flags = parser.parse_args()
-    FOLDER, REFERENCE = flags.folder, flags.reference
+    FOLDER = flags.folder
+    REFERENCE = flags.reference
     limit_threads()
     figures = (difference, step_stored, step_pixels, refresh, extract, rates, work)
     serve({figure.__name__: figure for figure in figures})

@@ -42,7 +42,8 @@ def matrix_rate(dtype: str, trials: int = 5) -> float:
 
 def memory_rate(size: int = 2**29, trials: int = 5) -> float:
     """Bytes a second that `THREADS` threads copy: read and written ones count."""
-    source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
+    source = np.ones(size, np.uint8)
+    target = np.ones(size, np.uint8)
     parts = list(zip(np.array_split(target, THREADS), np.array_split(source, THREADS), strict=True))
     with ThreadPoolExecutor(THREADS) as pool:
 

@@ -53,7 +53,8 @@ class Describer:
     """
 
     def __init__(self, features: int, noise: float = 0.5) -> None:
-        random, self.block = np.random.default_rng(0), (1 << 24) // features
+        random = np.random.default_rng(0)
+        self.block = (1 << 24) // features
         self.frequencies = random.standard_normal((2, features), np.float32) / 15
         self.phases = random.uniform(0, 2 * np.pi, features).astype(np.float32)
         # One bank of noise, begun at another place for each block: drawing afresh would take longer than mining.
@@ -70,7 +71,8 @@ class Describer:
 
 def prepare(flags: argparse.Namespace, folder: Path) -> int:
     """Writes the descriptors, the queries and what lies near them; returns the number of database images."""
-    dataset, random = read_dbstruct(flags.positions, "."), np.random.default_rng(1)
+    dataset = read_dbstruct(flags.positions, ".")
+    random = np.random.default_rng(1)
     database = tiled(dataset.database.positions, flags.copies)
     # Queries are database places, a few metres beside, with noise of their own.
     queries = database[random.choice(len(database), flags.queries, replace=False)] + random.normal(
@@ -118,7 +120,9 @@ def matrix_rate(queries: int, features: int) -> float:
 def disk_rate(path: Path) -> float:
     """Bytes a second of reading a file, at most 2 GiB of it, from its start."""
     forget(path)
-    buffer, read, start = bytearray(1 << 23), 0, time.perf_counter()
+    buffer = bytearray(1 << 23)
+    read = 0
+    start = time.perf_counter()
     with path.open("rb", buffering=0) as file:
         while read < 2 * GIB and (count := file.readinto(buffer)):
             read += count
@@ -137,10 +141,13 @@ def measure(flags: argparse.Namespace) -> None:
     with np.load(folder / "queries.npz") as arrays:
         descriptors = arrays["descriptors"]
     database = np.load(folder / DATA, mmap_mode="r")
-    positives, excluded = near(folder, "positives"), near(folder, "non_negatives")
+    positives = near(folder, "positives")
+    excluded = near(folder, "non_negatives")
     miner = HardNegativeMiner(positives, excluded, len(database), mining=flags.only)
-    queries, start_peak = miner.trainable_queries, peak_gib()
-    start, processor = time.perf_counter(), time.process_time()
+    queries = miner.trainable_queries
+    start_peak = peak_gib()
+    start = time.perf_counter()
+    processor = time.process_time()
     mined = miner.mine(queries, descriptors[queries], database, epoch=1, memory_limit=flags.memory)
     result = {
         "queries": len(queries),
@@ -160,7 +167,8 @@ def report(
     row_bytes = flags.features * np.dtype(flags.dtype).itemsize
     # A page is read for each of its rows that is wanted, each with the same chance.
     wanted = 1 - np.exp(-pairs / size * max(1, 4096 / row_bytes))
-    arithmetic, reading = pairs * flags.features / rates[0], wanted * size * row_bytes / rates[1]
+    arithmetic = pairs * flags.features / rates[0]
+    reading = wanted * size * row_bytes / rates[1]
     print(
         f"| {size} x {flags.features} {flags.dtype}, {way} | {result['queries']:.0f} | {result['wall']:.2f} "
         f"| {result['processor']:.2f} | {result['queries'] / result['wall']:.1f} | {arithmetic:.2f} | {reading:.2f} "

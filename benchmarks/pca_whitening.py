@@ -73,9 +73,11 @@ def write_descriptors(path: Path, samples: int, features: int) -> None:
 def measure(flags: argparse.Namespace) -> None:
     """Fits once and prints what it took."""
     x = np.memmap(Path(flags.folder) / DATA, np.float32, "r").reshape(-1, flags.features)
-    wall, before = time.perf_counter(), processor_seconds()
+    wall = time.perf_counter()
+    before = processor_seconds()
     eigenvalues = FITS[flags.only](x, flags)
-    wall, processor = time.perf_counter() - wall, processor_seconds() - before
+    wall = time.perf_counter() - wall
+    processor = processor_seconds() - before
     np.save(Path(flags.folder) / f"{flags.only}.npy", eigenvalues)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"processor": processor, "wall": wall, "peak": peak}))
@@ -96,7 +98,8 @@ def extrapolate_covariance(widths: list[int], samples: int, features: int) -> No
         covariance = x.T @ x
         middle = processor_seconds()
         eigh(covariance, driver="evd", overwrite_a=True)
-        product, eigenvectors = middle - start, processor_seconds() - middle
+        product = middle - start
+        eigenvectors = processor_seconds() - middle
         row(f"covariance, D = {width}", product + eigenvectors, math.nan, 3 * 8 * width**2 / 2**30, math.nan)
     if widths:
         ratio = features / widths[-1]

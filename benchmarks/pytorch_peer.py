@@ -56,7 +56,9 @@ class NetVLADNetwork(torch.nn.Module):
 
 def sare(descriptors: torch.Tensor) -> torch.Tensor:
     """SARE independent of one tuple: query, positive, negatives."""
-    query, positive, negatives = descriptors[:1], descriptors[1:2], descriptors[2:]
+    query = descriptors[:1]
+    positive = descriptors[1:2]
+    negatives = descriptors[2:]
     negative_distances = ((query.expand_as(negatives) - negatives) ** 2).sum(1)
     positive_distances = ((query - positive) ** 2).sum(1).expand_as(negative_distances)
     logits = -torch.stack([positive_distances, negative_distances], dim=1)
@@ -65,14 +67,16 @@ def sare(descriptors: torch.Tensor) -> torch.Tensor:
 
 def images_for(size: tuple[int, int], count: int) -> torch.Tensor:
     """Images as torchvision's weights want them, [count, 3, height, width]."""
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    mean = torch.tensor([0.485, 0.456, 0.406])
+    std = torch.tensor([0.229, 0.224, 0.225])
     scaled = (torch.from_numpy(pixels(size, count)) / 255 - mean) / std
     return scaled.permute(0, 3, 1, 2).contiguous()
 
 
 def step(size: tuple[int, int], images: int) -> Callable[[], float]:
     """A training step on one tuple; gives the loss."""
-    network, batch = _network().train(), images_for(size, images)
+    network = _network().train()
+    batch = images_for(size, images)
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=1e-3, momentum=0.9, weight_decay=1e-3)
 
@@ -89,7 +93,8 @@ def step(size: tuple[int, int], images: int) -> Callable[[], float]:
 
 def extract(size: tuple[int, int], images: int) -> Callable[[], None]:
     """Descriptors of a batch."""
-    network, batch = _network().eval(), images_for(size, images)
+    network = _network().eval()
+    batch = images_for(size, images)
 
     def run() -> None:
         with torch.no_grad():

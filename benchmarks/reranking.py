@@ -54,7 +54,8 @@ class Repeated(Sequence[np.ndarray]):
     """
 
     def __init__(self, count: int, shape: tuple[int, int, int]) -> None:
-        random, self._length = np.random.default_rng(0), count
+        random = np.random.default_rng(0)
+        self._length = count
         self.maps = [np.floor(9 * random.random(shape, np.float32) ** 50).astype(np.uint8) for _ in range(50)]
 
     def __len__(self) -> int:
@@ -109,7 +110,8 @@ def moved_box(box: np.ndarray, score: Callable[[np.ndarray], float], shape: tupl
                 other[side] += sign * size
                 inside = (other[:2] >= 0).all() and (other[2:] <= shape[:2]).all()
                 if inside and (other[2:] - other[:2] >= 2).all() and (found := score(other)) > best:
-                    box, best = other, found
+                    box = other
+                    best = found
             if best == before:
                 break
     return box
@@ -127,7 +129,8 @@ def box_by_box(
     make_score: Callable[[np.ndarray], Score], rankings: np.ndarray, queries: QueryObjects, maps: Sequence[np.ndarray]
 ) -> np.ndarray:
     """Finds, describes and scores the boxes of all queries; returns the boxes [Q, T, 4]."""
-    boxes, scores = np.empty((*rankings.shape, 4), np.int64), np.empty(rankings.shape)
+    boxes = np.empty((*rankings.shape, 4), np.int64)
+    scores = np.empty(rankings.shape)
     for q, images in enumerate(rankings):
         query = queries.maxima[q] / np.linalg.norm(queries.maxima[q])
         for t, image in enumerate(images):
@@ -160,7 +163,8 @@ def reranked(threads: int, rankings: np.ndarray, queries: QueryObjects, maps: Se
 
 def parts(levels: np.ndarray, queries: QueryObjects) -> dict[str, float]:
     """Milliseconds of each part for one map and one query, the best of twenty."""
-    volume, search = IntegralVolume(), BoxSearch()
+    volume = IntegralVolume()
+    search = BoxSearch()
     unit = (queries.maxima[:1] / np.linalg.norm(queries.maxima[:1])).astype(np.float32)
     volume.load(levels)
     start, _ = dataclasses.replace(search, refinements=0).localise(volume, unit, queries.aspects[:1])
@@ -200,7 +204,8 @@ def main() -> None:
     maps = Repeated(flags.images, (height, width, channels))
     queries = random_queries(flags.queries, maps)
     rankings = np.tile(np.arange(flags.images), (flags.queries, 1))
-    given, processors = (rankings, queries, maps), os.cpu_count() or 1
+    given = (rankings, queries, maps)
+    processors = os.cpu_count() or 1
     versions: dict[str, Callable[[], np.ndarray]] = {
         "integral, box by box": lambda: box_by_box(integral_score, *given),
         "maxima, box by box": lambda: box_by_box(maximum_score, *given),
@@ -212,7 +217,8 @@ def main() -> None:
     boxes = {}
     for _ in range(flags.rounds):
         for name, version in versions.items():
-            start, start_processor = time.perf_counter(), time.process_time()
+            start = time.perf_counter()
+            start_processor = time.process_time()
             boxes[name] = version()
             walls[name].append((time.perf_counter() - start) / rankings.size * 1000)
             processor[name].append((time.process_time() - start_processor) / rankings.size * 1000)

@@ -42,7 +42,8 @@ def in_graph(maps: tf.Tensor) -> tf.Tensor:
 
 def in_numpy(maps: tf.Tensor) -> np.ndarray:
     """Region after region in numpy."""
-    array, total = maps.numpy(), 0.0
+    array = maps.numpy()
+    total = 0.0
     for y, x, height, width in region_grid(*array.shape[1:3]):
         region = array[:, y : y + height, x : x + width].max(axis=(1, 2))
         total = total + region / np.linalg.norm(region, axis=1, keepdims=True)

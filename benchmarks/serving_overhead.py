@@ -53,7 +53,8 @@ def main() -> None:
         write_saved_model(
             Source(model, (8, 8), "tiny", "a benchmark"), Path(folder, "export", "1"), SavedModelOptions(warmup=False)
         )
-        file, buffer = Path(folder, "photo.jpg"), io.BytesIO()
+        file = Path(folder, "photo.jpg")
+        buffer = io.BytesIO()
         Image.fromarray(photo).resize((640, 480)).save(buffer, "JPEG", quality=95)
         file.write_bytes(buffer.getvalue())
         manager = ModelManager.from_folder("keras_sare", Path(folder, "export"))

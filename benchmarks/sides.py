@@ -50,7 +50,8 @@ class Side:
             `wall` and `processor` seconds of one run, the mean of `repeats`; `first`, what the run that was not timed
             returned, `last` likewise, and `peak`, bytes of memory that the process has had at most.
         """
-        stdin, stdout = self._process.stdin, self._process.stdout
+        stdin = self._process.stdin
+        stdout = self._process.stdout
         if stdin is None or stdout is None or self._process.poll() is not None:
             raise RuntimeError(f"{self.name} has ended")
         stdin.write(json.dumps({"figure": figure, "repeats": repeats, "options": options}) + "\n")
@@ -84,9 +85,12 @@ def serve(figures: Mapping[str, Figure]) -> None:
 
 
 def _time(run: Callable[[], Any], repeats: int) -> dict[str, Any]:
-    wall, processor, last = time.perf_counter(), time.process_time(), None
+    wall = time.perf_counter()
+    processor = time.process_time()
+    last = None
     for _ in range(repeats):
         last = run()
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    wall = time.perf_counter() - wall
+    processor = time.process_time() - processor
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"wall": wall / repeats, "processor": processor / repeats, "last": last, "peak": peak}

@@ -32,7 +32,9 @@ from keras_sare import models
 from keras_sare.losses import SARELoss
 from keras_sare.training.step import make_train_step
 
-CLUSTERS, CHANNELS, CUT = 64, 512, "conv5_1"
+CLUSTERS = 64
+CHANNELS = 512
+CUT = "conv5_1"
 RATE = 2.0**-20
 """A power of two, so that the velocity after the first step is the gradient, scaled exactly."""
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -89,7 +91,8 @@ def make_batch(flags: argparse.Namespace, negatives: int, pixels: bool) -> tuple
 def measure(flags: argparse.Namespace) -> None:
     """Runs one variant and prints what it took."""
     variant = VARIANTS[flags.only]
-    precision, negatives = variant.get("precision", "float32"), variant.get("negatives", flags.negatives)
+    precision = variant.get("precision", "float32")
+    negatives = variant.get("negatives", flags.negatives)
     whole, trunk, head = make_parts(precision)
     model = whole if variant.get("pixels") and not variant.get("frozen") else head
     optimizer = keras.optimizers.SGD(RATE, momentum=0.9)
@@ -134,7 +137,8 @@ def multiplications(positions: int) -> float:
 def product_seconds(precision: str, positions: int) -> tuple[float, float]:
     """Wall and processor seconds of a matrix product as large as a convolution of twelve images."""
     dtype = keras.dtype_policies.get(precision).compute_dtype
-    left, right = tf.ones((12 * positions, 9 * CHANNELS), dtype), tf.ones((9 * CHANNELS, CHANNELS), dtype)
+    left = tf.ones((12 * positions, 9 * CHANNELS), dtype)
+    right = tf.ones((9 * CHANNELS, CHANNELS), dtype)
     product = tf.function(lambda: tf.reduce_max(tf.matmul(left, right)))
     product()
     return best(lambda: float(product()), 3)
@@ -144,7 +148,8 @@ def best(function: Callable[[], float], repetitions: int) -> tuple[float, float]
     """Fewest wall and processor seconds of some calls: the machine may be shared."""
     measured = []
     for _ in range(repetitions):
-        wall, processor = time.perf_counter(), time.process_time()
+        wall = time.perf_counter()
+        processor = time.process_time()
         function()
         measured.append((time.perf_counter() - wall, time.process_time() - processor))
     return min(wall for wall, _ in measured), min(processor for _, processor in measured)

@@ -28,14 +28,18 @@ from keras_sare.training.feature_store.feature_store import FILE_BYTES
 
 ROW = (30, 40, 512)
 ROW_BYTES = 2 * 30 * 40 * 512
-IMAGES_OF_A_STEP, STEPS, BATCH = 28, 12, 8
+IMAGES_OF_A_STEP = 28
+STEPS = 12
+BATCH = 8
 
 
 class MemoryMaps:
     """The same files read through `np.memmap`."""
 
     def __init__(self, files: ChunkFiles) -> None:
-        self.rows_per_file, self.shape, self.dtype = files.rows_per_file, files.shape, files.dtype
+        self.rows_per_file = files.rows_per_file
+        self.shape = files.shape
+        self.dtype = files.dtype
         self.maps = [np.load(files.path(i), mmap_mode="r") for i in range(len(files.sizes))]
 
     def __getitem__(self, ids: np.ndarray) -> np.ndarray:
@@ -50,7 +54,9 @@ class Files:
     """As `FeatureStore` reads them."""
 
     def __init__(self, files: ChunkFiles) -> None:
-        self.files, self.shape, self.dtype = files, files.shape, files.dtype
+        self.files = files
+        self.shape = files.shape
+        self.dtype = files.dtype
 
     def __getitem__(self, ids: np.ndarray) -> np.ndarray:
         return self.files.read(ids)
@@ -58,7 +64,8 @@ class Files:
 
 def write(files: ChunkFiles) -> float:
     """Writes half-zero rows, as after a ReLU, and returns bytes a second with the wait for the disk."""
-    rng, seconds = np.random.default_rng(0), 0.0
+    rng = np.random.default_rng(0)
+    seconds = 0.0
     for number in range(len(files.sizes)):
         shape = (len(files.rows(number)), *ROW)
         values = np.maximum(rng.standard_normal(shape, np.float32), 0).astype(np.float16)
@@ -107,7 +114,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=flags.folder) as folder:
         files = ChunkFiles(Path(folder), (flags.images, *ROW), "float16", FILE_BYTES // ROW_BYTES)
         print(f"{files.sizes.sum() / 1e9:.2f} GB in {len(files.sizes)} files; written at {write(files) / 1e6:.0f} MB/s")
-        disk, memory = disk_rate(flags.folder), memory_rate() / 2  # A copy reads and writes.
+        # A copy reads and writes.
+        disk = disk_rate(flags.folder)
+        memory = memory_rate() / 2
         print(f"floor: disk {disk / 1e6:.0f} MB/s, copy in memory {memory / 1e6:.0f} MB/s\n")
         rng = np.random.default_rng(1)
         orders = {

@@ -37,7 +37,8 @@ def run(config: CompareConfig) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated. The same command goes on."))
     if not Path(config.root).is_dir():
         raise FileNotFoundError(f"`root` must be the folder of a dataset. Received: root={config.root!r}")
-    output, passed_on = Path(config.output), [f"--root={config.root}", *config.passed_on]
+    output = Path(config.output)
+    passed_on = [f"--root={config.root}", *config.passed_on]
     stages.check_command(output / "command.json", passed_on)
     finished: list[FinishedRun] = []
     failed: list[Path] = []

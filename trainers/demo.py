@@ -41,7 +41,8 @@ def run(config: DemoConfig) -> None:
     settings["dim"] = max(1, min(256, len(splits["train"].database) // 3))
     settings |= {name: value for name, value in config.given_settings.items() if name in PASSED_ON}
 
-    run, export = folder / "run", folder / "export"
+    run = folder / "run"
+    export = folder / "export"
     chosen = [f"--{name}={value}" for name, value in settings.items()]
     stages.command("trainers.pitts", f"--root={root}", f"--output={run}", *chosen, "--resume")
     versions = export / "saved_model"

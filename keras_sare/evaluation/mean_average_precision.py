@@ -180,7 +180,8 @@ def _measure(
     places: Sequence[np.ndarray], gone: Sequence[np.ndarray], positives: Labels, ks: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both measures of each query, from the ascending ranks of its positives and of its ignored images."""
-    averages, precisions = np.full(len(places), np.nan), np.full((len(places), len(ks)), np.nan)
+    averages = np.full(len(places), np.nan)
+    precisions = np.full((len(places), len(ks)), np.nan)
     for query, mine in enumerate(positives):
         if len(mine):
             ranks = places[query] - np.searchsorted(gone[query], places[query])

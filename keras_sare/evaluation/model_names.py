@@ -1,6 +1,8 @@
 """What the models of a training run are called in tables."""
 
-UNTRAINED, TRAINED, KEPT = "untrained (epoch 0)", "trained", "kept epoch"
+UNTRAINED = "untrained (epoch 0)"
+TRAINED = "trained"
+KEPT = "kept epoch"
 
 
 def kept_name(epoch: int, trained: str = TRAINED) -> str:

@@ -96,7 +96,8 @@ def label_agreement(dataset: SfMDataset, names: np.ndarray, labels: Labels) -> L
             "`labels` must name photos of the dataset, as paths from their folder. "
             f"Received: {len(labels)} labelled images, none of the {len(names)} photos, such as {names[0]}"
         )
-    dataset, names = dataset.subset(np.flatnonzero(labelled)), names[labelled]
+    dataset = dataset.subset(np.flatnonzero(labelled))
+    names = names[labelled]
     codes = {label: code for code, label in enumerate(sorted({one for shown in labels.values() for one in shown}))}
     main = np.array([codes[max(labels[name], key=labels[name].__getitem__)] for name in names.tolist()])
     return LabelAgreement(
@@ -134,7 +135,8 @@ def _positive_agreement(dataset: SfMDataset, shown: list[set[str]]) -> float:
         enough = (shared.row != shared.col) & (shared.data >= _OVERLAP * counts[shared.row])
         pairs = zip(rows[shared.row[enough]].tolist(), rows[shared.col[enough]].tolist(), strict=True)
         agreements = [bool(shown[first] & shown[second]) for first, second in pairs]
-        agree, count = agree + sum(agreements), count + len(agreements)
+        agree = agree + sum(agreements)
+        count = count + len(agreements)
     return agree / count if count else float("nan")
 
 
@@ -143,7 +145,8 @@ def _models_apart(dataset: SfMDataset, main: np.ndarray) -> tuple[int, int]:
     models, first, index = np.unique(dataset.models, return_index=True, return_inverse=True)
     clusters = dataset.clusters[first]
     shows = csr_array((np.ones(len(main), np.int32), (index, main)), shape=(len(models), main.max() + 1))
-    false, step = 0, max(1, _BLOCK // len(models))
+    false = 0
+    step = max(1, _BLOCK // len(models))
     for start in range(0, len(models), step):
         alike = (shows[start : start + step] @ shows.T).tocoo()
         false += int((clusters[start + alike.row] != clusters[alike.col]).sum())

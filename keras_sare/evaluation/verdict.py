@@ -53,7 +53,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> P
     Raises:
         ValueError: the arrays are empty or of different shapes or kinds.
     """
-    first, second = np.asarray(first), np.asarray(second)
+    first = np.asarray(first)
+    second = np.asarray(second)
     if first.ndim != 1 or first.shape != second.shape or first.dtype != second.dtype or not len(first):
         raise ValueError(
             "`first` and `second` must be [Q] of one dtype, one entry for each of the same queries, at least one. "
@@ -63,9 +64,11 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> P
     gained = int((differences > 0).sum())
     lost = int((differences < 0).sum())
     if first.dtype == bool:
-        interval, p_value = _interval_of_answers(gained, lost, len(first), seed), _mcnemar(gained, lost)
+        interval = _interval_of_answers(gained, lost, len(first), seed)
+        p_value = _mcnemar(gained, lost)
     else:
-        interval, p_value = _interval_of_scores(differences, seed), _randomization(differences, seed)
+        interval = _interval_of_scores(differences, seed)
+        p_value = _randomization(differences, seed)
     return PairedDifference(float(differences.mean()), interval, gained, lost, p_value)
 
 

@@ -16,7 +16,8 @@ from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.progress import progress
 
-_VALUES, _INDEX = "maps.bin", "index.npz"
+_VALUES = "maps.bin"
+_INDEX = "index.npz"
 
 
 class ActivationMaps(Sequence[np.ndarray]):
@@ -39,7 +40,9 @@ class ActivationMaps(Sequence[np.ndarray]):
         self.path = Path(folder) / _VALUES
         try:
             with np.load(Path(folder) / _INDEX) as index:
-                self._starts, self.shapes, self.dtype = index["starts"], index["shapes"], np.dtype(str(index["dtype"]))
+                self._starts = index["starts"]
+                self.shapes = index["shapes"]
+                self.dtype = np.dtype(str(index["dtype"]))
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(
                 f"`folder` must be one that `write_activation_maps` made. Received: folder={os.fspath(folder)!r}"
@@ -102,14 +105,17 @@ def write_activation_maps(
     )
     images = image_batches(paths, longer_side, batch_size, None, orientation, antialiases(model))
     batches = progress(images, "feature maps", len(paths), "image", lambda batch: len(batch[0]))
-    starts, shapes, dtype = np.zeros(len(paths), np.int64), np.zeros((len(paths), 3), np.int64), np.dtype("float32")
+    starts = np.zeros(len(paths), np.int64)
+    shapes = np.zeros((len(paths), 3), np.int64)
+    dtype = np.dtype("float32")
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         with open(temporary / _VALUES, "wb") as out:
             for indices, images in batches:
                 maps = compute(images).numpy()
                 stored = np.ascontiguousarray(maps if quantise is None else quantise(maps))
-                rows, dtype = indices.numpy(), stored.dtype
+                rows = indices.numpy()
+                dtype = stored.dtype
                 shapes[rows] = stored.shape[1:]
                 starts[rows] = out.tell() + stored[0].nbytes * np.arange(len(rows))
                 out.write(stored.data)

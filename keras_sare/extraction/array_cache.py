@@ -17,7 +17,9 @@ from keras_sare.utils.digests import content_digest
 from keras_sare.utils.files import atomic_path, remove_partials
 from keras_sare.utils.files import lock as lock_file
 
-_FOLDER, _LOCK, _PLACE = ".retrieval-arrays", "lock", re.compile("[0-9a-f]{32}")
+_FOLDER = ".retrieval-arrays"
+_LOCK = "lock"
+_PLACE = re.compile("[0-9a-f]{32}")
 
 
 class ArrayCache:

@@ -34,7 +34,8 @@ class BucketedInputs:
         _check(parts)
         self.parts = [rows for _, rows in parts]
         height, width = np.array([rows.shape[1:3] for rows in self.parts]).max(axis=0).tolist()
-        self.shape, self.dtype = (height, width, self.parts[0].shape[-1]), self.parts[0].dtype
+        self.shape = (height, width, self.parts[0].shape[-1])
+        self.dtype = self.parts[0].dtype
         order = np.argsort(np.concatenate([ids for ids, _ in parts]))
         lengths = [len(ids) for ids, _ in parts]
         self._part = np.repeat(np.arange(len(parts)), lengths)[order]

@@ -21,7 +21,8 @@ class DescriptorCache:
     """
 
     def __init__(self, kept: ArrayCache, settings: ExtractionSettings) -> None:
-        self.kept, self.settings = kept, settings
+        self.kept = kept
+        self.settings = settings
 
     def landmarks(self, model: keras.Model, data: LandmarkDataset) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors of queries and database, see `extract_landmarks`."""
@@ -45,7 +46,8 @@ class DescriptorCache:
     def _options(self, model: keras.Model) -> tuple[dict[str, Any], list[object]]:
         """Options of extraction, and of these what the descriptors depend on."""
         settings = self.settings
-        scales, power = SCALES[settings.scales], scale_power(model)
+        scales = SCALES[settings.scales]
+        power = scale_power(model)
         options = {
             "longer_side": settings.longer_side,
             "scales": scales,

@@ -55,7 +55,8 @@ class CroppedImageInputs(ImageInputs):
             str(self.paths[image]), (scaled_height, scaled_width), None, self.orientation, self.antialias
         )
         height, width = self.size
-        top, left = (scaled_height - height) // 2, (scaled_width - width) // 2
+        top = (scaled_height - height) // 2
+        left = (scaled_width - width) // 2
         return pixels[top : top + height, left : left + width]
 
 

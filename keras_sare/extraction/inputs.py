@@ -57,8 +57,12 @@ class ImageInputs:
     def __init__(
         self, paths: np.ndarray, size: tuple[int, int], orientation: str = "upright", antialias: bool = True
     ) -> None:
-        self.paths, self.size, self.orientation, self.antialias = paths, size, orientation, antialias
-        self.shape, self.dtype = (len(paths), *size, 3), np.dtype(np.float32)
+        self.paths = paths
+        self.size = size
+        self.orientation = orientation
+        self.antialias = antialias
+        self.shape = (len(paths), *size, 3)
+        self.dtype = np.dtype(np.float32)
         self.key: tuple[Any, ...] = (*size, orientation, antialias)
 
     def batches(self, ids: np.ndarray, batch_size: int) -> Any:

@@ -72,7 +72,8 @@ def _queries(
     dataset: LandmarkDataset, longer_side: int, crop: str, orientation: str, antialias: bool
 ) -> Iterator[tuple[int, Any, np.ndarray | None]]:
     """Number, pixels [1, height, width, 3], and the box that their feature map is cropped to, as shares of them."""
-    boxes, shares = dataset.boxes if crop == "image" else None, None
+    boxes = dataset.boxes if crop == "image" else None
+    shares = None
     if crop == "activations" and dataset.boxes is not None:
         shares = np.clip(dataset.boxes / image_sizes(dataset.queries, orientation)[:, [1, 0, 1, 0]], 0, 1)
     # One at a time: queries are few, and hardly two crops have the same shape.

@@ -10,7 +10,10 @@ class SplitModel:
     """A model whose batches are split over the replicas of this worker; no replica waits for another one."""
 
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy, replicas: int) -> None:
-        self.model, self.strategy, self.replicas, self.output = model, strategy, replicas, model.output
+        self.model = model
+        self.strategy = strategy
+        self.replicas = replicas
+        self.output = model.output
 
     def __call__(self, inputs: Any, training: bool) -> Any:
         count = tf.shape(inputs)[0]

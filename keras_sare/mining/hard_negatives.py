@@ -67,8 +67,13 @@ class HardNegativeMiner:
                 "`positives` and `non_negatives` must have one entry for each query. "
                 f"Received: len(positives)={len(positives)}, len(non_negatives)={len(non_negatives)}"
             )
-        self.positives, self.non_negatives, self.mining = positives, non_negatives, mining
-        self.database_size, self.negatives, self.pool, self.seed = database_size, negatives, max(pool, negatives), seed
+        self.positives = positives
+        self.non_negatives = non_negatives
+        self.mining = mining
+        self.database_size = database_size
+        self.negatives = negatives
+        self.pool = max(pool, negatives)
+        self.seed = seed
         self.trainable_queries = np.flatnonzero([len(rows) for rows in positives]).astype(np.int64)
         self.previous_negatives = np.full((len(positives), negatives), -1, np.int64)
         if not len(self.trainable_queries):
@@ -137,7 +142,8 @@ class HardNegativeMiner:
         positives = [rows_of(np.unique(self.positives[query]), ids) for query in queries]
         near, positive = nearest_candidates(descriptors, database, positives, 1, memory_limit)
         far, negatives = self._hardest(queries, descriptors, database, epoch, ids, memory_limit)
-        positive, negatives = ids[positive], ids[negatives]
+        positive = ids[positive]
+        negatives = ids[negatives]
         _check_apart(queries, positive, negatives)
         self.previous_negatives[queries] = negatives
         return MinedTuples(np.concatenate([positive, negatives], axis=1), far[:, 0] - near[:, 0])

@@ -55,5 +55,6 @@ def _copy_upright(source: Path, target: str | os.PathLike[str]) -> None:
     with Image.open(source) as photo:
         upright = turn_picture(photo).convert("RGB")
         # Of the orientation in it COLMAP takes no notice.
-        exif, kind = photo.info["exif"], "PNG" if photo.format == "PNG" else "JPEG"
+        exif = photo.info["exif"]
+        kind = "PNG" if photo.format == "PNG" else "JPEG"
     upright.save(target, kind, exif=exif, quality=_QUALITY, subsampling=0)

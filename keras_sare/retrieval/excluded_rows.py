@@ -17,7 +17,8 @@ class ExcludedRows:
     """
 
     def __init__(self, rows: Sequence[np.ndarray], database_size: int) -> None:
-        self._size, self._first = database_size, np.arange(len(rows), dtype=np.int64) * database_size
+        self._size = database_size
+        self._first = np.arange(len(rows), dtype=np.int64) * database_size
         flat = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64, copy=False)
         if len(flat) and not 0 <= flat.min() <= flat.max() < database_size:
             raise ValueError(

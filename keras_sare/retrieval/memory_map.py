@@ -15,8 +15,10 @@ def release_pages(array: np.ndarray) -> None:
     Args:
         array: any array; an `np.memmap` or a view of one is acted on.
     """
-    mode, owner = getattr(array, "mode", None), array.base
+    mode = getattr(array, "mode", None)
+    owner = array.base
     while isinstance(owner, np.ndarray):
-        mode, owner = getattr(owner, "mode", mode), owner.base
+        mode = getattr(owner, "mode", mode)
+        owner = owner.base
     if isinstance(owner, mmap.mmap) and mode in ("r", "r+", "w+") and hasattr(owner, "madvise"):
         owner.madvise(mmap.MADV_DONTNEED)

@@ -66,7 +66,8 @@ def _search_block(
     """The k nearest rows of a block, fewer where it is smaller; excluded ones are infinitely far."""
     counts = excluded.counts(start, start + len(block))
     width = min(k, len(block))
-    distances, indices = np.empty((len(queries), width), np.float32), np.empty((len(queries), width), np.int64)
+    distances = np.empty((len(queries), width), np.float32)
+    indices = np.empty((len(queries), width), np.int64)
     # Excluded rows lie together, so in most blocks most queries have none: only the others are asked for more than k.
     for chosen in (np.flatnonzero(counts == 0), np.flatnonzero(counts)):
         if len(chosen):

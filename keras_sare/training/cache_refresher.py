@@ -43,10 +43,13 @@ class CacheRefresher:
     """
 
     def __init__(self, train: TrainingImages, extractor: Extractor, workers: Workers) -> None:
-        self.train, self.extractor, self.workers = train, extractor, workers
+        self.train = train
+        self.extractor = extractor
+        self.workers = workers
         self._source = train.tuple_source()
         self._miner = self._source.miner
-        trainable, queries = len(self._miner.trainable_queries), len(self._source.queries)
+        trainable = len(self._miner.trainable_queries)
+        queries = len(self._source.queries)
         logger.info("Training queries with a potential positive: %d of %d", trainable, queries)
         self._source.check_steps(train.settings.tuples_per_step)
 
@@ -61,7 +64,8 @@ class CacheRefresher:
         Returns:
             For each window the queries as `mine` takes them, int64.
         """
-        settings, order = self.train.settings, self._source.queries_of(epoch)
+        settings = self.train.settings
+        order = self._source.queries_of(epoch)
         steps = len(order) // settings.tuples_per_step
         order = order[: steps * settings.tuples_per_step]
         size = settings.steps_per_refresh(epoch, steps) * settings.tuples_per_step

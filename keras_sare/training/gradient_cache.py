@@ -77,7 +77,8 @@ def gradients_in_chunks(
     for state, value in zip(states, before, strict=True):
         state.assign(value)
     loss, by_descriptor = loss_and_gradient(descriptors, slots)
-    compiled, count = _compiled(add, jit_compile), count_images(images)
+    compiled = _compiled(add, jit_compile)
+    count = count_images(images)
 
     def add_piece(start: Any, *sums: Any) -> tuple[Any, ...]:
         rows = piece(images, start, chunk)

@@ -39,7 +39,8 @@ class EpochLog:
         new = history[-1:]
         if self._events is None:
             shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
-            self._events, new = tf.summary.create_file_writer(str(self.folder / "tensorboard")), history
+            self._events = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+            new = history
         for row in new:
             with self._events.as_default(step=row["epoch"]):
                 for name, value in row.items():

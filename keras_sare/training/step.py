@@ -69,7 +69,8 @@ def make_train_step(
             of unlike sizes.
     """
     _check(loss, chunk)
-    variables, replicas = model.trainable_variables, strategy.num_replicas_in_sync
+    variables = model.trainable_variables
+    replicas = strategy.num_replicas_in_sync
 
     def loss_and_gradient(descriptors: Any, slots: Any) -> tuple[tuple[Any, Any], Any]:
         tuples = tf.gather(descriptors, slots)
@@ -132,14 +133,16 @@ def _images(ids: Any, inputs: Any, share: bool) -> tuple[Any, Any]:
 
     Images of unlike sizes are in the order of their sizes.
     """
-    images, slots = tf.nest.map_structure(_flat, inputs), tf.range(tf.size(ids))
+    images = tf.nest.map_structure(_flat, inputs)
+    slots = tf.range(tf.size(ids))
     chosen = slots
     if share:
         distinct, slots = tf.unique(tf.reshape(ids, [-1]))
         chosen = tf.math.unsorted_segment_min(chosen, slots, tf.size(distinct))
     if is_padded(images):
         order = order_by_size(tf.gather(images["sizes"], chosen))
-        chosen, slots = tf.gather(chosen, order), tf.gather(tf.math.invert_permutation(order), slots)
+        chosen = tf.gather(chosen, order)
+        slots = tf.gather(tf.math.invert_permutation(order), slots)
     if share or is_padded(images):
         images = tf.nest.map_structure(lambda values: tf.gather(values, chosen), images)
     return images, tf.reshape(slots, tf.shape(ids))

@@ -72,7 +72,9 @@ class Trainer:
     ) -> None:
         _check_frozen(train, frozen)
         check_replicas(train.settings, strategy.num_replicas_in_sync)
-        self.model, self.validation, self.settings = model, validation, train.settings
+        self.model = model
+        self.validation = validation
+        self.settings = train.settings
         self.workers = Workers(strategy)
         measured = validation.images
         fed = {stored: _fed(model, None if stored else frozen, strategy) for stored in {train.stored, measured.stored}}
@@ -89,7 +91,9 @@ class Trainer:
             {"train": train.fingerprint, "validation": measured.fingerprint},
             self.workers.is_chief,
         )
-        self.log, self.state, self.times = EpochLog(folder), RunState(), StageTimer()
+        self.log = EpochLog(folder)
+        self.state = RunState()
+        self.times = StageTimer()
 
     def fit(self, spent: Mapping[str, float] | None = None) -> RunState:
         """Trains until the last epoch or until validation finds nothing better any more.
@@ -125,7 +129,8 @@ class Trainer:
 
     def _warn_of_harm(self) -> None:
         """Warns where the last epoch is kept, whatever validation says, and the model before training was better."""
-        before, kept = self.state.history[0], self.state.history[self.state.best_epoch]
+        before = self.state.history[0]
+        kept = self.state.history[self.state.best_epoch]
         measure = next(name for name in kept if name.startswith(("recall@", "mAP")))
         if self.settings.select == "last" and kept[measure] < before[measure]:
             logger.warning(
@@ -149,7 +154,8 @@ class Trainer:
             self._finish_epoch(0)
         else:
             running = restored.running
-            self.state, self.times = restored, StageTimer(added(running.seconds, spent))
+            self.state = restored
+            self.times = StageTimer(added(running.seconds, spent))
             logger.info("Resuming after epoch %d, step %d of the next", restored.epoch, len(running.losses))
             self._write_log()
 
@@ -172,19 +178,25 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> None:
         self.tuple_trainer.set_rate(epoch)
-        running, windows = self.state.running, self.miner.windows(epoch)
+        running = self.state.running
+        windows = self.miner.windows(epoch)
         while running.window < len(windows):
             if running.tuples is None:
                 mined = self.miner.mine(windows[running.window], epoch, self.times)
-                running.tuples, running.violating = mined.tuples, running.violating + mined.violating
+                running.tuples = mined.tuples
+                running.violating = running.violating + mined.violating
                 self.state.refreshes += 1
                 self._save()
             self._train_window(epoch, running.tuples)
-            running.window, running.tuples, running.step = running.window + 1, None, 0
+            running.window = running.window + 1
+            running.tuples = None
+            running.step = 0
 
     def _train_window(self, epoch: int, tuples: np.ndarray) -> None:
         """Trains from the present step of the window on, and writes a checkpoint where one is due."""
-        running, per_step, every = self.state.running, self.settings.tuples_per_step, self.settings.checkpoint_every
+        running = self.state.running
+        per_step = self.settings.tuples_per_step
+        every = self.settings.checkpoint_every
         steps = len(tuples) // per_step
         while running.step < steps:
             done = len(running.losses)
@@ -200,14 +212,17 @@ class Trainer:
             report = self.validate()
         state = self.state
         if epoch == 0 or self._is_better(report):
-            state.best_epoch, state.best = epoch, report.to_json()
+            state.best_epoch = epoch
+            state.best = report.to_json()
         row = self._figures(epoch) | self.validation.figures(report)
         logger.info("Epoch %d: %s", epoch, ", ".join(f"{k} {v:.4g}" for k, v in row.items() if v != ""))
         seconds = self.times.seconds()
         row |= {f"seconds_{part}": round(seconds[part], 2) for part in PARTS}
         state.history.append(row | {"seconds": round(seconds["total"], 2)})
         # What the checkpoint of an epoch takes counts for the next one: this one's figures are inside.
-        state.epoch, state.running, self.times = epoch, EpochState(), StageTimer()
+        state.epoch = epoch
+        state.running = EpochState()
+        self.times = StageTimer()
         self._save()
         self._write_log()
 
@@ -224,7 +239,8 @@ class Trainer:
         }
         figures |= {"violating": "", "cache_age": ""}
         if epoch:
-            windows, running = self.miner.windows(epoch), self.state.running
+            windows = self.miner.windows(epoch)
+            running = self.state.running
             ages = np.concatenate([np.arange(len(window) // self.settings.tuples_per_step) for window in windows])
             figures["loss"] = float(np.mean(running.losses))
             figures["violating"] = running.violating / sum(len(window) for window in windows)

@@ -14,7 +14,8 @@ from keras_sare.training.stage_timer import PARTS
 from keras_sare.utils.files import atomic_path
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
-_VERMILION, _GREY = "#D55E00", "#57606a"
+_VERMILION = "#D55E00"
+_GREY = "#57606a"
 _MEASURE_COLOURS = (_VERMILION, "#0072B2", "#009E73", "#CC79A7")
 _PART_COLOURS = ("#E69F00", "#0072B2", "#56B4E9", "#F0E442", "#D55E00", "#009E73", "#CC79A7", "#999999")
 _DPI = 150
@@ -78,7 +79,8 @@ def _draw_loss(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
 
 
 def _draw_seconds(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
-    epochs, total = [row["epoch"] for row in history], np.array([float(row["seconds"]) for row in history])
+    epochs = [row["epoch"] for row in history]
+    total = np.array([float(row["seconds"]) for row in history])
     parts = {part: np.array([float(row.get(f"seconds_{part}") or 0) for row in history]) for part in PARTS}
     parts["other"] = np.maximum(total - sum(parts.values()), 0)
     below = np.zeros(len(history))

@@ -47,7 +47,10 @@ class TupleTrainer:
         strategy: tf.distribute.Strategy,
         frozen: keras.Model | None = None,
     ) -> None:
-        self.model, self.train, self.settings, self.strategy = model, train, train.settings, strategy
+        self.model = model
+        self.train = train
+        self.settings = train.settings
+        self.strategy = strategy
         settings = self.settings
         # The step would say so too, but not before the first descriptors are computed.
         if settings.jit_compile and isinstance(train.inputs, BucketedInputs):
@@ -107,7 +110,8 @@ class TupleTrainer:
 
         for batch in progress(self._batches(tuples, epoch, times), f"epoch {epoch}, step {first + 1}", steps, "step"):
             with times.measure("training"):
-                previous, ahead = ahead, self.step(*batch)
+                previous = ahead
+                ahead = self.step(*batch)
                 # The device goes on with this step while the loss of the one before is looked at.
                 if previous is not None:
                     see(previous)
@@ -118,7 +122,8 @@ class TupleTrainer:
         return losses
 
     def _batches(self, tuples: np.ndarray, epoch: int, times: StageTimer) -> Iterator[Any]:
-        per_step, augmented = self.settings.tuples_per_step, self.train.augmented
+        per_step = self.settings.tuples_per_step
+        augmented = self.train.augmented
         gather = self.train.inputs.gather if augmented is None else augmented.for_epoch(epoch)
 
         def of_worker(context: tf.distribute.InputContext) -> Any:
@@ -136,7 +141,8 @@ class TupleTrainer:
 
     def _describe_step(self, tuples: np.ndarray, step: int, epoch: int, first: int) -> str:
         """Names the tuples of a step; `step` counts from 1 within `tuples`."""
-        per_step, rate = self.settings.tuples_per_step, self.settings.learning_rate_at(epoch)
+        per_step = self.settings.tuples_per_step
+        rate = self.settings.learning_rate_at(epoch)
         names = file_names(self.train, tuples[(step - 1) * per_step : step * per_step])
         return (
             f"in epoch {epoch}, step {first + step}, at the learning rate {rate:g}. Lower it and resume. The tuples of "

@@ -110,9 +110,11 @@ class IncrementalPCAWhitening:
         except ValueError as error:
             if isinstance(self._scatter, SketchedScatter):
                 raise
-            self._scatter, self._finished = None, True
+            self._scatter = None
+            self._finished = True
             raise ValueError(f"{error}. The fit is used up: read the descriptors again with a new one.") from error
-        self._scatter, self._finished = None, True
+        self._scatter = None
+        self._finished = True
         logger.info("PCA whitening: %d directions hold %.1f %% of the variance", dim, 100 * share)
         if self.missed_variance:
             logger.warning(
@@ -141,8 +143,10 @@ class IncrementalPCAWhitening:
 
     def _add(self, scatter: Scatter, chunk: np.ndarray) -> Scatter:
         """Two sets scatter about their common mean as about their own, plus one row along the shift between them."""
-        mean, added = chunk.mean(axis=0), len(chunk)
-        shift, total = mean - self._mean, self.count + added
+        mean = chunk.mean(axis=0)
+        added = len(chunk)
+        shift = mean - self._mean
+        total = self.count + added
         if self.count:
             scatter = self._add_rows(scatter, shift[None] * np.sqrt(self.count * added / total))
         if added > 1:

@@ -121,7 +121,8 @@ def _pair_scatter(
 
 def _check_pairs_suffice(spread: np.ndarray, mean: np.ndarray, pairs: int, epsilon: float) -> None:
     """Checks the eigenvalues of S + epsilon 1."""
-    directions, rank = len(spread), rank_of(spread - epsilon, mean)
+    directions = len(spread)
+    rank = rank_of(spread - epsilon, mean)
     least = max(EPSILON_THRESHOLD * spread[0], 1e-10)
     if rank == 0:
         raise ValueError(
@@ -146,7 +147,8 @@ def _check_pairs_suffice(spread: np.ndarray, mean: np.ndarray, pairs: int, epsil
 
 
 def _checked_pairs(queries: np.ndarray, positives: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    queries, positives = np.asarray(queries), np.asarray(positives)
+    queries = np.asarray(queries)
+    positives = np.asarray(positives)
     for name, index in {"queries": queries, "positives": positives}.items():
         if index.ndim != 1 or not len(index) or index.dtype.kind not in "iu":
             raise ValueError(

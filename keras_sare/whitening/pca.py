@@ -73,7 +73,8 @@ def _fit_dual(
     descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvectors u of X X^T give those of X^T X: v = X^T u / sqrt((n - 1) lambda), X centred, `[n, D]`."""
-    count, features = len(samples), len(mean)
+    count = len(samples)
+    features = len(mean)
     gram = np.zeros((count, count), order="F")
     for columns in progress(blocks(features, block), "whitening: Gram matrix", unit="block"):
         gram = add_product(gram, (descriptors[samples, columns] - mean[columns]).T)

@@ -33,7 +33,8 @@ def parse(config: type[Chosen], arguments: Sequence[str]) -> tuple[Chosen, list[
 
 def define_flags(config: type[Config]) -> flags.FlagValues:
     """Makes a flag for each setting of a configuration."""
-    values, hints = flags.FlagValues(), get_type_hints(config)
+    values = flags.FlagValues()
+    hints = get_type_hints(config)
     for field in dataclasses.fields(config):
         if field.metadata.get("text"):
             _define(values, field, _kind(hints[field.name]))

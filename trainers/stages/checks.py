@@ -45,7 +45,8 @@ def check_places(datasets: Mapping[str, PlaceDataset], settings: PlaceSettings) 
         check_positives(datasets["train"], settings.positive_radius)
     for data in (datasets["val"], datasets["test"]):
         if empty := check_positives(data, settings.negative_radius):
-            count, where = len(data.queries), data.criterion(settings.negative_radius)
+            count = len(data.queries)
+            where = data.criterion(settings.negative_radius)
             logger.warning("%s: %d of %d queries have no image %s: they are misses", data.name, empty, count, where)
 
 

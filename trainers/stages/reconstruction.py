@@ -44,12 +44,14 @@ def reconstruct_photos(
         The table, Markdown.
     """
     check_writable_folder(output)
-    images, shown = images.absolute(), read_image_labels(labels) if labels else None
+    images = images.absolute()
+    shown = read_image_labels(labels) if labels else None
     made = reconstruct(images, output, settings, max_corrupt_share)
     dataset = read_colmap(made.folder, images, made.database)
     dataset.save(output / "sfm.npz")
     names = _names(dataset, images)
-    rows, summary = _table_rows(made, dataset), _summary(made, dataset) | {"orientation": settings.orientation}
+    rows = _table_rows(made, dataset)
+    summary = _summary(made, dataset) | {"orientation": settings.orientation}
     if shown is not None:
         summary |= asdict(label_agreement(dataset, names, shown))
     table = _format(rows, summary)

@@ -92,7 +92,8 @@ def find_places(test: PlaceDataset, run: RunFolder, address: str) -> None:
         far = "" if distance is None else f", {distance:.1f} m from where the photo was taken"
         print(f"{sign} {printable(photo)}\n  place found: {printable(names[best])}{far}")
     height, width = map(int, run.settings["image_size"])
-    model, orientation = run.load_model(), orientation_of(run.settings)
+    model = run.load_model()
+    orientation = orientation_of(run.settings)
     images = [load_image(photo, (height, width), None, orientation, antialiases(model)) for photo in photos]
     expected = model(np.stack(images)).numpy()
     print(f"Cosine of the served descriptors to the Keras model's: {np.sum(descriptors * expected, 1).min():.6f}")

@@ -19,7 +19,9 @@ _MOST_PIXELS = 2**29 - 1  # TensorFlow's decoders refuse more.
 _PASSES = 16
 # JPEG: markers that begin a frame, which hold its size, those that end the header, and those without a length.
 _FRAME = [code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)]
-_START_OF_SCAN, _END_OF_IMAGE, _FILL = 0xDA, 0xD9, 0xFF
+_START_OF_SCAN = 0xDA
+_END_OF_IMAGE = 0xD9
+_FILL = 0xFF
 _LAST = (*_FRAME, _START_OF_SCAN, _END_OF_IMAGE)
 _ALONE = (0x00, 0x01, *range(0xD0, 0xD9))
 _IS_FRAME = np.array([int(code in _FRAME) for code in range(256)])
@@ -30,8 +32,10 @@ _FIELDS = [[1, 2, 3, 4, 5, 6, 7, 8]]
 _MOST_MARKERS = 2**18  # Of 256 bytes in a header about one may be a marker.
 _DOUBLINGS = 12  # 4096 segments; files have some tens.
 # GIF: records, and sub-blocks that are skipped at a time where they are full: 255 bytes after one that says so.
-_IMAGE, _EXTENSION = 0x2C, 0x21
-_BLOCKS, _BLOCK = 64, 256
+_IMAGE = 0x2C
+_EXTENSION = 0x21
+_BLOCKS = 64
+_BLOCK = 256
 _MOST_STEPS = 4096
 
 
@@ -81,7 +85,8 @@ def _is_plain_jpeg(contents: Any, max_pixels: int) -> Any:
     file = tf.io.decode_raw(contents, tf.uint8)
     markers = tf.where(file[:-9] == _FILL)
     fields = tf.cast(tf.gather(file, markers + _FIELDS), tf.int64)
-    code, size = fields[:, 0], fields[:, 4:]
+    code = fields[:, 0]
+    size = fields[:, 4:]
     pixels = (256 * size[:, 0] + size[:, 1]) * (256 * size[:, 2] + size[:, 3]) * tf.gather(_IS_FRAME, code)
     largest = tf.reduce_max(pixels)
     scans = _scans(fields)
@@ -134,7 +139,8 @@ def _jpeg(contents: Any) -> Any:
     markers = tf.where(file[:-9] == _FILL)[:, 0]
     fields = tf.cast(tf.gather(file, markers[:, None] + _FIELDS), tf.int64)
     scans = _scans(fields)
-    markers, fields = markers[:_MOST_MARKERS], fields[:_MOST_MARKERS]
+    markers = markers[:_MOST_MARKERS]
+    fields = fields[:_MOST_MARKERS]
     code = fields[:, 0]
     length = tf.maximum(number(fields[:, 1:3], False), 2)
     ahead = tf.gather(_MARKER_BYTES, code) + tf.gather(_HAS_LENGTH, code) * length
@@ -197,7 +203,8 @@ def _gif(contents: Any) -> Any:
 def _gif_step(contents: Any, position: Any, inside: Any, first: Any, frames: Any) -> tuple[Any, Any, Any, Any]:
     """Skips some sub-blocks where the position is `inside` of them, else steps into a record: an image or another."""
     window = tf.reshape(bytes_at(contents, position, _BLOCKS * _BLOCK), [_BLOCKS, _BLOCK])
-    sizes, head = window[:, 0], window[0]
+    sizes = window[:, 0]
+    head = window[0]
     full = tf.reduce_sum(tf.math.cumprod(tf.cast(sizes == _BLOCK - 1, tf.int64)))
     last = sizes[tf.minimum(full, _BLOCKS - 1)]
     ended = full < _BLOCKS

@@ -96,7 +96,9 @@ def _read_sizes(paths: Paths, orientation: str) -> Iterator[tuple[int, int]]:
 def _size(orientation: str, path: str) -> tuple[int, int]:
     try:
         with Image.open(path, formats=("JPEG", "PNG", "GIF", "WEBP")) as image:
-            height, width, swapped = image.height, image.width, swaps_sides(picture_orientation(image))
+            height = image.height
+            width = image.width
+            swapped = swaps_sides(picture_orientation(image))
     except Exception as error:  # On damaged files and on large ones Pillow raises what it likes.
         height, width, swapped = _size_of_pixels(path, error)
     if height * width > MAX_PIXELS:

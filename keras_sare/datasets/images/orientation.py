@@ -12,7 +12,8 @@ from keras_sare.utils.settings import ORIENTATIONS
 
 # Photos have EXIF among their first segments; the limit bounds what a file made of tiny segments can cost.
 _MOST_SEGMENTS = 64
-_ORIENTATION_TAG, _SHORT = 0x0112, 3
+_ORIENTATION_TAG = 0x0112
+_SHORT = 3
 _EXIF = b"Exif\0\0"
 
 _TRANSPOSITIONS = {
@@ -129,7 +130,8 @@ def orientation_of_bytes(contents: bytes) -> int:
 
 def _jpeg_step(head: bytes, position: int, length: int) -> tuple[int, int, int]:
     """`_jpeg_segment` in Python."""
-    marker, end = head[1], position + 2 + int.from_bytes(head[2:4], "big")
+    marker = head[1]
+    end = position + 2 + int.from_bytes(head[2:4], "big")
     if marker == 0xE1 and head[4:].startswith(_EXIF):
         return length, position + 4 + len(_EXIF), end
     last = head[0] != 0xFF or marker == 0xDA
@@ -192,7 +194,8 @@ def _find(contents: Any, first: int, read: Callable[[Any, Any], tuple[Any, Any, 
 def _jpeg_segment(contents: Any, position: Any) -> tuple[Any, Any, Any]:
     """Position of the next segment, and start and end of the EXIF in this one, 0 and 0 where it has none."""
     head = bytes_at(contents, position, 4 + len(_EXIF))
-    marker, end = head[1], position + 2 + number(head[2:4], False)
+    marker = head[1]
+    end = position + 2 + number(head[2:4], False)
     # Pixels follow marker 0xDA; more bytes 0xFF may stand before a marker.
     last = (head[0] != 0xFF) | (marker == 0xDA)
     following = tf.where(last, file_length(contents), tf.where(marker == 0xFF, position + 1, end))

@@ -130,7 +130,8 @@ def _shrink(pixels: Any, longer_side: Any) -> Any:
 def _fitted(pixels: Any, longer_side: Any) -> Any:
     """`fitted_size` of an image that is too large, as TensorFlow operations: the same numbers in the same float64."""
     sides = tf.cast(tf.shape(pixels)[:2], tf.float64)
-    longer, ratio = tf.cast(longer_side, tf.float64), sides[1] / sides[0]
+    longer = tf.cast(longer_side, tf.float64)
+    ratio = sides[1] / sides[0]
     shorter = tf.where(
         ratio <= 1.0,
         _nearest(longer * ratio, lambda side: tf.abs(ratio - side / longer)),
@@ -141,5 +142,6 @@ def _fitted(pixels: Any, longer_side: Any) -> Any:
 
 
 def _nearest(side: Any, error: Callable[[Any], Any]) -> Any:
-    low, high = tf.maximum(tf.floor(side), 1.0), tf.maximum(tf.math.ceil(side), 1.0)
+    low = tf.maximum(tf.floor(side), 1.0)
+    high = tf.maximum(tf.math.ceil(side), 1.0)
     return tf.where(error(high) < error(low), high, low)

@@ -147,7 +147,9 @@ def _box(values: Any) -> list[float] | None:
 def _read_classic(folder: Path, files: ImageFolder, name: str) -> LandmarkDataset:
     database = files.paths()
     index_of = {path: index for index, path in enumerate(database)}
-    names, boxes, labels = [], [], []
+    names = []
+    boxes = []
+    labels = []
     for query in sorted(folder.glob("*_query.txt")):
         image, *box = query.read_text("utf-8").split()
         if len(box) != 4:

@@ -22,7 +22,8 @@ def same_group(query_groups: np.ndarray, database_groups: np.ndarray) -> list[np
     Raises:
         ValueError: labels are not flat, or one side is text and the other is not.
     """
-    query_groups, database_groups = np.asarray(query_groups), np.asarray(database_groups)
+    query_groups = np.asarray(query_groups)
+    database_groups = np.asarray(database_groups)
     if query_groups.ndim != 1 or database_groups.ndim != 1:
         raise ValueError(
             "`query_groups` and `database_groups` must be flat, one label per image. "

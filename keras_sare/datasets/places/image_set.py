@@ -63,7 +63,8 @@ class ImageSet:
 
     def followed_by(self, others: "ImageSet") -> "ImageSet":
         """Returns these images and then `others`, with what is known of both."""
-        mine, theirs = self._arrays(), others._arrays()
+        mine = self._arrays()
+        theirs = others._arrays()
         return ImageSet(**{name: np.concatenate([mine[name], theirs[name]]) for name in mine if name in theirs})
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -93,7 +93,8 @@ class PlaceDataset:
         Raises:
             ValueError: the bounds are not 0 <= exclude_within < radius.
         """
-        queries, database = self.images_of(ids), self.database
+        queries = self.images_of(ids)
+        database = self.database
         if queries.positions is not None and database.positions is not None:
             return neighbours_within(queries.positions, database.positions, radius, exclude_within)
         return Neighbours.of(same_group(_required(queries.places), _required(database.places)))
@@ -112,7 +113,8 @@ class PlaceDataset:
 
     def same_timestamp(self, near: Neighbours, ids: np.ndarray | None = None) -> np.ndarray:
         """Which of the images found near queries (or `ids`) have a query's own timestamp: bool [total]."""
-        queries, database = _required(self.images_of(ids).timestamps), _required(self.database.timestamps)
+        queries = _required(self.images_of(ids).timestamps)
+        database = _required(self.database.timestamps)
         return np.asarray(queries[near.queries] == database[near.indices], bool)
 
     def images_of(self, ids: np.ndarray | None = None) -> ImageSet:

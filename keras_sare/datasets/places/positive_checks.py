@@ -20,7 +20,8 @@ def check_positives(dataset: PlaceDataset, radius: float) -> int:
         ValueError: no query has one; the message says how far away the nearest ones are, and whether exchanged columns
             are the reason.
     """
-    queries, empty = len(dataset.queries), int((dataset.positives(radius).counts == 0).sum())
+    queries = len(dataset.queries)
+    empty = int((dataset.positives(radius).counts == 0).sum())
     if empty == queries:
         raise ValueError(
             f"{dataset.name!r} must have a query with a database image {dataset.criterion(radius)}, and none of its "
@@ -30,7 +31,8 @@ def check_positives(dataset: PlaceDataset, radius: float) -> int:
 
 
 def _reason(dataset: PlaceDataset, radius: float) -> str:
-    queries, database = dataset.queries.positions, dataset.database.positions
+    queries = dataset.queries.positions
+    database = dataset.database.positions
     if queries is None or database is None:
         return "Check the column with the places: both sides must name them alike."
     nearest = _nearest(queries, database)

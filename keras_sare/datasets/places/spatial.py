@@ -82,7 +82,8 @@ def neighbours_within(
     Raises:
         ValueError: the bounds are not 0 <= exclude_within < radius, or the shapes do not fit.
     """
-    queries, database = np.asarray(queries, np.float64), np.asarray(database, np.float64)
+    queries = np.asarray(queries, np.float64)
+    database = np.asarray(database, np.float64)
     if not 0 <= exclude_within < radius:
         raise ValueError(
             "`radius` and `exclude_within` are metres with 0 <= exclude_within < radius. "
@@ -130,7 +131,8 @@ def earth_centred(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a value is outside its range or not finite.
     """
-    latitude, longitude = np.asarray(latitude, np.float64), np.asarray(longitude, np.float64)
+    latitude = np.asarray(latitude, np.float64)
+    longitude = np.asarray(longitude, np.float64)
     for name, values, limit in (("latitude", latitude, 90), ("longitude", longitude, 180)):
         outside = np.flatnonzero(~(np.abs(values) <= limit))
         if len(outside):
@@ -138,7 +140,8 @@ def earth_centred(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
             raise ValueError(
                 f"`{name}` must be degrees in [-{limit}, {limit}]. Received: {name}[{first}]={values[first]}"
             )
-    phi, lam = np.radians(latitude), np.radians(longitude)
+    phi = np.radians(latitude)
+    lam = np.radians(longitude)
     squared_eccentricity = _WGS84_FLATTENING * (2 - _WGS84_FLATTENING)
     normal = _WGS84_SEMI_MAJOR_AXIS / np.sqrt(1 - squared_eccentricity * np.sin(phi) ** 2)
     across = normal * np.cos(phi)

@@ -59,7 +59,8 @@ def _why(dataset: PlaceDataset, ids: np.ndarray, radius: float, least: float) ->
 
 
 def _nearest(dataset: PlaceDataset, ids: np.ndarray, radius: float) -> str:
-    positions, queries = dataset.database.positions, dataset.images_of(ids)
+    positions = dataset.database.positions
+    queries = dataset.images_of(ids)
     if positions is None or queries.positions is None:
         return "no database image has the place of one; check the column `place`"
     nearest = cKDTree(positions).query(queries.positions)[0].min()

@@ -69,7 +69,8 @@ def linked_models(
 def _joined(numbers: np.ndarray, links: np.ndarray) -> np.ndarray:
     """For each of `numbers` the smallest one of them that links, by way of any others, lead to."""
     nodes, ends = np.unique(np.concatenate([numbers, links.ravel()]), return_inverse=True)
-    own, ends = ends[: len(numbers)], ends[len(numbers) :].reshape(-1, 2)
+    own = ends[: len(numbers)]
+    ends = ends[len(numbers) :].reshape(-1, 2)
     graph = csr_array((np.ones(len(ends), np.int8), tuple(ends.T)), shape=(len(nodes), len(nodes)))
     component = connected_components(graph, directed=False)[1][own]
     smallest = np.full(len(nodes), np.iinfo(np.int64).max)

@@ -38,7 +38,8 @@ def split_clusters(dataset: SfMDataset, share: float, seed: int = 0) -> tuple[Sf
             "`dataset` must have at least two clusters, one to train on and one to validate on. "
             f"Received: {len(clusters)} clusters of {len(dataset.paths)} photos"
         )
-    chosen, left = [], share * len(dataset.paths)
+    chosen = []
+    left = share * len(dataset.paths)
     for i in np.random.default_rng(seed).permutation(len(clusters)):
         if sizes[i] <= left:
             chosen.append(clusters[i])
@@ -63,7 +64,8 @@ def without_models_of(dataset: SfMDataset, images: np.ndarray) -> SfMDataset:
         ValueError: no photo has any of the names, or nothing remains.
     """
     # By Python's sets: numpy's fixed-width text would cut long names, and cut names may agree.
-    named, stems = {_stem(name) for name in images.tolist()}, [_stem(path) for path in dataset.paths.tolist()]
+    named = {_stem(name) for name in images.tolist()}
+    stems = [_stem(path) for path in dataset.paths.tolist()]
     held = np.array([stem in named for stem in stems], bool)
     if not held.any():
         raise ValueError(

@@ -72,7 +72,8 @@ def _tree(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     trunk = (abs(x - 0.5) < 0.04) & (z < 0.55)
     crown = np.zeros(x.shape, bool)
     for _ in range(14):
-        centre_x, centre_z = 0.5 + rng.normal(0, 0.16), 0.68 + rng.normal(0, 0.1)
+        centre_x = 0.5 + rng.normal(0, 0.16)
+        centre_z = 0.68 + rng.normal(0, 0.1)
         crown |= ((x - centre_x) / 0.17) ** 2 + ((z - centre_z) / 0.11) ** 2 < 1
     crown &= rng.random(crown.shape) < 0.92
     leaves = rng.uniform(0.6, 1.2, crown.shape)[..., None] * np.array([0.14, 0.26, 0.08])

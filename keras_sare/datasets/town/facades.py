@@ -125,7 +125,8 @@ def _window(canvas: Canvas, style: UpperStyle, centre: float, sill: float, numbe
 
 
 def _balcony(canvas: Canvas, floor: float) -> None:
-    left, right = 0.5, canvas.width - 0.5
+    left = 0.5
+    right = canvas.width - 0.5
     canvas.box((left, right), (floor + 0.2, floor + 0.35), (0.50, 0.48, 0.45))
     for post in np.arange(left, right, 0.25):
         canvas.box((post, post + 0.09), (floor + 0.3, floor + 1.2), IRON)
@@ -152,7 +153,8 @@ def _sign(canvas: Canvas, style: GroundStyle) -> None:
     columns = int((canvas.width - 1) / size)
     for row, column in zip(*np.nonzero(style.glyphs[:, :columns]), strict=True):
         if column % 4 < 3:
-            left, bottom = 0.5 + column * size, 2.85 + row * size
+            left = 0.5 + column * size
+            bottom = 2.85 + row * size
             canvas.box((left, left + size), (bottom, bottom + size), letters, SIGN)
 
 

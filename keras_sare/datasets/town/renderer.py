@@ -71,9 +71,11 @@ class Renderer:
         hit, depth, offset = hits
         level = EYE - depth * view.drop[:, None]
         rows, columns = np.nonzero((level >= 0) & (level < walls.height[hit]))
-        level, wall = level[rows, columns], hit[columns]
+        level = level[rows, columns]
+        wall = hit[columns]
         texel = walls.front[wall], (level * TEXELS).astype(int), (offset[columns] * TEXELS).astype(int)
-        albedo, window = _LINEAR[self._albedo[texel]], self._windows[texel]
+        albedo = _LINEAR[self._albedo[texel]]
+        window = self._windows[texel]
         along = (view.eye + depth[:, None] * view.rays)[columns, 0]
         colour = albedo * _light_on_walls(along, level, light)
         sign = window == SIGN

@@ -89,10 +89,13 @@ def _plots(length: float, stock: Stock, rng: np.random.Generator) -> list[_Plot]
     along = -MARGIN - rng.uniform(2, 8)
     while along < length + MARGIN + 2:
         if rng.random() < 0.12:
-            front, width, setback = stock.blank, rng.uniform(2, 3.5), ALLEY
+            front = stock.blank
+            width = rng.uniform(2, 3.5)
+            setback = ALLEY
         else:
             front = stock.draw(rng)
-            width, setback = stock.fronts[front].width, float(rng.choice([0.0, 0.0, 0.6, 1.4]))
+            width = stock.fronts[front].width
+            setback = float(rng.choice([0.0, 0.0, 0.6, 1.4]))
         plots.append(_Plot(along, along + width, FRONTS + setback, front, stock.fronts[front].height))
         along += width
     return plots

@@ -30,7 +30,8 @@ class DatabaseMaps(Sequence[np.ndarray]):
     """
 
     def __init__(self, maps: Sequence[np.ndarray], images: np.ndarray, database: int) -> None:
-        self.maps, self.database = maps, database
+        self.maps = maps
+        self.database = database
         self.rows = {image: row for row, image in enumerate(images.tolist())}
 
     def __len__(self) -> int:
@@ -69,7 +70,8 @@ def check_room(cache: ArrayCache, model: keras.Model, paths: np.ndarray, setting
     Raises:
         OSError: there is too little room.
     """
-    needed, free = map_bytes(model, paths, settings.longer_side, settings.orientation), free_bytes(cache.folder)
+    needed = map_bytes(model, paths, settings.longer_side, settings.orientation)
+    free = free_bytes(cache.folder)
     if needed > free:
         raise OSError(
             f"Re-ranking needs {needed / 1e9:.1f} GB of disk at {str(cache.folder)!r} for the feature maps of "
@@ -100,7 +102,9 @@ def database_maps(
     Raises:
         OSError: the disk has too little room for them.
     """
-    paths, size, orientation = database[images], settings.longer_side, settings.orientation
+    paths = database[images]
+    size = settings.longer_side
+    orientation = settings.orientation
     folder = cache.folder_of("feature maps", model_digest(model), paths, size, limit, _LEVELS, orientation)
     if not folder.is_dir():
         check_room(cache, model, paths, settings)

@@ -82,8 +82,11 @@ class RetrievalComparison:
     ) -> None:
         # Without boxes queries are whole everywhere: in extraction, in re-ranking and in the picture.
         self.landmarks = dataclasses.replace(landmarks, boxes=None) if settings.crop == "none" else landmarks
-        self.pairs, self.independent = pairs, independent
-        self.settings, self.folder, self.cache = settings, folder, ArrayCache(folder)
+        self.pairs = pairs
+        self.independent = independent
+        self.settings = settings
+        self.folder = folder
+        self.cache = ArrayCache(folder)
         self._descriptors = DescriptorCache(self.cache, settings)
         self._record = {"dataset": landmarks.name, **settings.record(), "run": run}
         check_same_settings(folder, self._record)
@@ -152,7 +155,8 @@ class RetrievalComparison:
 
     def _whitenings(self, name: str, model: keras.Model) -> dict[str, FittedWhitening]:
         """The whitenings that can be fitted; the last one is that of the following rows."""
-        fitted, wanted = {}, min(self.settings.dimensions, model.output.shape[-1])
+        fitted = {}
+        wanted = min(self.settings.dimensions, model.output.shape[-1])
         if self.independent is not None:
             photos = self._descriptors.photos(model, self.independent, f"{name}, independent photos")
             varying = np.count_nonzero(photos.max(axis=0) > photos.min(axis=0))
@@ -178,7 +182,9 @@ class RetrievalComparison:
 
     def _expand(self, last: _Extracted) -> None:
         """Rows with query expansion and diffusion instead of re-ranking."""
-        queries, database, size = last.queries, last.database, len(last.database)
+        queries = last.queries
+        database = last.database
+        size = len(last.database)
         if found := min(self.settings.expand, size):
             expanded = alpha_expand(queries, database, found)
             self._add(f"{last.name} + alpha-QE", last.name, evaluate_protocols(expanded, database, self.landmarks))
@@ -192,7 +198,8 @@ class RetrievalComparison:
 
         Whole rankings are held, a few arrays int64 [Q, N]: 0.6 GB each for 70 queries of a million images.
         """
-        settings, data = self.settings, self.landmarks
+        settings = self.settings
+        data = self.landmarks
         rankings = nearest(last.queries, last.database, len(last.database))[1]
         reranker = Reranker(
             BoxDescriptor(whiten=last.whitening.apply if last.whitening else None),
@@ -202,7 +209,8 @@ class RetrievalComparison:
         )
         how = settings.longer_side, settings.crop, settings.orientation
         objects = query_objects(last.model, data, reranker.describe, *how)
-        images, limit = np.unique(rankings[:, : settings.rerank]), float(objects.maxima.max())
+        images = np.unique(rankings[:, : settings.rerank])
+        limit = float(objects.maxima.max())
         maps = database_maps(self.cache, last.model, data.database, images, limit, settings)
         found = reranker(rankings, objects, maps)
         name = f"{last.name} + AML"

@@ -54,7 +54,8 @@ def box_in_pixels(box: np.ndarray, map_size: tuple[int, int], image_size: tuple[
     Returns:
         x1, y1, x2, y2 in pixels.
     """
-    down, across = image_size[0] / map_size[0], image_size[1] / map_size[1]
+    down = image_size[0] / map_size[0]
+    across = image_size[1] / map_size[1]
     y1, x1, y2, x2 = (float(side) for side in box)
     return x1 * across, y1 * down, x2 * across, y2 * down
 

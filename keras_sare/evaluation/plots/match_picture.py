@@ -36,7 +36,8 @@ def draw_matches(
     order = np.random.default_rng(0).permutation(len(dataset.queries))
     changed = order[right[0][order] != right[1][order]][: ROWS // 2]
     chosen = np.concatenate([changed, order[~np.isin(order, changed)][: ROWS - len(changed)]]).tolist()
-    queries, database = dataset.queries, dataset.database
+    queries = dataset.queries
+    database = dataset.database
     shown = [str(queries.paths[q]) for q in chosen] + [str(database.paths[i[q]]) for i in found for q in chosen]
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(one)) for one in shown])
 

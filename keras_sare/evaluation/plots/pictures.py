@@ -23,7 +23,9 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, told apart by colour-blind readers too."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
-RIGHT, WRONG, NEUTRAL = "#1a7f37", "#cf222e", "#57606a"
+RIGHT = "#1a7f37"
+WRONG = "#cf222e"
+NEUTRAL = "#57606a"
 
 BOX = "#F0E442"
 """Okabe and Ito's yellow, on black: seen on bright and on dark photos, and unlike both frames."""
@@ -31,7 +33,9 @@ BOX = "#F0E442"
 MAX_PHOTO_BYTES = 2_000_000
 """Of a picture that is made of photos."""
 
-_DPI, _PHOTO_DPI, _LEAST_DPI = 150, 100.0, 10.0
+_DPI = 150
+_PHOTO_DPI = 100.0
+_LEAST_DPI = 10.0
 
 
 def open_picture(picture: Picture, orientation: str = "upright") -> Image.Image:
@@ -106,11 +110,13 @@ def _with_256_colours(png: bytes) -> bytes:
     with Image.open(io.BytesIO(png)) as opened:
         image = opened.convert("RGB")
     reduced = image.quantize(256 - len(kept), dither=Image.Dither.NONE)
-    indices, palette = np.array(reduced), (reduced.getpalette() or [])[: 3 * (256 - len(kept))]
+    indices = np.array(reduced)
+    palette = (reduced.getpalette() or [])[: 3 * (256 - len(kept))]
     for colour in kept:
         indices[(np.asarray(image) == colour).all(axis=-1)] = len(palette) // 3
         palette += colour
-    result, data = Image.fromarray(indices, "P"), io.BytesIO()
+    result = Image.fromarray(indices, "P")
+    data = io.BytesIO()
     result.putpalette(palette)
     result.save(data, "png", optimize=True)
     return data.getvalue()

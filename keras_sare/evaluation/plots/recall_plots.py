@@ -28,7 +28,8 @@ from keras_sare.evaluation.report import RecallReport, check_comparable
 _COLUMN_INCHES = 3.2
 _CAPTION_INCHES = 0.25
 _LINE_INCHES = 0.14
-_LINE_LENGTH, _TITLE_LENGTH = 46, 28
+_LINE_LENGTH = 46
+_TITLE_LENGTH = 28
 _TICKS = (1, 2, 3, 4, 5, 10, 20, 30, 50, 100)
 
 

@@ -17,8 +17,11 @@ from keras_sare.utils.files import atomic_path
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY, _POINTS = "#57606a", "#8c959f"
-_HEIGHT, _GAP, _CAPTION = 150, 6, 26
+_GREY = "#57606a"
+_POINTS = "#8c959f"
+_HEIGHT = 150
+_GAP = 6
+_CAPTION = 26
 
 
 def draw_models(
@@ -40,7 +43,8 @@ def draw_models(
     width = max(strip.width for strip in strips) + 3 * _GAP
     row_height = _HEIGHT + _CAPTION + _GAP
     sheet = Image.new("RGB", (max(width, 640), row_height * len(drawn) + _GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(15)
     joined = list(dict.fromkeys(row.cluster for row in drawn if row.models > 1))
     for number, (row, strip) in enumerate(zip(drawn, strips, strict=True)):
         top = _GAP + number * row_height

@@ -45,7 +45,8 @@ def co_observers(dataset: SfMDataset) -> Neighbours:
         distinct, points = np.unique(np.concatenate(observed), return_inverse=True)
         seen = csr_array((np.ones(len(points), np.int32), points, starts), shape=(len(images), len(distinct)))
         # By way of the points: only images that do observe a point of the query cost anything.
-        observers, step = seen.T.tocsr(), max(1, _BLOCK // len(images))
+        observers = seen.T.tocsr()
+        step = max(1, _BLOCK // len(images))
         for start in range(0, len(images), step):
             block = images[start : start + step]
             shared = seen[start : start + step] @ observers

@@ -76,8 +76,10 @@ class Observations:
         Returns:
             float64 [P], at least 1: the median r, over the shared points, of other scale / scale; 1 / r where r < 1.
         """
-        starts, points = self._seen.indptr, self._seen.indices
-        own_scales, medians = np.full(self._seen.shape[1], np.nan), np.empty(len(images))
+        starts = self._seen.indptr
+        points = self._seen.indices
+        own_scales = np.full(self._seen.shape[1], np.nan)
+        medians = np.empty(len(images))
         for image in np.unique(images).tolist():
             own = slice(starts[image], starts[image + 1])
             own_scales[points[own]] = scales[own]

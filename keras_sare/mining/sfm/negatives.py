@@ -70,13 +70,15 @@ def hardest_negatives(
     """
     queries = _finite_float32(queries, "queries")
     best = np.full((len(queries), 0), np.inf, np.float32), np.zeros((len(queries), 0), np.int64)
-    step, rows = rows_within(memory_limit, queries, database), np.flatnonzero(clusters >= 0)
+    step = rows_within(memory_limit, queries, database)
+    rows = np.flatnonzero(clusters >= 0)
     # Blocks of the whole database, not of the wanted rows: of a mapped file whole pages around a row take memory.
     starts = np.arange(0, len(database), step)
     for block in progress(np.split(rows, np.searchsorted(rows, starts[1:])), "mining", unit="block"):
         read = _finite_float32(database[block], "database")
         near, found = _nearest_in_block(queries, query_clusters, read, clusters[block], count, one_per_cluster)
-        distances, found = np.concatenate([best[0], near], axis=1), np.concatenate([best[1], block[found]], axis=1)
+        distances = np.concatenate([best[0], near], axis=1)
+        found = np.concatenate([best[1], block[found]], axis=1)
         best = _first(distances, found, clusters[found] if one_per_cluster else None, count)
         release_pages(database)
     if not np.isfinite(best[0]).all() or best[0].shape[1] < count:
@@ -97,18 +99,21 @@ def _nearest_in_block(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest rows of a block, and infinite distances where it has too few."""
     shape = len(queries), min(count, len(block))
-    near, found = np.empty(shape, np.float32), np.empty(shape, np.int64)
+    near = np.empty(shape, np.float32)
+    found = np.empty(shape, np.int64)
     norms = np.einsum("nd,nd->n", block, block)
     step = max(1, _CACHED // max(1, len(block)))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        chunk, line = queries[part], np.arange(len(queries[part]))
+        chunk = queries[part]
+        line = np.arange(len(queries[part]))
         distances = np.einsum("qd,qd->q", chunk, chunk)[:, None] + norms - 2 * (chunk @ block.T)
         np.maximum(distances, 0, out=distances)
         distances[query_clusters[part, None] == clusters] = np.inf
         for place in range(shape[1]):
             row = distances.argmin(axis=1)
-            near[part, place], found[part, place] = distances[line, row], row
+            near[part, place] = distances[line, row]
+            found[part, place] = row
             if one_per_cluster:
                 distances[clusters[row][:, None] == clusters] = np.inf
             else:
@@ -121,13 +126,15 @@ def _first(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest of each line, of each cluster only the nearest one."""
     order = np.lexsort((rows, distances), axis=1)
-    distances, rows = np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+    distances = np.take_along_axis(distances, order, 1)
+    rows = np.take_along_axis(rows, order, 1)
     if clusters is not None:
         clusters = np.take_along_axis(clusters, order, 1)
         same = clusters[:, :, None] == clusters[:, None, :]
         distances[np.tril(same, -1).any(axis=2)] = np.inf
         order = np.argsort(distances, axis=1, kind="stable")
-        distances, rows = np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+        distances = np.take_along_axis(distances, order, 1)
+        rows = np.take_along_axis(rows, order, 1)
     return distances[:, :count], rows[:, :count]
 
 

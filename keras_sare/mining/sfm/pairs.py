@@ -22,7 +22,8 @@ def matching_pairs(dataset: SfMDataset) -> tuple[np.ndarray, np.ndarray]:
         queries, positives = dataset.pairs.T
     else:
         possible = possible_positives(dataset, PositiveRule("m3"))
-        queries, positives = np.repeat(np.arange(len(dataset.paths)), possible.counts), possible.indices
+        queries = np.repeat(np.arange(len(dataset.paths)), possible.counts)
+        positives = possible.indices
     if not len(queries):
         raise ValueError(
             "`dataset` must have photos that match. Take more photos of each place. "

@@ -78,7 +78,8 @@ def possible_positives(dataset: SfMDataset, rule: PositiveRule) -> Neighbours:
     if rule.name == "pairs":
         queries, positives = np.unique(_field(dataset, "pairs", rule), axis=0).astype(np.int64).T
         return Neighbours(np.searchsorted(queries, np.arange(len(dataset.models) + 1)), positives.copy())
-    centres, lists = _field(dataset, "centres", rule), [np.zeros(0, np.int64)] * len(dataset.models)
+    centres = _field(dataset, "centres", rule)
+    lists = [np.zeros(0, np.int64)] * len(dataset.models)
     models = [rows for rows in images_by(dataset.models) if len(rows) > 1]
     for rows in progress(models, "positives", unit="model"):
         neighbours = nearest_centres(centres[rows], rule.neighbours)
@@ -93,7 +94,8 @@ def _allowed(dataset: SfMDataset, rows: np.ndarray, neighbours: np.ndarray, rule
     """Which neighbours, given as numbers within the model, a rule allows: bool [n, K]."""
     if rule.name == "m1" and dataset.points is None:
         return np.ones(neighbours.shape, bool)
-    starts, points = _field(dataset, "point_starts", rule), _field(dataset, "points", rule)
+    starts = _field(dataset, "point_starts", rule)
+    points = _field(dataset, "points", rule)
     spans = [slice(starts[row], starts[row + 1]) for row in rows.tolist()]
     observations = Observations(starts[rows + 1] - starts[rows], np.concatenate([points[span] for span in spans]))
     shared = observations.shared_points(neighbours)

@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 _NEGATIVES = ("N1", "N2")
 # Of what a random draw is: seeds of different draws must differ in more than zeros at their end.
-_POOL, _EPOCH, _POSITIVE = 1, 2, 3
+_POOL = 1
+_EPOCH = 2
+_POSITIVE = 3
 
 
 @plain_arguments
@@ -75,8 +77,12 @@ class SfMTupleMiner:
                 f"`negatives_from` must be one of {_NEGATIVES}. Received: negatives_from={negatives_from!r}"
             )
         self.rule = PositiveRule(positive) if isinstance(positive, str) else positive
-        self.images, self.negatives, self.pool, self.seed = len(dataset.paths), negatives, pool, seed
-        self.queries_per_epoch, self.one_per_cluster = queries_per_epoch, negatives_from == "N2"
+        self.images = len(dataset.paths)
+        self.negatives = negatives
+        self.pool = pool
+        self.seed = seed
+        self.queries_per_epoch = queries_per_epoch
+        self.one_per_cluster = negatives_from == "N2"
         self.clusters = np.unique(dataset.clusters, return_inverse=True)[1].astype(np.int64)
         self._check_clusters()
         self.positives = possible_positives(dataset, self.rule)
@@ -141,7 +147,8 @@ class SfMTupleMiner:
         self._check_window(queries, descriptors, database, ids)
         candidates = [rows_of(self._candidates(query, epoch), ids) for query in queries.tolist()]
         near, positive = nearest_candidates(descriptors, database, candidates, 1, memory_limit)
-        clusters, pool = np.full(len(ids), -1), self._pool(epoch)
+        clusters = np.full(len(ids), -1)
+        pool = self._pool(epoch)
         clusters[rows_of(pool, ids)] = self.clusters[pool]
         far, negatives = hardest_negatives(
             descriptors, self.clusters[queries], database, clusters, self.negatives, self.one_per_cluster, memory_limit

@@ -123,7 +123,8 @@ def diffuse(
     wanted = min(size, max(n, settings.query_k, settings.truncate or 0))
     distances, near = nearest(queries, database, wanted, block_rows)
     sources = affinity(distances[:, : settings.query_k], settings.gamma)
-    scores, indices = np.empty((len(queries), n), np.float32), np.empty((len(queries), n), np.int64)
+    scores = np.empty((len(queries), n), np.float32)
+    indices = np.empty((len(queries), n), np.int64)
     for query, flow, images in progress(_flows(graph, near, sources, settings), "diffusion", len(queries)):
         scores[query], indices[query] = _ranking(flow, images, near[query], n)
     return scores, indices
@@ -141,7 +142,8 @@ def _flows(
             right[np.searchsorted(images, neighbours[:query_k]), 0] = sources[query]
             yield query, _solved(_system(graph[images][:, images], settings.alpha), right, settings)[:, 0], images
         return
-    system, images = _system(graph, settings.alpha), np.arange(graph.shape[0])
+    system = _system(graph, settings.alpha)
+    images = np.arange(graph.shape[0])
     for start in range(0, len(near), _QUERIES_AT_A_TIME):
         batch = range(start, min(start + _QUERIES_AT_A_TIME, len(near)))
         right = np.zeros((len(images), len(batch)), np.float32)
@@ -163,7 +165,9 @@ def _solved(system: sparse.csr_matrix, right: np.ndarray, settings: DiffusionSet
 
     In single precision, because reading the columns takes the time; only sums over images are in double precision.
     """
-    solution, residual, direction = np.zeros_like(right), right.copy(), right.copy()
+    solution = np.zeros_like(right)
+    residual = right.copy()
+    direction = right.copy()
     power = _dots(residual, residual)
     enough = settings.tolerance**2 * power
     for _ in range(settings.iterations):
@@ -175,7 +179,8 @@ def _solved(system: sparse.csr_matrix, right: np.ndarray, settings: DiffusionSet
         step = np.divide(power, _dots(direction, moved), out=np.zeros_like(power), where=active).astype(np.float32)
         solution += step * direction
         residual -= step * moved
-        before, power = power, _dots(residual, residual)
+        before = power
+        power = _dots(residual, residual)
         direction *= np.divide(power, before, out=np.zeros_like(power), where=active).astype(np.float32)
         direction += residual
     return solution
@@ -191,8 +196,10 @@ def _ranking(flow: np.ndarray, images: np.ndarray, near: np.ndarray, n: int) -> 
     if len(reached) > n:
         reached = reached[flow[reached] >= np.partition(flow[reached], -n)[-n]]
     reached = reached[np.argsort(-flow[reached], kind="stable")][:n]
-    scores, ranking = np.zeros(n, np.float32), np.empty(n, np.int64)
-    scores[: len(reached)], ranking[: len(reached)] = flow[reached], images[reached]
+    scores = np.zeros(n, np.float32)
+    ranking = np.empty(n, np.int64)
+    scores[: len(reached)] = flow[reached]
+    ranking[: len(reached)] = images[reached]
     if len(reached) < n:
         others = near[~np.isin(near, images[reached])]
         ranking[len(reached) :] = others[: n - len(reached)]

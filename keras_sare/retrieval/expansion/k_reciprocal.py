@@ -59,12 +59,14 @@ def k_reciprocal(
     check_block_rows(block_rows)
     _check(len(queries), len(database), k1, k2, original_weight)
     images = _Images(queries, database, block_rows)
-    farthest, neighbours = images.farthest(), images.neighbours(k1 + 1)
+    farthest = images.farthest()
+    neighbours = images.neighbours(k1 + 1)
     codes = _encoded(images, neighbours, farthest, k1)
     if k2 > 1:
         codes = _membership(neighbours[:, :k2], 1 / k2) @ codes
     near = nearest(queries, database, n, block_rows)[1]
-    distances, indices = np.empty(near.shape, np.float32), np.empty(near.shape, np.int64)
+    distances = np.empty(near.shape, np.float32)
+    indices = np.empty(near.shape, np.int64)
     holders = codes[len(queries) :].T.tocsr()
     for query in progress(range(len(queries)), "re-ranking", unit="query"):
         shared = _shared(codes[query], holders)
@@ -74,7 +76,8 @@ def k_reciprocal(
         jaccard = 1 - shared[found] / (2 - shared[found])
         mixed = original_weight * original + (1 - original_weight) * jaccard
         order = np.lexsort((original, mixed))[:n]
-        distances[query], indices[query] = mixed[order], found[order]
+        distances[query] = mixed[order]
+        indices[query] = found[order]
     return distances, indices
 
 
@@ -139,7 +142,8 @@ class _Images:
 def _encoded(images: _Images, neighbours: np.ndarray, farthest: np.ndarray, k1: int) -> sparse.csr_matrix:
     """Weights of every image's widened k-reciprocal neighbours, [images, images], each row of sum 1."""
     # Half of k1 is rounded to even where it ends in .5, as in the authors' code.
-    reciprocal, narrow = _reciprocal(neighbours), _reciprocal(neighbours[:, : round(k1 / 2) + 1])
+    reciprocal = _reciprocal(neighbours)
+    narrow = _reciprocal(neighbours[:, : round(k1 / 2) + 1])
     sizes = np.diff(narrow.indptr)
     parts = []
     step = max(1, images.block_rows // k1)
@@ -165,7 +169,8 @@ def _reciprocal(neighbours: np.ndarray) -> sparse.csr_matrix:
 def _membership(neighbours: np.ndarray, value: float) -> sparse.csr_matrix:
     """`value` at the neighbours of each image, float32 [images, images]."""
     size, k = neighbours.shape
-    data, starts = np.full(size * k, value, np.float32), np.arange(0, size * k + 1, k)
+    data = np.full(size * k, value, np.float32)
+    starts = np.arange(0, size * k + 1, k)
     return sparse.csr_matrix((data, neighbours.ravel(), starts), shape=(size, size))
 
 

@@ -114,7 +114,8 @@ def augment_database(
 
 def _combined(own: np.ndarray, neighbours: np.ndarray, alpha: float) -> np.ndarray:
     """Sum of own descriptors, [Q, D], and weighted neighbours, [Q, n, D], scaled to norm 1."""
-    own, neighbours = own.astype(np.float32), neighbours.astype(np.float32)
+    own = own.astype(np.float32)
+    neighbours = neighbours.astype(np.float32)
     weights = np.maximum(np.einsum("qd,qnd->qn", own, neighbours), 0) ** np.float32(alpha)
     total = own + np.einsum("qn,qnd->qd", weights, neighbours)
     return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))

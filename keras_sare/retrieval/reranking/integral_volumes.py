@@ -69,7 +69,9 @@ class IntegralVolume:
     def __init__(self, power: int = 10) -> None:
         if power < 1:
             raise ValueError(f"`power` must be at least 1. Received: power={power}")
-        self.power, self.height, self.width = power, 0, 0
+        self.power = power
+        self.height = 0
+        self.width = 0
         self._powers = np.arange(256, dtype=np.float64) ** power
         self._memory = np.empty(0)
         self._sums = np.zeros((1, 1, 0))
@@ -122,7 +124,8 @@ class IntegralVolume:
         Yields:
             for each width float64 [boxes in a column, boxes in a row, channels].
         """
-        above, below = self._sums[: self.height - height + 1 : step], self._sums[height::step]
+        above = self._sums[: self.height - height + 1 : step]
+        below = self._sums[height::step]
         columns = slice(None, self.width - widths[0] + 1, step)
         left = below[:, columns] - above[:, columns]
         right = below[:, widths[0] :: step] - above[:, widths[0] :: step]
@@ -143,5 +146,6 @@ class IntegralVolume:
         if self._memory.size < size:
             self._memory = np.empty(size)
         sums = self._memory[:size].reshape(shape)
-        sums[0], sums[:, 0] = 0, 0
+        sums[0] = 0
+        sums[:, 0] = 0
         return sums

@@ -110,8 +110,10 @@ class BoxSearch:
                 first = scores.argmax(axis=0)
                 found = scores[first, np.arange(len(queries))]
                 better = found > best[queries]
-                chosen, (y, x) = queries[better], self.step * np.array(np.divmod(first[better], sums.shape[1]))
-                best[chosen], boxes[chosen] = found[better], np.stack([y, x, y + tall, x + wide], axis=1)
+                chosen = queries[better]
+                y, x = self.step * np.array(np.divmod(first[better], sums.shape[1]))
+                best[chosen] = found[better]
+                boxes[chosen] = np.stack([y, x, y + tall, x + wide], axis=1)
         return boxes
 
 

@@ -30,9 +30,11 @@ def refine(
     Returns:
         Boxes int64 [Q, 4] and their scores float32 [Q], never below those of the boxes given.
     """
-    boxes, scores = boxes.copy(), box_scores(volume, boxes, queries)
+    scores = box_scores(volume, boxes, queries)
+    boxes = boxes.copy()
     for size in range(step, 0, -1) if rounds else ():
-        tried, active = np.zeros(len(boxes), np.int64), np.arange(len(boxes))
+        tried = np.zeros(len(boxes), np.int64)
+        active = np.arange(len(boxes))
         while len(active):
             # The next eight moves are scored at once, and the first that helps is made. Moves that were tried on the
             # box as it is would fail again: eight failures in a row mean a round without change.
@@ -46,7 +48,8 @@ def refine(
             helped = better.any(axis=1)
             first = better[helped].argmax(axis=1)
             active = active[helped]
-            boxes[active], scores[active] = moved[helped, first], found[helped, first]
+            boxes[active] = moved[helped, first]
+            scores[active] = found[helped, first]
             tried[active] += first + 1
     return boxes, scores
 

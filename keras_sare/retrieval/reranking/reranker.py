@@ -17,7 +17,8 @@ from keras_sare.utils.progress import progress
 
 _QUERIES_AT_ONCE = 16
 # What a thread needs, measured: the integral volume is 8 to 9 times its map; a query has several boxes of 20 regions.
-_BYTES_PER_MAP_BYTE, _BYTES_PER_QUERY_CHANNEL = 13, 250
+_BYTES_PER_MAP_BYTE = 13
+_BYTES_PER_QUERY_CHANNEL = 250
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -177,7 +178,8 @@ class Reranker:
 
 def _reordered(rankings: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Rankings whose first images are sorted by falling score; equal scores keep the order."""
-    reordered, top = rankings.astype(np.int64), scores.shape[1]
+    reordered = rankings.astype(np.int64)
+    top = scores.shape[1]
     order = np.argsort(-scores, axis=1, kind="stable")
     reordered[:, :top] = np.take_along_axis(reordered[:, :top], order, axis=1)
     return reordered

@@ -69,7 +69,9 @@ class Checkpoints:
         datasets: Mapping[str, str] | None = None,
         writes: bool = True,
     ) -> None:
-        self.folder, self.keep, self.writes = folder, keep, writes
+        self.folder = folder
+        self.keep = keep
+        self.writes = writes
         self._mining = mining
         self._optimizer = optimizer
         self._datasets = dict(datasets or {})
@@ -183,7 +185,8 @@ class Checkpoints:
         return RunState(**{**figures, "running": EpochState(**figures["running"], tuples=tuples)})
 
     def _path(self, state: RunState) -> Path:
-        name, running = f"epoch-{state.epoch:04d}", state.running
+        name = f"epoch-{state.epoch:04d}"
+        running = state.running
         within = "" if running.tuples is None else f"-window-{running.window:04d}-step-{running.step:06d}"
         return self.folder / (name + within)
 

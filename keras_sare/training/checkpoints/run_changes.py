@@ -42,7 +42,8 @@ def complete(settings: Settings) -> dict[str, Any]:
 
 def differences(before: Settings, now: Settings) -> list[str]:
     """Names of settings that differ, in the order of the settings."""
-    before, now = complete(before), complete(now)
+    before = complete(before)
+    now = complete(now)
     return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
@@ -102,5 +103,6 @@ def _is_over(settings: Settings, state: Mapping[str, Any]) -> bool:
 
 
 def _told(names: list[str], before: Settings, now: Settings) -> str:
-    before, now = complete(before), complete(now)
+    before = complete(before)
+    now = complete(now)
     return ", ".join(f"{name}: {before.get(name)!r} before, {now.get(name)!r} now" for name in names)

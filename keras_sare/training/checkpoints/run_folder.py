@@ -51,8 +51,10 @@ class RunFolder:
         self.path = Path(path)
         self.off_the_shelf = self.path / "off_the_shelf.keras"
         self.model = self.path / "model.keras"
-        self.unwhitened, self.whitened = self.path / "unwhitened.keras", self.path / "whitened.keras"
-        self._settings, self._lock = self.path / "run.json", self.path / "run.lock"
+        self.unwhitened = self.path / "unwhitened.keras"
+        self.whitened = self.path / "whitened.keras"
+        self._settings = self.path / "run.json"
+        self._lock = self.path / "run.lock"
         self._choice = self.path / "choice.json"
 
     def check(self, settings: dict[str, Any], resume: bool) -> None:

@@ -40,8 +40,12 @@ class AugmentedInputs:
                 "`size` must be (height, width): images of a limited longer side, which are of unlike sizes, are not "
                 f"augmented. Received: size={size}"
             )
-        self.paths, self.size, self.augmentation, self.seed = paths, size, augmentation, seed
-        self.orientation, self.antialias = orientation, antialias
+        self.paths = paths
+        self.size = size
+        self.augmentation = augmentation
+        self.seed = seed
+        self.orientation = orientation
+        self.antialias = antialias
 
     def for_epoch(self, epoch: int) -> Callable[[Any], Any]:
         """Makes the function that reads the tuples of an epoch.

@@ -21,7 +21,8 @@ class Places(TrainingImages):
     @property
     def fingerprint(self) -> str:
         """Tells the dataset from others: by its images and what their positives depend on."""
-        database, queries = self.dataset.database, self.dataset.queries
+        database = self.dataset.database
+        queries = self.dataset.queries
         known = checksum(*self._what_mining_reads(database), *self._what_mining_reads(queries))
         return f"{len(database)} database images and {len(queries)} queries, checksum {known}"
 
@@ -31,7 +32,8 @@ class Places(TrainingImages):
         Raises:
             ValueError: no query has a potential positive, or there are too few negatives.
         """
-        settings, dataset = self.settings, self.dataset
+        settings = self.settings
+        dataset = self.dataset
         ids = self.query_ids()
         if settings.database_queries:
             ids = np.concatenate([ids, np.arange(len(dataset.database))])

@@ -32,7 +32,8 @@ class SfMPhotos(TrainingImages):
             ValueError: the dataset lacks what the rule of positives needs, no image has a positive, or there are too
                 few other clusters.
         """
-        settings, images = self.settings, len(self.paths)
+        settings = self.settings
+        images = len(self.paths)
         miner = SfMTupleMiner(
             self.dataset,
             settings.positive,

@@ -52,7 +52,9 @@ class ChunkFiles:
         rows_per_file: int,
         labels: Sequence[str] | None = None,
     ) -> None:
-        self.folder, self.shape, self.rows_per_file = folder, shape, rows_per_file
+        self.folder = folder
+        self.shape = shape
+        self.rows_per_file = rows_per_file
         self.dtype = np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
         self._row_bytes = math.prod(shape[1:]) * self.dtype.itemsize
         count = math.ceil(shape[0] / rows_per_file)
@@ -151,7 +153,8 @@ class _OpenFile:
     """Closed when the last reader has let go of it: another thread may still read a file that the cache drops."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._descriptor = path, os.open(path, os.O_RDONLY)
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
 
     def read(self, offset: int, buffer: np.ndarray) -> None:

@@ -48,12 +48,15 @@ class FeatureStore:
     def __init__(
         self, folder: Path, trunk: FrozenTrunk, images: ImageInputs, batch_size: int, file_bytes: int = FILE_BYTES
     ) -> None:
-        self.trunk, self.images, self.batch_size = trunk, images, batch_size
+        self.trunk = trunk
+        self.images = images
+        self.batch_size = batch_size
         self.shape = (len(images.paths), *trunk.output_shape(images.size))
         row_bytes = math.prod(self.shape[1:]) * tf.as_dtype(trunk.dtype).size
         rows_per_file = max(1, int(file_bytes) // row_bytes)
         digest = hashlib.sha256(repr((_FORMAT, rows_per_file, images.key, trunk.digest)).encode())
-        own_folder, labels = folder / f"trunk-{digest.hexdigest()[:16]}", _labels(images, rows_per_file)
+        own_folder = folder / f"trunk-{digest.hexdigest()[:16]}"
+        labels = _labels(images, rows_per_file)
         self.files = ChunkFiles(own_folder, self.shape, trunk.dtype, rows_per_file, labels)
         self.dtype = self.files.dtype
 
@@ -123,7 +126,9 @@ class _FileWriter:
     """Puts batches of rows together to files, and writes each when it is complete."""
 
     def __init__(self, files: ChunkFiles, numbers: np.ndarray) -> None:
-        self._files, self._numbers, self._missing = files, iter(numbers.tolist()), 0
+        self._files = files
+        self._numbers = iter(numbers.tolist())
+        self._missing = 0
 
     def add(self, batch: np.ndarray) -> None:
         while len(batch):
@@ -133,7 +138,8 @@ class _FileWriter:
                 self._rows = np.empty((self._missing, *batch.shape[1:]), batch.dtype)
             taken = min(len(batch), self._missing)
             start = len(self._rows) - self._missing
-            self._rows[start : start + taken], batch = batch[:taken], batch[taken:]
+            self._rows[start : start + taken] = batch[:taken]
+            batch = batch[taken:]
             self._missing -= taken
             if not self._missing:
                 self._files.write(self._number, self._rows)
@@ -143,7 +149,8 @@ def _labels(images: ImageInputs, rows_per_file: int) -> list[str]:
     """For each file, digests of its images' paths and of the state that they are in: `<paths>-<state>`."""
     labels = []
     for start in range(0, len(images.paths), rows_per_file):
-        paths, state = hashlib.sha256(), hashlib.sha256()
+        paths = hashlib.sha256()
+        state = hashlib.sha256()
         for path in images.paths[start : start + rows_per_file]:
             status = os.stat(path)
             paths.update(f"{os.path.abspath(path)}\0".encode())

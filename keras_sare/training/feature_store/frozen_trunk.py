@@ -40,7 +40,9 @@ class FrozenTrunk:
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}")
-        self.trunk, self.dtype, self.digest = trunk, dtype, _digest(trunk, dtype)
+        self.trunk = trunk
+        self.dtype = dtype
+        self.digest = _digest(trunk, dtype)
         # Cast on the device: half of the bytes have to leave it.
         model = keras.Model(trunk.input, keras.ops.cast(trunk.output, dtype))
         self.forward = self.shared = _compile(model, trunk.input.shape)

@@ -85,7 +85,8 @@ def open_feature_store(
     stored = store_limit > 0 and _can_be_stored(trunk)
     if stored:
         strategy = strategy or tf.distribute.get_strategy()
-        frozen, batch = FrozenTrunk(trunk, dtype, strategy), settings.extraction_batch
+        frozen = FrozenTrunk(trunk, dtype, strategy)
+        batch = settings.extraction_batch
         stores = {name: [FeatureStore(folder, frozen, part, batch) for _, part in one] for name, one in images.items()}
         workers = Workers(strategy)
         with (times or StageTimer()).measure("frozen_layers"):
@@ -136,7 +137,8 @@ def _plan(stores: Stores, folder: Path, store_limit: float, kept_free: float, wo
     sizes = np.concatenate([store.files.sizes for store in _all(stores)])
     # Workers must not decide differently where one of them looked while another program was writing.
     seen = workers.all_gather(np.array([[free_bytes(folder), *present]], np.int64), workers.count)
-    free, everywhere = int(seen[:, 0].min()), seen[:, 1:].min(axis=0) > 0
+    free = int(seen[:, 0].min())
+    everywhere = seen[:, 1:].min(axis=0) > 0
     missing = np.flatnonzero(~everywhere)
     room = min(store_limit - sizes[everywhere].sum(), free - kept_free)
     chosen = missing[np.cumsum(sizes[missing]) <= room]
@@ -181,7 +183,8 @@ def _fill(stores: Stores, chosen: np.ndarray, workers: Workers) -> bool:
     own = chosen[workers.shard(len(chosen))]
     start = 0
     for name, of_split in stores.items():
-        count, work = 0, []
+        count = 0
+        work = []
         for store in of_split:
             end = start + len(store.files.sizes)
             files = own[(own >= start) & (own < end)] - start

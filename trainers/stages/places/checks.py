@@ -48,7 +48,8 @@ def warn_of_whitened_tests(config: PittsConfig, datasets: dict[str, PlaceDataset
     """Warns of test images among those of whitening. Before training, where there is still something to do about it."""
     if config.whitening == "none":
         return
-    train, test = datasets["train"], datasets["test"]
+    train = datasets["train"]
+    test = datasets["test"]
     warn_of_overlap(train.database.paths[whitening_sample(config, len(train.database))], test.paths)
 
 

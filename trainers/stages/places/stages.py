@@ -67,10 +67,12 @@ def open_run(config: PittsConfig) -> PlaceRun:
     listed = list_datasets(config)
     # What the dataset decides where no setting does.
     config = config.changed({name: getattr(listed["train"], name) for name in ("min_positive", "other_timestamps")})
-    settings, augmentation = config.settings(), _augmentation(config)
+    settings = config.settings()
+    augmentation = _augmentation(config)
     farther = f", farther than {settings.min_positive:g} m" if settings.min_positive else ""
     keras.utils.set_random_seed(settings.seed)
-    strategy, folder = choose_strategy(config.logical_cpus), RunFolder(config.output)
+    strategy = choose_strategy(config.logical_cpus)
+    folder = RunFolder(config.output)
     check_folder(folder, config)
     logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
     check_writable_folder(store_folder(config))
@@ -119,7 +121,8 @@ def open_inputs_of(run: PlaceRun, model: keras.Model) -> dict[str, Places]:
     trunk, _ = models.split(model, run.config.train_from)
     options: dict[str, Any] = {"dtype": run.config.store_dtype, "strategy": run.strategy, "times": run.times}
     options["kept_free"] = max(KEPT_FREE, sum(_disk_needed(run, model)))
-    size, limit = run.config.image_size, run.config.store_gb * 1e9
+    size = run.config.image_size
+    limit = run.config.store_gb * 1e9
     return open_places(run.datasets, trunk, size, run.settings, run.store, limit, **options)
 
 

@@ -90,7 +90,9 @@ class WhiteningStage:
             with late_dimension():
                 pca = fit_pca_whitening(descriptors, self.dim)
             candidates = {plain: model, whitened: with_whitening(model, pca.projection, pca.bias, self.dim, pca.mean)}
-            saved, reason, reports = whitened, f"--whitening={self.mode}", {}
+            saved = whitened
+            reason = f"--whitening={self.mode}"
+            reports = {}
             if validated:
                 validation = RecallValidation(self.places["val"])
                 reports = {

@@ -29,7 +29,8 @@ from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.whitening import warn_of_overlap
 from trainers.config import RetrievalConfig, TableConfig
 
-OFF_THE_SHELF, FINE_TUNED = "off the shelf", "fine-tuned"
+OFF_THE_SHELF = "off the shelf"
+FINE_TUNED = "fine-tuned"
 """What the models before and after training are called."""
 
 

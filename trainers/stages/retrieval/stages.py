@@ -64,14 +64,16 @@ def open_run(config: RetrievalConfig) -> RetrievalRun:
     # The test set is read early, so that a wrong path does not show after hours.
     landmarks = read_landmarks(config.ground_truth, config.test_images) if config.ground_truth else None
     keras.utils.set_random_seed(settings.seed)
-    strategy, folder = choose_strategy(config.logical_cpus), RunFolder(config.output)
+    strategy = choose_strategy(config.logical_cpus)
+    folder = RunFolder(config.output)
     check_folder(folder, config)
     check_writable_folder(store_folder(config))
     config, splits = _open_splits(config, strategy.num_replicas_in_sync)
     check_folder(folder, config)  # Once more: of a resumed run the photos may be fewer now.
     table = None
     if landmarks:
-        share, compared = config.max_corrupt_share, ComparisonSettings(orientation=config.orientation)
+        share = config.max_corrupt_share
+        compared = ComparisonSettings(orientation=config.orientation)
         table = open_table(landmarks, splits["train"], config.pca_images, share, compared, folder)
     return RetrievalRun(config, config.settings(), strategy, Workers(strategy), folder, splits, table)
 
@@ -122,7 +124,8 @@ def fit(run: RetrievalRun, model: keras.Model) -> int:
 
 def whiten(run: RetrievalRun, model: keras.Model, kept_epoch: int) -> str:
     """Writes the finished model; returns how good it is on the validation photos, ""  where another worker tells."""
-    config, told = run.config, []
+    config = run.config
+    told = []
     kept = run.table.cache if run.table else ArrayCache(run.folder.path)
     how = ComparisonSettings(
         longer_side=config.whitening_side, batch_size=config.extraction_batch, orientation=config.orientation

@@ -15,7 +15,8 @@ class MatlabFields:
     """
 
     def __init__(self, struct: dict[str, Any], path: Path) -> None:
-        self._struct, self._path = struct, path
+        self._struct = struct
+        self._path = path
 
     def __contains__(self, field: str) -> bool:
         return field in self._struct
