@@ -22,7 +22,7 @@ class ExcludedRows:
         flat = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64, copy=False)
         if len(flat) and not 0 <= flat.min() <= flat.max() < database_size:
             raise ValueError(
-                f"`excluded` must hold database rows, 0 to {database_size - 1}. "
+                f"`exclude` must hold database rows, 0 to {database_size - 1}. "
                 f"Received: rows from {flat.min()} to {flat.max()}"
             )
         # One number for each pair of query and row, so that one binary search serves all queries.

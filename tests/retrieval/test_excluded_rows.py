@@ -58,16 +58,16 @@ def test_counts_and_membership_are_looked_up_for_all_queries():
     np.testing.assert_array_equal(excluded.contains(np.array([0, 2]), np.array([[2, 9], [2, 9]])), [[1, 0], [0, 1]])
 
 
-def test_barred_rows_outside_the_database_are_refused():
-    with pytest.raises(ValueError, match="`excluded` must hold database rows, 0 to 9. Received: rows from 3 to 10"):
+def test_excluded_rows_outside_the_database_are_refused():
+    with pytest.raises(ValueError, match="`exclude` must hold database rows, 0 to 9. Received: rows from 3 to 10"):
         ExcludedRows([np.array([3]), np.array([10])], 10)
 
 
 def test_too_few_rows_left_are_refused(given):
-    with pytest.raises(ValueError, match="`excluded` must leave every query at least `k`.*only 50 of 300.*k=51"):
+    with pytest.raises(ValueError, match="`exclude` must leave every query at least `k`.*only 50 of 300.*k=51"):
         nearest(*given[:2], 51, exclude=given[2])
 
 
 def test_a_list_for_other_queries_is_refused(given):
-    with pytest.raises(ValueError, match=r"one entry for each of the 40 queries. Received: len\(excluded\)=3"):
+    with pytest.raises(ValueError, match=r"one entry for each of the 40 queries. Received: len\(exclude\)=3"):
         nearest(*given[:2], 5, exclude=given[2][:3])
