@@ -81,13 +81,13 @@ def write_index(
     warn_of_same_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths))
     how = reading.arguments()
     descriptors = _extract_all(interpreter, model, images, how, most - (listed - len(images)))
-    described = np.flatnonzero(np.isfinite(descriptors[:, 0]))
-    images = images.subset(described)
+    kept = np.flatnonzero(np.isfinite(descriptors[:, 0]))
+    images = images.subset(kept)
     positions, axes = _positions(images)
     with atomic_path(output) as path:
         np.savez(
             path,
-            descriptors=descriptors[described],
+            descriptors=descriptors[kept],
             names=_names(images, root),
             positions=positions,
             axes=np.array(axes, np.str_),

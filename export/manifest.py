@@ -115,9 +115,9 @@ def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _recall(report: Mapping[str, Any]) -> dict[str, Any]:
-    described = {name: report[name] for name in ("protocol", "dataset", "queries", "database")}
+    data = {name: report[name] for name in ("protocol", "dataset", "queries", "database")}
     measured = dict(zip(report["ns"], report["recalls"], strict=True))
-    return described | {f"recall@{n}": measured[n] for n in _RECALLS if n in measured}
+    return data | {f"recall@{n}": measured[n] for n in _RECALLS if n in measured}
 
 
 def _precision(table: Mapping[str, Any]) -> dict[str, Any]:

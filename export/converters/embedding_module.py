@@ -16,7 +16,7 @@ from keras_sare.layers import Whitening
 from keras_sare.models import MultiScale, scale_power, split
 from keras_sare.models.least_side import least_side
 
-Describe = Callable[..., Any]
+Extract = Callable[..., Any]
 """Images [batch, height, width, 3] to descriptors [batch, dim]."""
 
 _NO_DESCRIPTOR = "the network gives no descriptor: a pixel may be no finite number"
@@ -60,14 +60,14 @@ class EmbeddingModule(tf.Module):
             variables = [variable for variable in variables if variable is not matrix]
         # TensorFlow stores what the attributes hold, and they must not hold the matrix in both precisions.
         self.weights = [variable.value for variable in variables]
-        describe = as_stored(source.model)
+        extract = as_stored(source.model)
         decode = _decoder(source, max_pixels)
         least = least_side(source.model)
-        tolerant = _tolerant(describe, decode, source, least)
+        tolerant = _tolerant(extract, decode, source, least)
         self.functions = {
             "serving_default": _strict(tolerant),
             "tolerant": tolerant,
-            "images": _images(describe, least),
+            "images": _images(extract, least),
             "metadata": _metadata(source, version),
         }
         if scales is not None:
@@ -76,7 +76,7 @@ class EmbeddingModule(tf.Module):
             self.functions["multiscale"] = _strict(_tolerant(multiscale, decode, source, least))
 
 
-def at_scales(model: keras.Model, scales: Sequence[float]) -> Describe:
+def at_scales(model: keras.Model, scales: Sequence[float]) -> Extract:
     """`MultiScale` of what comes before a fitted whitening at the model's end, and then the whitening.
 
     Args:
@@ -104,26 +104,26 @@ def _last_whitening(source: Source) -> Whitening:
     return last
 
 
-def _unchanged(describe: Describe) -> Describe:
-    return partial(describe, training=False)
+def _unchanged(extract: Extract) -> Extract:
+    return partial(extract, training=False)
 
 
-def _with_matrix(variable: keras.Variable, matrix: HalfStored, describe: Describe) -> Describe:
+def _with_matrix(variable: keras.Variable, matrix: HalfStored, extract: Extract) -> Extract:
     """Computes with `matrix` in place of the variable."""
 
     def with_matrix(images: Any) -> Any:
         with keras.StatelessScope([(variable, matrix())]):
-            return describe(images, training=False)
+            return extract(images, training=False)
 
     return with_matrix
 
 
-def _images(describe: Describe, least: int) -> Any:
+def _images(extract: Extract, least: int) -> Any:
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
     def images(images: Any) -> dict[str, Any]:
         too_small = _too_small(tf.shape(images), least)
         with tf.control_dependencies([tf.debugging.Assert(too_small == "", ["images:", too_small])]):
-            embedding = describe(images)
+            embedding = extract(images)
         errors = name_errors(tf.where(_is_unit(embedding), "", _NO_DESCRIPTOR))
         with tf.control_dependencies([require_all(errors)]):
             return {"embedding": tf.identity(embedding)}
@@ -132,7 +132,7 @@ def _images(describe: Describe, least: int) -> Any:
 
 
 def _too_small(shape: Any, least: int) -> Any:
-    """Error of images of a shape [..., height, width, channels]; empty where they are large enough to be described."""
+    """Error of images of a shape [..., height, width, channels]; empty where they are large enough for the network."""
     height, width = tf.unstack(shape[-3:-1])
     text = tf.strings.join(
         [tf.strings.as_string(width), " x ", tf.strings.as_string(height), f", at least {least} pixels on each side"]
@@ -157,28 +157,28 @@ def _decoder(source: Source, max_pixels: int) -> Any:
     return tf.function(decode, input_signature=[tf.TensorSpec(shape, tf.string)])
 
 
-def _tolerant(describe: Describe, decode: Any, source: Source, least: int) -> Any:
+def _tolerant(extract: Extract, decode: Any, source: Source, least: int) -> Any:
     dim = source.dim
 
-    def describe_one(contents: Any) -> tuple[Any, Any]:
+    def extract_one(contents: Any) -> tuple[Any, Any]:
         image, error = decode(contents)
         error = tf.where(error == "", _too_small(tf.shape(image), least), error)
-        return tf.cond(error == "", lambda: describe(image[None])[0], lambda: tf.zeros([dim])), error
+        return tf.cond(error == "", lambda: extract(image[None])[0], lambda: tf.zeros([dim])), error
 
     def extract_all(image_bytes: Any) -> tuple[Any, Any]:
         if not isinstance(source.size, int):
             images, errors = decode(image_bytes)
-            return describe(images), errors
+            return extract(images), errors
         signature = (tf.TensorSpec([dim], tf.float32), tf.TensorSpec([], tf.string))
         # One image keeps a network busy, and each further one would take the memory of its activations.
-        embedding, errors = tf.map_fn(describe_one, image_bytes, fn_output_signature=signature, parallel_iterations=1)
+        embedding, errors = tf.map_fn(extract_one, image_bytes, fn_output_signature=signature, parallel_iterations=1)
         return embedding, name_errors(errors)
 
     @tf.function(input_signature=[_FILES])
     def tolerant(image_bytes: Any) -> dict[str, Any]:
         embedding, errors = extract_all(image_bytes)
-        undescribed = name_errors(tf.where(_is_unit(embedding), "", _NO_DESCRIPTOR))
-        errors = tf.where(errors == "", undescribed, errors)
+        missing = name_errors(tf.where(_is_unit(embedding), "", _NO_DESCRIPTOR))
+        errors = tf.where(errors == "", missing, errors)
         return {"embedding": tf.where((errors == "")[:, None], embedding, tf.zeros([dim])), "error": errors}
 
     return tolerant

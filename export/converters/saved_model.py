@@ -1,6 +1,6 @@
 """SavedModels for TensorFlow Serving and `python -m serving`.
 
-The version folder holds preprocessing, network and whitening, with these signatures. Every image is described by
+The version folder holds preprocessing, network and whitening, with these signatures. Every image is looked at by
 itself: batches may be put together and taken apart, as servers that batch do.
 
     serving_default   `image_bytes` string [n], files in JPEG, PNG, WebP or GIF, each of its own size, turned upright

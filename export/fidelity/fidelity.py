@@ -27,13 +27,13 @@ class Fidelity(JsonReport):
             of the Keras model's.
         cosine_median: the median of these cosines.
         ns: the N of recall@N, of 1, 5 and 10 those within the database; empty where the photos have no positions.
-        recalls: of the artefact, 0 to 1, one for each of `ns`. Queries and database are both described by it.
+        recalls: of the artefact, 0 to 1, one for each of `ns`; queries and database alike have its descriptors.
         keras_recalls: the same of the Keras model with all its components.
         threads: that the process computed with.
         image_size: (height, width) of the image that latency and memory were measured with.
         latency_1: seconds for one image, median of five calls after one to warm up.
         latency_8: seconds for a batch of eight such images; None where the artefact takes one image at a time.
-        peak_memory: bytes, of the whole process after loading and describing one image.
+        peak_memory: bytes, of the whole process after loading and one image.
     """
 
     artefact: str

@@ -90,7 +90,7 @@ def _time(seconds: float | None, reference: float | None) -> list[str]:
 
 def _explanation(first: Fidelity) -> str:
     height, width = first.image_size
-    recall = " Recall: queries and database described by the same artefact." if first.ns else ""
+    recall = " Recall: descriptors of queries and database by the same artefact." if first.ns else ""
     return (
         f"Measured on {first.data}. Cosine: of each image's descriptor to the Keras model's, or to its first numbers "
         f"where `dim` is smaller.{recall} Latency: one image or a batch of 8, {height} x {width} pixels, "

@@ -72,7 +72,7 @@ class Runtime:
             raise
 
     def extract(self, images: np.ndarray) -> np.ndarray:
-        """Describes images.
+        """Extracts the descriptors of images.
 
         Args:
             images: float32 [b, height, width, 3], RGB in 0..255, of any number and size that the artefact takes.
@@ -82,12 +82,14 @@ class Runtime:
 
         Raises:
             ValueError: the artefact does not take this shape.
-            RuntimeError: describing failed, or the process died.
+            RuntimeError: the extraction failed, or the process died.
         """
         return self._checked(self._ask({"command": "extract"}, images)[1], len(images))
 
     def extract_files(self, paths: Sequence[str]) -> np.ndarray:
-        """Describes image files as a server does: their bytes are one request to a SavedModel's `serving_default`.
+        """Extracts the descriptors of image files as a server does, from their bytes.
+
+        They are one request to a SavedModel's signature `serving_default`.
 
         Args:
             paths: [b] files.
@@ -97,7 +99,7 @@ class Runtime:
 
         Raises:
             ValueError: the artefact is no SavedModel, which alone reads files.
-            RuntimeError: describing failed, for example because a file cannot be read, or the process died.
+            RuntimeError: the extraction failed, for example because a file cannot be read, or the process died.
         """
         request = {"command": "extract_files", "paths": [os.path.abspath(path) for path in paths]}
         return self._checked(self._ask(request)[1], len(paths))
@@ -114,7 +116,7 @@ class Runtime:
 
         Raises:
             ValueError: the artefact does not take this shape, or `repeats` is not positive.
-            RuntimeError: describing failed, or the process died.
+            RuntimeError: the extraction failed, or the process died.
         """
         if repeats < 1:
             raise ValueError(f"`repeats` must be at least 1. Received: repeats={repeats}")

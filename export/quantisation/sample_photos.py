@@ -12,7 +12,7 @@ _WIDTH = 10.0
 
 
 def sample_photo(number: int, size: tuple[int, int], file_format: str = "JPEG") -> bytes:
-    """Renders a house front: unlike noise it has edges and areas, compresses and is described as a photo is.
+    """Renders a house front: unlike noise it has edges and areas, as a photo has, and compresses as well.
 
     Args:
         number: of the house; the same number gives the same bytes.
