@@ -33,8 +33,8 @@ types: env
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
-	TF_ENABLE_ONEDNN_OPTS=$$($(OTHER_ONEDNN)) $(BIN)/pytest -n $(PROCESSES) --dist loadfile $(NUMERIC)
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	TF_ENABLE_ONEDNN_OPTS=$$($(OTHER_ONEDNN)) $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(NUMERIC)
 
 $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)-backends
