@@ -32,7 +32,7 @@ def model():
 def dataset(tmp_path):
     """Five images; the first two are the queries too."""
     rng = np.random.default_rng(0)
-    paths = [str(tmp_path / f"{i}.png") for i in range(len(SIZES))]
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(len(SIZES))]
     for path, size in zip(paths, SIZES, strict=True):
         Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(path)
     return LandmarkDataset("five", paths, paths[:2], BOXES, ({"ok": [4], "junk": [0]}, {"ok": [3], "junk": [1]}))
@@ -116,7 +116,7 @@ def test_an_unknown_crop_is_refused(model, dataset, tmp_path):
 
 def test_a_broken_image_is_named(model, dataset, tmp_path):
     Path(dataset.database[3]).write_bytes(b"no image")
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Cannot read image .*3.png: not a JPEG"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Cannot read image .*3.jpg: not a JPEG"):
         extract_landmarks(model, dataset, longer_side=100, folder=tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_an_image_whose_descriptor_is_not_finite_is_named(dataset, tmp_path):
     # Black images alone have an infinite logarithm.
     model = keras.Model(images, MAC()(keras.ops.log(images)))
     Image.new("RGB", (50, 40)).save(dataset.database[2])
-    with pytest.raises(ValueError, match=r"Cannot extract \S*2.png: The model must give finite outputs"):
+    with pytest.raises(ValueError, match=r"Cannot extract \S*2.jpg: The model must give finite outputs"):
         extract_landmarks(model, dataset, longer_side=200, crop="none", folder=tmp_path)
 
 
@@ -134,5 +134,5 @@ def test_an_image_too_small_for_the_model_is_named(scales, dataset, tmp_path):
     images = keras.Input((None, None, 3))
     model = keras.Model(images, MAC()(keras.layers.MaxPooling2D(41)(images)))
     Image.new("RGB", (50, 40), "white").save(dataset.database[2])
-    with pytest.raises(ValueError, match=r"Cannot extract \S*2.png: .* at least 41 pixels .*50 x 40 pixels"):
+    with pytest.raises(ValueError, match=r"Cannot extract \S*2.jpg: .* at least 41 pixels .*50 x 40 pixels"):
         extract_landmarks(model, dataset, longer_side=200, scales=scales, crop="none", folder=tmp_path)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 from pathlib import Path
 
 import keras
@@ -34,8 +35,9 @@ def make_dataset(folder: Path, name: str, places: int, seed: int) -> PlaceDatase
         for place in range(places):
             pattern = rng.integers(0, 255, (3, 4, 3)).repeat(4, 0).repeat(4, 1)
             noise = np.random.default_rng([place, int(offset)]).integers(-30, 30, pattern.shape)
-            path = folder / f"{name}_{role}_{place}.png"
-            Image.fromarray(np.clip(pattern * light + noise, 0, 255).astype("uint8")).save(path)
+            path = folder / f"{name}_{role}_{place}.jpg"
+            photo = Image.fromarray(np.clip(pattern * light + noise, 0, 255).astype("uint8"))
+            photo.save(path, quality=95, subsampling=0)
             paths.append(str(path))
         sides[role] = ImageSet(paths, np.stack([40.0 * np.arange(places) + offset, np.zeros(places)], axis=1))
     return PlaceDataset(name, sides["database"], sides["query"])
@@ -50,21 +52,34 @@ def make_places(tmp_path, settings):
     return make
 
 
+def small_netvlad(strategy: tf.distribute.Strategy) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    with strategy.scope():
+        inputs = keras.Input((None, None, 3), name="images")
+        x = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
+        x = keras.layers.Conv2D(8, 3, activation="relu", name="conv1")(x)
+        x = keras.layers.Conv2D(8, 3, name="conv2")(x)
+        return keras.Model(inputs, NetVLAD(3, name="netvlad")(x))
+
+
+@functools.cache
+def clustered_weights() -> list[np.ndarray]:
+    """Of `small_netvlad` with clusters, which take longer to find than all the rest of it."""
+    model = small_netvlad(tf.distribute.get_strategy())
+    photos = np.random.default_rng(0).integers(0, 255, (4, *SIZE, 3)).astype("float32")
+    initialise_netvlad(model, [photos])
+    return model.get_weights()
+
+
 @pytest.fixture
 def make_model():
     """A small NetVLAD model, the same at every call, under any strategy."""
 
     def make(strategy: tf.distribute.Strategy | None = None, initialise: bool = True) -> keras.Model:
-        keras.utils.set_random_seed(3)
-        with (strategy or tf.distribute.get_strategy()).scope():
-            inputs = keras.Input((None, None, 3), name="images")
-            x = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
-            x = keras.layers.Conv2D(8, 3, activation="relu", name="conv1")(x)
-            x = keras.layers.Conv2D(8, 3, name="conv2")(x)
-            model = keras.Model(inputs, NetVLAD(3, name="netvlad")(x))
-        if initialise:
-            photos = np.random.default_rng(0).integers(0, 255, (4, *SIZE, 3)).astype("float32")
-            initialise_netvlad(model, [photos])
+        weights = clustered_weights() if initialise else None
+        model = small_netvlad(strategy or tf.distribute.get_strategy())
+        if weights:
+            model.set_weights(weights)
         return model
 
     return make
@@ -79,8 +94,9 @@ def make_sfm_dataset(folder: Path, name: str, models: int, seed: int) -> SfMData
         pattern = rng.integers(0, 255, (3, 4, 3)).repeat(4, 0).repeat(4, 1)
         for view in range(4):
             noise = rng.integers(-60, 60, pattern.shape)
-            path = folder / f"{name}_{model}_{view}.png"
-            Image.fromarray(np.clip(pattern * (1 - 0.2 * view) + noise, 0, 255).astype("uint8")).save(path)
+            path = folder / f"{name}_{model}_{view}.jpg"
+            photo = Image.fromarray(np.clip(pattern * (1 - 0.2 * view) + noise, 0, 255).astype("uint8"))
+            photo.save(path, quality=95, subsampling=0)
             paths.append(str(path))
     images = np.arange(4 * models)
     # From model to model the points' ids have a gap, so that the last photo of one shares none with the next model's.

@@ -13,6 +13,10 @@ import keras
 import numpy as np
 from conftest import small_trainer
 
+from keras_sare.training import logs
+
+logs.draw_training = lambda *_: None  # It takes longer than an epoch.
+
 
 def train(folder: Path, epochs: int) -> None:
     trainer = small_trainer(folder, epochs=epochs, patience=epochs, checkpoint_every=1, keep_checkpoints=2)

@@ -220,7 +220,7 @@ def test_untrained_model_is_the_best_epoch_only_where_it_may_be(make_small_train
 def test_workers_that_find_different_checkpoints_do_not_train(make_small_trainer):
     make_small_trainer(epochs=1).fit()
     trainer = make_small_trainer()
-    trainer.workers.gather = lambda rows, n: np.concatenate([[[-1, -1, 0]], rows])  # The chief found none.
+    trainer.workers.all_gather = lambda rows, n: np.concatenate([[[-1, -1, 0]], rows])  # The chief found none.
     trainer.tuple_trainer.step = None  # would fail if called
     with pytest.raises(
         ValueError, match=r"`folder` must be one that all workers share.* step\]=\[\[-1, -1, 0\], \[1, -1, 0\]\]"
@@ -352,7 +352,7 @@ def test_unreadable_image_stops_the_run_with_its_name_and_the_run_goes_on_when_i
     make_trainer, tmp_path, moment
 ):
     trainer = make_trainer(epochs=1, refresh_every=12)
-    path = tmp_path / "photos" / "train_query_7.png"
+    path = tmp_path / "photos" / "train_query_7.jpg"
     whole, mine = path.read_bytes(), trainer.miner.mine
 
     def damages(*arguments):

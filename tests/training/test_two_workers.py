@@ -81,7 +81,7 @@ def unbroken(tmp_path_factory):
     return folder
 
 
-def test_two_workers_train_like_one_and_share_the_work(unbroken, tmp_path):
+def test_two_workers_train_like_one_and_share_the_work(unbroken, tmp_path, without_picture):
     program = load_program()
     one = program.train(tmp_path, tf.distribute.get_strategy())
     chief, other = results(unbroken)

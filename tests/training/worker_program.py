@@ -20,7 +20,7 @@ from keras_sare.distribution import choose_strategy
 from keras_sare.extraction import StoredInputs
 from keras_sare.losses import SARELoss
 from keras_sare.mining import HardNegativeMiner
-from keras_sare.training import Places, PlaceSettings, RecallValidation, Trainer
+from keras_sare.training import Places, PlaceSettings, RecallValidation, Trainer, logs
 
 SETTINGS = PlaceSettings(
     epochs=2,
@@ -107,6 +107,7 @@ def train(folder: Path, strategy: tf.distribute.Strategy, kill_at: int = STEPS +
 
 
 if __name__ == "__main__":
+    logs.draw_training = lambda *_: None  # It takes longer than an epoch.
     chosen = choose_strategy()
     resolver = chosen.cluster_resolver
     result = train(Path(sys.argv[1]), chosen, *map(int, sys.argv[2:]))

@@ -273,7 +273,7 @@ def test_maps_too_large_for_float16_name_the_image_and_the_way_out(make_store, t
     for i, path in enumerate(images.paths):
         Image.new("RGB", (16, 12), "white" if i == 4 else "black").save(path)
     store = make_store()
-    with pytest.raises(ValueError, match=r"train_database_4.png is not finite in float16. .*bfloat16.*budget of 0"):
+    with pytest.raises(ValueError, match=r"train_database_4.jpg is not finite in float16. .*bfloat16.*budget of 0"):
         fill(store) if stored else store[np.arange(10)]
     assert store.files.scan().tolist() == [stored, False, False, False]
     assert fill(make_store("bfloat16")).files.present.all()
@@ -281,7 +281,7 @@ def test_maps_too_large_for_float16_name_the_image_and_the_way_out(make_store, t
 
 def test_weights_that_are_no_numbers_are_told(make_store, trunk):
     trunk.get_layer("conv1").bias.assign(np.full(8, np.inf))
-    with pytest.raises(ValueError, match="train_database_0.png is not finite in float32. The weights of these layers"):
+    with pytest.raises(ValueError, match="train_database_0.jpg is not finite in float32. The weights of these layers"):
         fill(make_store("float32"))
 
 
