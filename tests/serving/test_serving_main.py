@@ -20,7 +20,6 @@ from keras_sare.utils.error_text import expected_errors
 from serving.client import EmbeddingClient
 from serving.manager import ModelManager
 
-
 LONGEST = 200
 """Seconds that a server may run."""
 
