@@ -86,7 +86,8 @@ def layer_outputs() -> dict[str, np.ndarray]:
 
     from keras_sare import layers
 
-    data, outputs = inputs(), {}
+    data = inputs()
+    outputs = {}
     for number, (name, arguments, names) in enumerate(LAYERS):
         arrays = [data[key] for key in names]
         symbols = [keras.Input((*(None for _ in x.shape[1:-1]), x.shape[-1]), dtype=x.dtype.name) for x in arrays]
@@ -114,7 +115,8 @@ def loss_outputs() -> dict[str, np.ndarray]:
 
     from keras_sare import losses
 
-    data, outputs = inputs(), {}
+    data = inputs()
+    outputs = {}
     tuples, mask = (keras.ops.convert_to_tensor(data[name]) for name in ("tuples", "mask"))
     for name, arguments in [*((name, {}) for name in losses.LOSSES), *LOSS_VARIANTS]:
         each, reduced = (losses.get(name, **arguments, **extra) for extra in ({"reduction": None}, {}))
@@ -130,7 +132,8 @@ def function_outputs() -> dict[str, np.ndarray]:
 
     import keras_sare
 
-    data, outputs = inputs(), {}
+    data = inputs()
+    outputs = {}
     for path, arguments in FUNCTIONS:
         package, name = path.split(".")
         values = [keras.ops.convert_to_tensor(data[x]) if isinstance(x, str) else x for x in arguments]

@@ -25,7 +25,8 @@ def unit(rows, columns=6):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-QUERIES, DATABASE = unit(3), unit(40)
+QUERIES = unit(3)
+DATABASE = unit(40)
 BOTH = {"queries": QUERIES, "database": DATABASE}
 POSITIVES = [np.array([i, i + 1]) for i in range(3)]
 NONE = [np.zeros(0, np.int64)] * 3

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-CHANNELS, CASES = 24, 60
+CHANNELS = 24
+CASES = 60
 SIZES = [(30, 40), (40, 30), (48, 64), (22, 15), (14, 40), (9, 11)]
 
 
@@ -15,7 +16,8 @@ def case(index: int) -> tuple[np.ndarray, np.ndarray, float]:
     aspect = np.exp(random.uniform(-0.6, 0.6))
     tall = random.randint(3, height // 2)
     wide = min(width // 2, max(3, round(tall / aspect)))
-    y, x = random.randint(height - tall), random.randint(width - wide)
+    y = random.randint(height - tall)
+    x = random.randint(width - wide)
     # An object: some channels are strong inside of a box.
     strong = random.random_sample(CHANNELS) < 0.4
     inside = np.floor(9 * random.random_sample((tall, wide, CHANNELS)) ** 4)

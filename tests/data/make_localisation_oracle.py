@@ -31,8 +31,11 @@ typedef int mxArray;
 #define mxCreateNumericMatrix(rows, columns, type, complexity) NULL
 """
 """In place of MATLAB, for the entry point, which is compiled but never called."""
-ROUNDED, EXACT = "(double)find_nearest (v)", "pow(v, 0.1)"
-STEP, TOLERANCE, ROUNDS = 3, 1.1, 5
+ROUNDED = "(double)find_nearest (v)"
+EXACT = "pow(v, 0.1)"
+STEP = 3
+TOLERANCE = 1.1
+ROUNDS = 5
 
 
 class Box(ctypes.Structure):
@@ -70,13 +73,12 @@ def localise(functions: ctypes.CDLL, index: int) -> tuple[ScoredBox, ScoredBox]:
     query = query / np.linalg.norm(query)
     height, width, channels = levels.shape
     columns = np.asfortranarray(levels.astype(np.float64))
-    doubles, integers = ctypes.POINTER(ctypes.c_double), ctypes.c_int * 3
+    doubles = ctypes.POINTER(ctypes.c_double)
+    integers = ctypes.c_int * 3
     sums = functions.create_integralimage(columns.ctypes.data_as(doubles), integers(height, width, channels), 10)
-    sizes, count, vector = (
-        integers(channels, height + 1, width + 1),
-        ctypes.byref(ctypes.c_int()),
-        query.ctypes.data_as(doubles),
-    )
+    sizes = integers(channels, height + 1, width + 1)
+    count = ctypes.byref(ctypes.c_int())
+    vector = query.ctypes.data_as(doubles)
     tolerances = ctypes.c_double(aspect), ctypes.c_double(TOLERANCE)
     grid = functions.max_score(sums, sizes, 10, vector, *tolerances, STEP, count)
     return grid, functions.box_refine(sums, sizes, 10, vector, grid, STEP, ROUNDS, count)

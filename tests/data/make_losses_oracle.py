@@ -21,7 +21,10 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-BATCH, NEGATIVES, DIM, SEED = 3, 4, 5, 11
+BATCH = 3
+NEGATIVES = 4
+DIM = 5
+SEED = 11
 
 
 def rows() -> np.ndarray:

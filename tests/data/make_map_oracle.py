@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-KS, SEED = [1, 5, 10], 5
+KS = [1, 5, 10]
+SEED = 5
 CASES = {
     # name: (queries, images, dimensions, largest integer, shares of ok, easy, hard, junk, share of the ranking shown)
     "many_ties": (12, 90, 3, 1, (0.1, 0.08, 0.08, 0.1), 1.0),

@@ -61,7 +61,8 @@ def main() -> None:
     parser.add_argument("--file", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    oracle, images = Path(__file__).with_name("matlab_oracle.npz"), seeded.photos(arguments.data)
+    oracle = Path(__file__).with_name("matlab_oracle.npz")
+    images = seeded.photos(arguments.data)
     if arguments.file:
         stored = np.load(oracle)
         for name, found in describe(arguments.originals, arguments.file, images).items():

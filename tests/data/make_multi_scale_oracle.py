@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-CHANNELS, SEED, POWER = 8, 5, 3.0
+CHANNELS = 8
+SEED = 5
+POWER = 3.0
 SIZES = ((160, 192), (131, 177))
 SCALES = {"multi": (1.0, 2**-0.5, 0.5), "whitened": (1.0, 2**0.5, 2**-0.5), "half": (0.5,)}
 

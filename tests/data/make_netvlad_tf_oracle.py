@@ -50,7 +50,8 @@ def describe(nets, images: list[np.ndarray], values: dict[str, np.ndarray], chec
     for kind, channels in (("colour", 3), ("gray", 1)):
         V1.reset_default_graph()
         batch = V1.placeholder(V1.float32, [None, None, None, channels])
-        output, saver = nets.vgg16NetvladPca(batch), V1.train.Saver()
+        output = nets.vgg16NetvladPca(batch)
+        saver = V1.train.Saver()
         with V1.Session() as session:
             if kind == "colour":
                 for variable in V1.global_variables():
@@ -83,7 +84,8 @@ def main() -> None:
     V1.disable_eager_execution()
     V1.disable_v2_behavior()
     nets, net_from_mat = originals_modules(arguments.originals)
-    images, oracle = seeded.photos(arguments.data), Path(__file__).with_name("netvlad_tf_oracle.npz")
+    images = seeded.photos(arguments.data)
+    oracle = Path(__file__).with_name("netvlad_tf_oracle.npz")
     if arguments.mat:
         difference = np.abs(converted(net_from_mat, arguments.mat, images) - np.load(oracle)["colour"]).max()
         sys.stdout.write(f"converter: largest difference {difference:.3g}\n")

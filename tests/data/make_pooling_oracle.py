@@ -26,7 +26,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-BATCH, CHANNELS, CLUSTERS, SEED = 2, 8, 5, 3
+BATCH = 2
+CHANNELS = 8
+CLUSTERS = 5
+SEED = 3
 SIZES = ((12, 16), (7, 7), (9, 5))
 GRID_SIZES = [(h, w) for h in range(1, 33) for w in range(1, 33)] + [(48, 64), (30, 40), (64, 48), (14, 40), (36, 20)]
 
@@ -80,11 +83,13 @@ def cirtorch(originals: Path, name: str) -> types.ModuleType:
 
 def retrieval(originals: Path, arrays: dict[str, np.ndarray]) -> Descriptors:
     """Poolings of cirtorch, each followed by the L2 normalisation of its networks."""
-    pooling, normalise = cirtorch(originals, "pooling"), cirtorch(originals, "functional").l2n
+    pooling = cirtorch(originals, "pooling")
+    normalise = cirtorch(originals, "functional").l2n
     per_channel = pooling.GeMmp(mp=CHANNELS)
     per_channel.p.data = torch.tensor(arrays["exponents"])
     whitening = torch.nn.Linear(CHANNELS, CHANNELS)
-    whitening.weight.data, whitening.bias.data = torch.tensor(arrays["projection"].T), torch.tensor(arrays["bias"])
+    whitening.weight.data = torch.tensor(arrays["projection"].T)
+    whitening.bias.data = torch.tensor(arrays["bias"])
     layers = {
         "mac": pooling.MAC(),
         "spoc": pooling.SPoC(),
@@ -99,7 +104,8 @@ def retrieval(originals: Path, arrays: dict[str, np.ndarray]) -> Descriptors:
 
 def nanne(originals: Path, arrays: dict[str, np.ndarray]) -> Descriptors:
     """NetVLAD of pytorch-NetVlad; `vladv2` with the MATLAB code's assignment for alpha = 2, as Nanne's differs."""
-    original, centroids = load(originals / "pytorch-NetVlad" / "netvlad.py"), arrays["centroids"]
+    original = load(originals / "pytorch-NetVlad" / "netvlad.py")
+    centroids = arrays["centroids"]
     for method, normalised in (("preL2_intra", True), ("intra", False)):
         layer = original.NetVLAD(CLUSTERS, CHANNELS, normalize_input=normalised)
         layer.init_params(centroids, arrays["sample"])
@@ -116,7 +122,8 @@ def openibl(originals: Path, arrays: dict[str, np.ndarray]) -> Descriptors:
     """NetVLAD of OpenIBL inside its network, whose base model is the identity here."""
     original = load(originals / "OpenIBL" / "ibl" / "models" / "netvlad.py")
     layer = original.NetVLAD(CLUSTERS, CHANNELS)
-    layer.clsts, layer.traindescs = arrays["centroids"], arrays["sample"]
+    layer.clsts = arrays["centroids"]
+    layer.traindescs = arrays["sample"]
     layer._init_params()
     arrays["openibl_alpha"] = np.float64(layer.alpha)
     network = original.EmbedNet(lambda maps: (None, maps), layer)

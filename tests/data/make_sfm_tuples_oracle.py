@@ -20,7 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-IMAGES, CLUSTERS, FEATURES = 300, 40, 16
+IMAGES = 300
+CLUSTERS = 40
+FEATURES = 16
 CASES = {"whole": (60, IMAGES), "part": (60, 120)}
 """Queries and pool of each case."""
 NEGATIVES = 5
@@ -69,10 +71,18 @@ def main() -> None:
         torch.manual_seed(0)
         drawn.clear()
         one = object.__new__(traindataset.TuplesDataset)
-        one.name, one.mode, one.imsize, one.transform, one.print_freq = "random", "train", None, None, IMAGES
-        one.images, one.clusters = list(range(IMAGES)), clusters().tolist()
-        one.qpool, one.ppool = list(range(IMAGES)), list(range(IMAGES))
-        one.nnum, one.qsize, one.poolsize = NEGATIVES, queries, pool
+        one.name = "random"
+        one.mode = "train"
+        one.imsize = None
+        one.transform = None
+        one.print_freq = IMAGES
+        one.images = list(range(IMAGES))
+        one.clusters = clusters().tolist()
+        one.qpool = list(range(IMAGES))
+        one.ppool = list(range(IMAGES))
+        one.nnum = NEGATIVES
+        one.qsize = queries
+        one.poolsize = pool
         oracle[f"{name}_average"] = np.float64(one.create_epoch_tuples(Network()))
         oracle[f"{name}_queries"] = np.array(one.qidxs)
         oracle[f"{name}_pool"] = drawn[1][:pool].numpy()

@@ -24,7 +24,9 @@ import tensorflow as tf
 import tensorflow_addons as tfa
 from tensorflow_addons.losses import metric_learning
 
-PLACES, DIM, MARGIN = 5, 6, 1.4
+PLACES = 5
+DIM = 6
+MARGIN = 1.4
 
 
 def embeddings() -> np.ndarray:

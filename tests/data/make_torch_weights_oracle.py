@@ -65,7 +65,8 @@ def openibl(folder: Path) -> Iterator[Case]:
     package = types.ModuleType("ibl")
     package.__path__ = [str(folder / "ibl")]
     sys.modules["ibl"] = package
-    models, data = importlib.import_module("ibl.models"), importlib.import_module("ibl.utils.data")
+    models = importlib.import_module("ibl.models")
+    data = importlib.import_module("ibl.utils.data")
     transform = data.get_transformer_test(160, 120)
     for name, clusters, extra in (("embednet", 64, {}), ("embednetpca", 64, {"dim": 16})):
         base = models.create("vgg16", pretrained=False)
@@ -88,7 +89,8 @@ def nanne(folder: Path) -> Iterator[Case]:
         network.add_module("encoder", torch.nn.Sequential(*layers))
         network.add_module("pool", netvlad.NetVLAD(num_clusters=clusters, dim=channels, vladv2=version2))
         if version2:
-            network.encoder, network.pool = torch.nn.DataParallel(network.encoder), torch.nn.DataParallel(network.pool)
+            network.encoder = torch.nn.DataParallel(network.encoder)
+            network.pool = torch.nn.DataParallel(network.pool)
         yield f"nanne_{name}", network, pooled, transform
 
 
@@ -121,7 +123,8 @@ def vgb(folder: Path) -> Iterator[Case]:
         ("alexnet_spoc", "alexnet", "spoc", "after_pool", None),
     ):
         args = types.SimpleNamespace(backbone=backbone, aggregation=aggregation, l2=l2, fc_output_dim=dim)
-        args.pretrain, args.netvlad_clusters = "imagenet", 64 if backbone == "vgg16" else 16
+        args.pretrain = "imagenet"
+        args.netvlad_clusters = 64 if backbone == "vgg16" else 16
         yield f"vgb_{name}", network.GeoLocalizationNet(args), call, transform
 
 

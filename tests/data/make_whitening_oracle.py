@@ -60,12 +60,14 @@ def main() -> None:
     patch = load(originals / "Patch-NetVLAD/patchnetvlad/training_tools/tools.py")
 
     x = descriptors(0, 90, 14)
-    dead, unit = np.insert(x, [3, 9], 0, axis=1), x / np.linalg.norm(x, axis=1, keepdims=True)
+    dead = np.insert(x, [3, 9], 0, axis=1)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     oracle = {}
     for name, (samples, count) in {"lw": (x, 70), "lw_dead": (dead, 70), "lw_few": (unit, 9)}.items():
         oracle.update({f"{name}_{key}": value for key, value in learned(cirtorch, samples, count).items()})
     mean, projection = cirtorch.pcawhitenlearn(x.T)
-    oracle["cirtorch_pca_mean"], oracle["cirtorch_pca_projection"] = mean[:, 0], projection
+    oracle["cirtorch_pca_mean"] = mean[:, 0]
+    oracle["cirtorch_pca_projection"] = projection
     oracle["cirtorch_pca_applied"] = cirtorch.whitenapply(x.T, mean, projection, 8).T
     for name, samples in {"primal": descriptors(2, 90, 14), "dual": descriptors(3, 30, 50)}.items():
         oracle[f"{name}_u"], oracle[f"{name}_lams"], oracle[f"{name}_mu"] = patch.pca(samples, 10)

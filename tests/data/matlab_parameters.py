@@ -13,7 +13,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-CHANNELS, CLUSTERS, DIM = 512, 64, 64
+CHANNELS = 512
+CLUSTERS = 64
+DIM = 64
 STEP = 4
 """Photographs are thinned out by slicing, so that no resampling can differ."""
 KEPT = 61
@@ -113,7 +115,8 @@ def for_savemat(value: Any) -> Any:
 
 def checkpoint_variables(backbone: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
     """Variables of netvlad_tf_open's checkpoint by name."""
-    parts, (projection, bias) = clusters(), whitening()
+    parts = clusters()
+    projection, bias = whitening()
     variables = {"average_rgb": MEAN}
     for name, arrays in {**backbone, "WPCA": [projection[None, None], bias]}.items():
         variables |= {f"{name}/kernel": arrays[0], f"{name}/bias": arrays[1]}

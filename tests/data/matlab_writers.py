@@ -34,7 +34,8 @@ class Table:
     """Collects objects and makes the cells of the table FileWrapper__."""
 
     def __init__(self, order: str = "<", version: int = 4) -> None:
-        self.order, self.version = order, version
+        self.order = order
+        self.version = version
         self.names: list[str] = []
         self.classes: list[tuple[str, dict[str, Any]]] = []
         self.objects: list[tuple[int, bool, list[tuple[int, int]]]] = []
@@ -62,7 +63,9 @@ class Table:
         for class_name, _ in self.classes:
             package, _, name = class_name.rpartition(".")
             classes += [self._name(package) if package else 0, self._name(name), 0, 0]
-        objects, numbers, blocks = [0] * 6, {True: 0, False: 0}, {True: [0, 0], False: [0, 0]}
+        objects = [0] * 6
+        numbers = {True: 0, False: 0}
+        blocks = {True: [0, 0], False: [0, 0]}
         for i, (kind, saved, stored) in enumerate(self.objects, start=1):
             numbers[saved] += 1
             objects += [kind, 0, 0, numbers[saved] * saved, numbers[saved] * (not saved), i]
@@ -150,10 +153,8 @@ def write_v73(path: Path, variables: dict[str, Any], table: Table | None = None)
         if table:
             _store(file.create_group("#subsystem#"), "MCOS", table.cells())
             wrapper = file["#subsystem#/MCOS"]
-            wrapper.attrs["MATLAB_class"], wrapper.attrs["MATLAB_object_decode"] = (
-                np.bytes_("FileWrapper__"),
-                np.int32(3),
-            )
+            wrapper.attrs["MATLAB_class"] = np.bytes_("FileWrapper__")
+            wrapper.attrs["MATLAB_object_decode"] = np.int32(3)
     with path.open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
 
@@ -170,7 +171,8 @@ def _store(group: h5py.Group, name: str, value: Any) -> None:
             key = f"r{next(_KEYS)}"
             _store(group.file["#refs#"], key, part)
             references[i, 0] = group.file[f"#refs#/{key}"].ref
-        item, kind = group.create_dataset(name, data=references, dtype=h5py.ref_dtype), "cell"
+        item = group.create_dataset(name, data=references, dtype=h5py.ref_dtype)
+        kind = "cell"
     else:
         item, kind = _store_array(group, name, value)
     item.attrs["MATLAB_class"] = np.bytes_(kind)

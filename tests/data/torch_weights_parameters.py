@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 PHOTOS = ("IMG_5628.jpg", "IMG_5631.jpg")
-WIDEST, KEPT = 4096, 256
+WIDEST = 4096
+KEPT = 256
 CENTRES = Path(__file__).with_name("netvlad_centres.npz")
 """K-means centres of photographs by their shape, "64x512", and the alpha of each by "alpha_64x512"."""
 
@@ -40,12 +41,14 @@ def _clusters(prefix: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     """What the projects make of k-means centres: assignments so sharp that photographs leave clusters empty."""
     shape = "x".join(map(str, state[f"{prefix}centroids"].shape))
     stored = np.load(CENTRES)
-    centres, alpha = stored[shape].astype("float32"), float(stored[f"alpha_{shape}"])
+    centres = stored[shape].astype("float32")
+    alpha = float(stored[f"alpha_{shape}"])
     norms = np.linalg.norm(centres, axis=1)
     clusters = {f"{prefix}centroids": centres}
     assignment = alpha * centres / norms[:, None]
     if f"{prefix}conv.bias" in state:
-        assignment, clusters[f"{prefix}conv.bias"] = 2 * alpha * centres, -alpha * norms
+        assignment = 2 * alpha * centres
+        clusters[f"{prefix}conv.bias"] = -alpha * norms
     return {**clusters, f"{prefix}conv.weight": assignment[:, :, None, None]}
 
 

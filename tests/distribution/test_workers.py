@@ -13,7 +13,9 @@ class Exchange:
     """Stands for the network between workers that are threads of this process."""
 
     def __init__(self, count):
-        self.rows, self.all_here, self.calls = [None] * count, threading.Barrier(count, timeout=10), 0
+        self.rows = [None] * count
+        self.all_here = threading.Barrier(count, timeout=10)
+        self.calls = 0
 
     def __call__(self, index, rows):
         self.rows[index] = rows.copy()

@@ -6,7 +6,8 @@ from keras_sare.datasets import same_group
 
 @pytest.mark.parametrize("kind", [np.int64, str])
 def test_each_query_gets_the_images_of_its_group_rising(kind):
-    queries, database = np.array([2, 9, 1]).astype(kind), np.array([1, 2, 1, 2, 3]).astype(kind)
+    queries = np.array([2, 9, 1]).astype(kind)
+    database = np.array([1, 2, 1, 2, 3]).astype(kind)
 
     groups = same_group(queries, database)
 
@@ -16,7 +17,8 @@ def test_each_query_gets_the_images_of_its_group_rising(kind):
 
 def test_equals_a_naive_comparison():
     rng = np.random.default_rng(0)
-    queries, database = rng.integers(0, 40, 100), rng.integers(0, 40, 300)
+    queries = rng.integers(0, 40, 100)
+    database = rng.integers(0, 40, 300)
 
     for label, group in zip(queries, same_group(queries, database), strict=True):
         np.testing.assert_array_equal(group, np.flatnonzero(database == label))
@@ -30,7 +32,8 @@ def test_text_of_variable_width_is_compared_as_it_reads():
     """Labels as `PlaceDataset` holds them; from 16 bytes on they lie in another place of numpy's memory."""
     rng = np.random.default_rng(0)
     names = np.array([f"a floor with a long name, walk {i}" for i in range(20)])
-    queries, database = names[rng.integers(0, 20, 50)], names[rng.integers(0, 18, 90)]
+    queries = names[rng.integers(0, 20, 50)]
+    database = names[rng.integers(0, 18, 90)]
     text = np.dtypes.StringDType()
     for label, group in zip(queries, same_group(queries.astype(text), database.astype(text)), strict=True):
         np.testing.assert_array_equal(group, np.flatnonzero(database == label))

@@ -6,7 +6,8 @@ from keras_sare.datasets.landmarks.landmark_files import read_landmarks
 from keras_sare.evaluation.landmarks import dimension_sweep, evaluate_landmarks, evaluate_protocols, evaluate_rankings
 from keras_sare.evaluation.mean_average_precision import average_precisions
 
-IMAGES, DIM = 40, 32
+IMAGES = 40
+DIM = 32
 
 
 def unit(rows):
@@ -56,14 +57,16 @@ def test_short_rankings_lose_what_they_lack(toy):
     ranks = np.argsort(-(queries @ database.T), axis=1, kind="stable")
     ranks[:, 10:] = -1
 
-    short, whole = evaluate_rankings(ranks, dataset, protocols=("medium",)), evaluate_protocols(*toy)
+    short = evaluate_rankings(ranks, dataset, protocols=("medium",))
+    whole = evaluate_protocols(*toy)
 
     assert 0 < short["medium"].mean_average_precision < whole["medium"].mean_average_precision
 
 
 def test_perfect_descriptors_reach_1(toy):
     _, _, dataset = toy
-    queries, database = np.eye(6, DIM, dtype=np.float32), np.zeros((IMAGES, DIM), np.float32)
+    queries = np.eye(6, DIM, dtype=np.float32)
+    database = np.zeros((IMAGES, DIM), np.float32)
     for query, positives in enumerate(dataset.relevant("medium")[0]):
         database[positives, query] = 1
 

@@ -90,15 +90,21 @@ def test_the_oracle_has_ties_and_queries_with_nothing_to_find():
 
 def classic_average_precision(ranking, positives, junk):
     """As compute_ap.cpp of Oxford5k goes about it: down the whole ranking, past the junk."""
-    precision_before, recall_before, seen, found, area = 1.0, 0.0, 0, 0, 0.0
+    precision_before = 1.0
+    recall_before = 0.0
+    seen = 0
+    found = 0
+    area = 0.0
     for image in ranking:
         if image in junk:
             continue
         found += image in positives
         seen += 1
-        recall, precision = found / len(positives), found / seen
+        recall = found / len(positives)
+        precision = found / seen
         area += (recall - recall_before) * (precision + precision_before) / 2
-        recall_before, precision_before = recall, precision
+        recall_before = recall
+        precision_before = precision
     return area
 
 
@@ -106,7 +112,8 @@ def test_the_classic_code_of_oxford_measures_the_same():
     random = np.random.RandomState(1)
     ranks = np.stack([random.permutation(60) for _ in range(20)])
     labels = [np.split(random.permutation(60), [1 + i, 2 + 2 * i]) for i in range(20)]
-    positives, junk = [each[0] for each in labels], [each[1] for each in labels]
+    positives = [each[0] for each in labels]
+    junk = [each[1] for each in labels]
 
     averages, _ = average_precisions_of_ranks(ranks, positives, junk)
 
@@ -161,7 +168,8 @@ def unit(random, *shape):
 
 def test_streamed_ranks_are_those_of_a_stable_sort():
     random = np.random.RandomState(2)
-    queries, database = unit(random, 9, 16), unit(random, 500, 16)
+    queries = unit(random, 9, 16)
+    database = unit(random, 500, 16)
     database[100:200] = database[300:400]
     wanted = [np.unique(random.randint(0, 500, 20)) for _ in range(9)]
     # Products of a block at a time, as the streamed ranks see them: of another shape their last bits may differ.
@@ -189,7 +197,8 @@ def test_a_memory_map_of_half_precision_is_ranked_like_an_array(tmp_path):
     database = unit(random, 300, 8).astype(np.float16)
     mapped = np.lib.format.open_memmap(tmp_path / "database.npy", "w+", np.float16, database.shape)
     mapped[:] = database
-    queries, wanted = unit(random, 4, 8), [np.array([0, 150, 299])] * 4
+    queries = unit(random, 4, 8)
+    wanted = [np.array([0, 150, 299])] * 4
 
     found = streamed_ranks(queries, mapped, wanted, block_rows=64)
 
@@ -199,8 +208,10 @@ def test_a_memory_map_of_half_precision_is_ranked_like_an_array(tmp_path):
 
 def test_fewer_dimensions_are_those_of_shorter_normalised_descriptors():
     random = np.random.RandomState(4)
-    queries, database = unit(random, 5, 12), unit(random, 90, 12)
-    positives, ignored = [np.arange(i, 90, 7) for i in range(5)], [np.array([], int)] * 5
+    queries = unit(random, 5, 12)
+    database = unit(random, 90, 12)
+    positives = [np.arange(i, 90, 7) for i in range(5)]
+    ignored = [np.array([], int)] * 5
     shorter = [rows[:, :3] / np.linalg.norm(rows[:, :3], axis=1, keepdims=True) for rows in (queries, database)]
 
     found = average_precisions(queries, database, positives, ignored, dimensions=3, block_rows=90)

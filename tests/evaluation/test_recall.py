@@ -109,7 +109,8 @@ def test_evaluate_reports_what_it_measured(line):
 
 
 def test_evaluate_equals_a_full_sort(rng):
-    queries, database = _unit(rng, 30), _unit(rng, 120)
+    queries = _unit(rng, 30)
+    database = _unit(rng, 120)
     positives = [rng.choice(120, 3, replace=False) for _ in range(30)]
     ranking = np.argsort(np.square(queries[:, None] - database).sum(-1), axis=1)
 
@@ -129,7 +130,8 @@ def test_excluded_images_are_neither_retrieved_nor_positive(line, caplog):
 
 
 def test_exclusion_equals_a_search_in_what_is_left(rng):
-    queries, database = _unit(rng, 20), _unit(rng, 60)
+    queries = _unit(rng, 20)
+    database = _unit(rng, 60)
     positives = [rng.choice(60, 4, replace=False) for _ in range(20)]
     exclude = [np.sort(rng.choice(60, rng.integers(0, 30), replace=False)) for _ in range(20)]
 

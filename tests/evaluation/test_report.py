@@ -82,7 +82,8 @@ def test_json_without_the_fields_of_a_report_is_refused(text):
 
 
 def test_the_higher_recall_at_5_is_better_whatever_the_rest():
-    high, low = _report(0.1, 0.1, 0.1, 0.1, 0.6, 0.6, 0.6), _report(0.5, 0.5, 0.5, 0.5, 0.5, 0.9, 0.9)
+    high = _report(0.1, 0.1, 0.1, 0.1, 0.6, 0.6, 0.6)
+    low = _report(0.5, 0.5, 0.5, 0.5, 0.5, 0.9, 0.9)
 
     assert better(high, low)
     assert not better(low, high)
@@ -92,7 +93,8 @@ def test_the_higher_recall_at_5_is_better_whatever_the_rest():
 def test_a_tie_goes_to_the_first_difference_at_4_3_2_1_10_20(index):
     order = [4, 3, 2, 1, 0, 5, 6]
     base = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
-    winner, loser = list(base), list(base)
+    winner = list(base)
+    loser = list(base)
     winner[index] += 0.05
     for later in order[order.index(index) + 1 :]:
         loser[later] += 0.05
@@ -102,7 +104,8 @@ def test_a_tie_goes_to_the_first_difference_at_4_3_2_1_10_20(index):
 
 
 def test_another_n_may_decide_first():
-    high, low = _report(0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6), _report(0.5, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)
+    high = _report(0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
+    low = _report(0.5, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)
 
     assert better(high, low, first=1)
     assert not better(high, low)

@@ -14,7 +14,8 @@ def failing():
 
 
 def test_arrays_are_computed_once_and_come_back_as_read_only_memory_maps(tmp_path):
-    first, second = np.arange(6.0).reshape(2, 3), np.arange(4)
+    first = np.arange(6.0).reshape(2, 3)
+    second = np.arange(4)
     for compute in (lambda: (first, second), failing):
         a, b = ArrayCache(tmp_path).get_or_compute(["model", 362], compute)
         assert isinstance(a, np.memmap)
@@ -113,7 +114,8 @@ def test_models_differ_by_any_weight_and_any_layer():
         outputs = keras.layers.Rescaling(power, name="scale")(keras.layers.Dense(2, name="dense")(inputs))
         return keras.Model(inputs, outputs, name="model")
 
-    one, other = model(1.0), model(2.0)
+    one = model(1.0)
+    other = model(2.0)
     other.set_weights(one.get_weights())
     assert model_digest(one) != model_digest(other)
     same = model(1.0)

@@ -27,7 +27,8 @@ def inputs():
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_batches_have_one_size_and_name_the_position_of_each_image(inputs, batch_size):
-    ids, seen = np.array([4, 0, 5, 3, 1, 2, 0]), []
+    ids = np.array([4, 0, 5, 3, 1, 2, 0])
+    seen = []
     for positions, values in inputs.batches(ids, batch_size).as_numpy_iterator():
         assert len(positions) == len(values) <= batch_size
         for position, value in zip(positions, values, strict=True):

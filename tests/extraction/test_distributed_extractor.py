@@ -38,7 +38,8 @@ def mirrored():
 
 
 def test_one_device_is_the_extractor(make_model, images):
-    model, inputs = make_model(), StoredInputs(images)
+    model = make_model()
+    inputs = StoredInputs(images)
     described = Extractor(model, tf.distribute.get_strategy()).extract(inputs, np.arange(9), 4)
     np.testing.assert_array_equal(described, Extractor(model)(inputs.batches(np.arange(9), 4), 9))
     assert described.dtype == np.float32

@@ -44,7 +44,8 @@ def test_large_activations_and_exponents_do_not_overflow():
 
 
 def test_exponent_is_a_weight_with_the_gradient_of_a_finite_difference():
-    maps, step = tf.constant(np.abs(feature_maps())), 1e-5
+    maps = tf.constant(np.abs(feature_maps()))
+    step = 1e-5
     layer = GeM(dtype="float64")
     with tf.GradientTape() as tape:
         value = layer(maps)[0, 0]
@@ -67,7 +68,8 @@ def test_bad_arguments_are_named(action, message):
 
 @pytest.mark.parametrize("p", [0, -0.5])
 def test_exponent_that_training_drove_out_of_its_range_stays_a_mean(p):
-    layer, smallest = GeM(), GeM(p=0.01)
+    layer = GeM()
+    smallest = GeM(p=0.01)
     maps = np.abs(np.random.default_rng(0).normal(size=(2, 3, 4, 5))).astype("float32")
     layer(maps)
     layer.set_weights([np.array([p])])

@@ -9,7 +9,8 @@ from keras.src.testing import TestCase
 
 from keras_sare import layers
 
-MAPS, TOKEN = (2, 6, 9, 5), (2, 5)
+MAPS = (2, 6, 9, 5)
+TOKEN = (2, 5)
 LAYERS = {
     "MAC": (layers.MAC, {}, MAPS, 5),
     "SPoC": (layers.SPoC, {}, MAPS, 5),

@@ -68,7 +68,8 @@ def test_equals_the_original(ratio):
 
 @pytest.mark.parametrize("size", [(4, 5), (8, 10), (3, 7), (1, 1), (13, 4)])
 def test_other_sizes_are_resized_bilinearly_with_antialiasing(size):
-    layer, maps = small(), features(*size)
+    layer = small()
+    maps = features(*size)
     resized = tf.image.resize(maps, (4, 5), antialias=True)
     np.testing.assert_allclose(layer(maps), layer(resized), atol=1e-6)
 

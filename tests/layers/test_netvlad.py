@@ -59,7 +59,8 @@ def test_every_method_equals_the_sum_of_residuals_computed_one_by_one(method):
 def of_a_few_clusters():
     """Maps that look like eight of 64 k-means centres of photographs; the other clusters are left nearly empty."""
     stored = np.load(Path(__file__).parents[1] / "data" / "netvlad_centres.npz")
-    centres, rng = stored["64x512"].astype("float32"), np.random.default_rng(0)
+    centres = stored["64x512"].astype("float32")
+    rng = np.random.default_rng(0)
     near = centres[rng.integers(0, 8, (4, 4, 5))]
     maps = near + rng.normal(0, 0.4 / np.sqrt(512), near.shape)
     return maps.astype("float32"), centres, float(stored["alpha_64x512"])
@@ -176,7 +177,8 @@ def test_assignment_is_alpha_times_the_unit_centres():
 def test_gradients_are_finite_for_a_zero_feature_map():
     import tensorflow as tf
 
-    layer, maps = initialised(), tf.zeros((1, 3, 3, 6))
+    layer = initialised()
+    maps = tf.zeros((1, 3, 3, 6))
     with tf.GradientTape() as tape:
         tape.watch(maps)
         loss = tf.reduce_sum(layer(maps) ** 2)

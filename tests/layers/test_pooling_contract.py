@@ -94,7 +94,8 @@ def test_one_step_of_training_changes_the_layers_before(pooling):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("scale", [0, 1, 1e-4])
 def test_gradients_are_finite(pooling, dtype, scale):
-    layer, x = pooling(), tf.cast(scale * maps(), dtype)
+    layer = pooling()
+    x = tf.cast(scale * maps(), dtype)
     with tf.GradientTape() as tape:
         tape.watch(x)
         loss = tf.reduce_sum(layer(x)[:, 0])
@@ -110,7 +111,8 @@ def test_input_that_is_no_feature_map_is_refused(pooling, shape):
 
 @pytest.mark.parametrize("layer", [MAC, SPoC, GeM, RMAC])
 def test_global_pooling_without_normalisation_gives_the_same_direction(layer):
-    raw, unit = layer(normalize=False)(5 * maps()), layer()(5 * maps())
+    raw = layer(normalize=False)(5 * maps())
+    unit = layer()(5 * maps())
     norms = np.linalg.norm(raw, axis=1, keepdims=True)
     assert norms.min() > 2
     np.testing.assert_allclose(raw / norms, unit, rtol=1e-5)

@@ -53,7 +53,8 @@ def test_regions_of_a_small_map_lie_where_the_formula_says():
 def test_regions_lie_inside_the_map_and_reach_its_edges():
     for size in [(h, w) for h in range(1, 30) for w in range(1, 30)]:
         grid = np.array(region_grid(*size))
-        starts, ends = grid[:, :2], grid[:, :2] + grid[:, 2:]
+        starts = grid[:, :2]
+        ends = grid[:, :2] + grid[:, 2:]
         assert (starts >= 0).all()
         assert (grid[:, 2:] > 0).all()
         np.testing.assert_array_equal(ends.max(axis=0), size)
@@ -84,7 +85,8 @@ def test_graph_for_unknown_sizes_equals_the_sum_of_region_maxima(compiled):
 
 @pytest.mark.parametrize("shape", [(2, 7, 10, 4), (None, None, None, 4)])
 def test_gradient_equals_that_of_region_maxima_computed_one_by_one(shape):
-    layer, weights = RMAC(dtype="float64"), np.random.default_rng(3).normal(size=4)
+    layer = RMAC(dtype="float64")
+    weights = np.random.default_rng(3).normal(size=4)
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float64)], autograph=False)
     def gradient(maps):

@@ -33,7 +33,8 @@ def assignments(layer, scores):
 
 @pytest.mark.parametrize("has_token", [False, True])
 def test_round_trips_through_a_keras_file_at_any_image_size(tmp_path, has_token):
-    maps, token = keras.Input((None, None, 6)), keras.Input((7,))
+    maps = keras.Input((None, None, 6))
+    token = keras.Input((7,))
     inputs = [maps, token] if has_token else maps
     layer = SALAD(clusters=4, cluster_dim=5, token_dim=3, hidden=8, dropout=0.1, iterations=2)
     model = keras.Model(inputs, layer(inputs))

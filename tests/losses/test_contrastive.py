@@ -35,7 +35,8 @@ def test_it_equals_a_naive_loop(margin: float, unit_tuples: Callable, value_and_
 
 
 def test_the_gradient_is_the_closed_form(unit_tuples: Callable, value_and_gradient: Callable) -> None:
-    margin, x = 1.3, unit_tuples()
+    margin = 1.3
+    x = unit_tuples()
     closed = np.zeros_like(x)
     for gradient, (query, positive, *negatives) in zip(closed, x, strict=True):
         gradient[1] = positive - query

@@ -64,7 +64,8 @@ def test_keras_reduces_to_the_mean_over_tuples_by_default() -> None:
 
 
 def test_tuples_can_be_weighted() -> None:
-    x, weights = tuples(), np.array([0.0, 1.0, 2.0, 0.5])
+    x = tuples()
+    weights = np.array([0.0, 1.0, 2.0, 0.5])
     values = SARELoss().call(None, ops.convert_to_tensor(x)).numpy()
     weighted = SARELoss()(np.zeros(4), x, sample_weight=weights)
     assert float(weighted) == pytest.approx((values * weights).mean(), rel=1e-6)

@@ -37,7 +37,9 @@ def oracle() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def rows(oracle: dict[str, Any]) -> np.ndarray:
     """The rows of the oracle, not yet normalised, [batch, 2 + negatives, dim]."""
-    batch, negatives, dim = oracle["batch"], oracle["negatives"], oracle["dim"]
+    batch = oracle["batch"]
+    negatives = oracle["negatives"]
+    dim = oracle["dim"]
     random = np.random.RandomState(oracle["seed"])
     return random.normal(size=(batch, 1, dim)) + 0.5 * random.normal(size=(batch, 2 + negatives, dim))
 

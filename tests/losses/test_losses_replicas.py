@@ -34,7 +34,8 @@ def test_the_gradient_is_that_of_one_replica(
     makers: dict[str, Callable[..., TupleLoss]],
 ) -> None:
     losses = every_loss(makers)
-    x, start = unit_tuples(batch=8).astype("float32"), np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
+    x = unit_tuples(batch=8).astype("float32")
+    start = np.random.default_rng(1).normal(size=(5, 4)).astype("float32")
 
     def gradient(loss: TupleLoss, weights: tf.Variable, labels: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:

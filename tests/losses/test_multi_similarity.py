@@ -15,7 +15,8 @@ def test_value_and_gradient_are_those_of_the_formula(
 ) -> None:
     x = unit_tuples(batch=6)
     cosines = np.einsum("td,tid->ti", x[:, 0], x[:, 1:])
-    pull, push = np.exp(-alpha * (cosines[:, :1] - base)), np.exp(beta * (cosines[:, 1:] - base))
+    pull = np.exp(-alpha * (cosines[:, :1] - base))
+    push = np.exp(beta * (cosines[:, 1:] - base))
     all_push = push.sum(axis=1, keepdims=True)
     value, gradient = value_and_gradient(MultiSimilarityLoss(alpha, beta, base), x)
     expected = np.log1p(pull) / alpha + np.log1p(all_push) / beta

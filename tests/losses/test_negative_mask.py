@@ -24,7 +24,8 @@ def test_a_masked_negative_is_as_if_it_were_not_there_whatever_it_holds(
     kept = [0, 1, 2, 4]
     shorter_value, shorter_gradient = value_and_gradient(loss, unit_tuples(negatives=4)[:, kept])
     for held in ("an image", 0.0, np.nan, np.inf):
-        x, case = unit_tuples(negatives=4), f"it holds {held}"
+        x = unit_tuples(negatives=4)
+        case = f"it holds {held}"
         if held != "an image":
             x[:, [3, 5]] = held
         value, gradient = value_and_gradient(loss, x, MASK)
@@ -48,7 +49,8 @@ def test_with_the_scale_divide_by_negatives_masked_negatives_still_divide(
 def test_each_tuple_has_its_own_mask(
     make: Callable[..., TupleLoss], unit_tuples: Callable, value_and_gradient: Callable
 ) -> None:
-    x, mask = unit_tuples(batch=4), np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
+    x = unit_tuples(batch=4)
+    mask = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
     for scale in ("tuple", "divide_by_negatives"):
         loss = make(scale=scale)
         value, gradient = value_and_gradient(loss, x, mask)
@@ -82,7 +84,8 @@ def test_all_count_without_a_mask_or_where_it_is_nonzero(loss: TupleLoss, unit_t
 
 @pytest.mark.parametrize("function", [sare, contrastive, triplet])
 def test_the_functions_take_a_mask_and_bear_nan_under_it(function: Callable) -> None:
-    positives, negatives = tf.constant([0.5, 0.4]), tf.constant([[0.45, np.nan], [np.nan, 0.3]])
+    positives = tf.constant([0.5, 0.4])
+    negatives = tf.constant([[0.45, np.nan], [np.nan, 0.3]])
     with tf.GradientTape() as tape:
         tape.watch((positives, negatives))
         values = function(positives, negatives, mask=np.array([[1, 0], [0, 1]]))
@@ -98,7 +101,8 @@ def test_the_functions_take_a_mask_and_bear_nan_under_it(function: Callable) -> 
 def test_keras_passes_the_mask_from_fit_and_from_a_direct_call(
     negatives: int, dtype: str, unit_tuples: Callable
 ) -> None:
-    x, mask = unit_tuples(negatives=negatives).astype("float32"), np.ones((4, negatives), dtype)
+    x = unit_tuples(negatives=negatives).astype("float32")
+    mask = np.ones((4, negatives), dtype)
     mask[1, 0] = mask[3, 0] = 0
     expected = SARELoss().call(tf.constant(mask), tf.constant(x)).numpy()
     assert (expected[[1, 3]] == 0).all() == (negatives == 1)
@@ -110,7 +114,8 @@ def test_keras_passes_the_mask_from_fit_and_from_a_direct_call(
 
 
 def test_a_model_learns_from_tuples_with_fewer_negatives(unit_tuples: Callable) -> None:
-    x, mask = unit_tuples(batch=4).astype("float32"), np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
+    x = unit_tuples(batch=4).astype("float32")
+    mask = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]])
     model = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(4)])
     model.compile(optimizer=keras.optimizers.SGD(0.05), loss=SARELoss(mode="joint"))
     history = model.fit(x, mask, epochs=3, verbose=0).history["loss"]
@@ -120,7 +125,8 @@ def test_a_model_learns_from_tuples_with_fewer_negatives(unit_tuples: Callable) 
 def test_the_mask_may_have_an_unknown_width_when_traced(loss: TupleLoss, unit_tuples: Callable) -> None:
     signature = [tf.TensorSpec([None, None]), tf.TensorSpec([None, None, 5])]
     traced = tf.function(loss.call, input_signature=signature)
-    x, mask = tf.constant(unit_tuples(negatives=4), tf.float32), tf.constant(MASK, tf.float32)
+    x = tf.constant(unit_tuples(negatives=4), tf.float32)
+    mask = tf.constant(MASK, tf.float32)
     np.testing.assert_allclose(traced(mask, x), loss.call(mask, x), rtol=1e-5, atol=1e-7)
 
 

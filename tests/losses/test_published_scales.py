@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from keras_sare.losses import ContrastiveLoss, SARELoss, TripletLoss, TupleLoss
 
-TUPLES, NEGATIVES = 4, 10
-FAR, NEAR = 1.5, 0.4
+TUPLES = 4
+NEGATIVES = 10
+FAR = 1.5
+NEAR = 0.4
 
 
 def batch_gradient(loss: TupleLoss, x: np.ndarray) -> np.ndarray:
@@ -34,7 +36,8 @@ def with_violators(count: int) -> np.ndarray:
 
 def netvlad(x: np.ndarray, margin: float = 0.1) -> np.ndarray:
     """What NetVLAD's `trainWeakly` back-propagates from a batch, divided as there by the violators of the batch."""
-    gradient, violators = np.zeros_like(x), 0
+    gradient = np.zeros_like(x)
+    violators = 0
     for t, g in zip(x, gradient, strict=True):
         for n in range(2, len(t)):
             if np.sum((t[0] - t[n]) ** 2) < np.sum((t[0] - t[1]) ** 2) + margin:
@@ -52,7 +55,8 @@ def deepibl(x: np.ndarray, joint: bool) -> np.ndarray:
         ratios = [np.exp(np.sum((t[0] - t[1]) ** 2) - np.sum((t[0] - other) ** 2)) for other in t[2:]]
         for n, ratio in enumerate(ratios, 2):
             share = ratio / (1 + sum(ratios)) if joint else ratio / (1 + ratio)
-            to_positive, to_negative = -2 * share * (t[0] - t[1]), 2 * share * (t[0] - t[n])
+            to_positive = -2 * share * (t[0] - t[1])
+            to_negative = 2 * share * (t[0] - t[n])
             g[0] -= to_positive + to_negative
             g[1] += to_positive
             g[n] += to_negative
@@ -77,7 +81,8 @@ def cnnimageretrieval(x: np.ndarray, tau: float = 0.7) -> np.ndarray:
     [(40, 0.3535533906, -0.0316227766), (10, 1.4142135624, -0.1264911064), (0, 0.0, 0.0)],
 )
 def test_triplet_divides_by_the_violators_of_the_batch_as_netvlad_does(violators, by_positive, by_negative):
-    x, loss = with_violators(violators), TripletLoss(scale="divide_by_violators", dtype="float64")
+    x = with_violators(violators)
+    loss = TripletLoss(scale="divide_by_violators", dtype="float64")
     gradient = batch_gradient(loss, x)
     np.testing.assert_allclose(gradient, netvlad(x), rtol=1e-12, atol=1e-15)
     assert gradient[0, 1, 0] == pytest.approx(by_positive, abs=1e-9)
@@ -96,7 +101,8 @@ def test_triplet_is_netvlads_on_unit_vectors_of_which_some_violate_the_margin(un
 
 
 def test_negatives_that_do_not_count_are_no_violators(unit_tuples):
-    x, counts = unit_tuples(TUPLES, NEGATIVES), np.arange(TUPLES * NEGATIVES).reshape(TUPLES, NEGATIVES) % 3 > 0
+    x = unit_tuples(TUPLES, NEGATIVES)
+    counts = np.arange(TUPLES * NEGATIVES).reshape(TUPLES, NEGATIVES) % 3 > 0
     loss = TripletLoss(scale="divide_by_violators", dtype="float64")
     far = x.copy()
     far[:, 2:][~counts] = 9.0

@@ -51,7 +51,8 @@ def naive_loss(
 def closed_form_gradient(x: np.ndarray, kernel: str, mode: str, temperature: float | None = None) -> np.ndarray:
     """Gradient of one tuple [2 + negatives, dim]."""
     k, steepness = at_temperature(kernel, temperature)
-    query, others = x[0], x[1:]
+    query = x[0]
+    others = x[1:]
     d = [float(np.sum((query - other) ** 2)) for other in others]
     if mode == "joint":
         weights = [k(dn) / sum(k(every) for every in d) for dn in d[1:]]
@@ -116,7 +117,8 @@ def test_the_gradient_is_the_closed_form(
 def test_the_scale_divide_by_negatives_divides_the_summed_gradient_by_batch_times_negatives(
     kernel: str, mode: str, unit_tuples: Callable
 ) -> None:
-    batch, negatives = 4, 3
+    batch = 4
+    negatives = 3
     x = tf.constant(unit_tuples(batch, negatives))
     # The closed form of the independent mode is that of a mean over negatives.
     summed = np.array([closed_form_gradient(t, kernel, mode) for t in x.numpy()]) * (
@@ -143,7 +145,8 @@ def test_the_joint_cauchy_gradient_is_the_published_formula(
     unit_tuples: Callable, value_and_gradient: Callable
 ) -> None:
     query, positive, *negatives = unit_tuples(1, 3)[0]
-    dp, dn = np.sum((query - positive) ** 2), [np.sum((query - n) ** 2) for n in negatives]
+    dp = np.sum((query - positive) ** 2)
+    dn = [np.sum((query - n) ** 2) for n in negatives]
     factor = 2 / (1 + sum((1 + dp) / (1 + d) for d in dn))
     at_positive = factor * sum((positive - query) / (1 + d) for d in dn)
     at_negatives = [factor * (query - n) * (1 + dp) / (1 + d) ** 2 for n, d in zip(negatives, dn, strict=True)]
@@ -176,8 +179,10 @@ def test_coinciding_images_have_a_finite_gradient(
 
 @pytest.mark.parametrize(("kernel", "mode"), VARIANTS)
 def test_far_images_do_not_overflow(kernel: str, mode: str) -> None:
-    far, near = np.float32([1e8]), np.float32([[0.0, 0.0]])
-    lost, won = sare(far, near, kernel, mode), sare(near[:, 0], np.float32([[1e8, 1e8]]), kernel, mode)
+    far = np.float32([1e8])
+    near = np.float32([[0.0, 0.0]])
+    lost = sare(far, near, kernel, mode)
+    won = sare(near[:, 0], np.float32([[1e8, 1e8]]), kernel, mode)
     expected = {"gaussian": 1e8, "cauchy": math.log1p(1e8), "exponential": 1e4}[kernel]
     several = math.log(2) if mode == "joint" else 0
     assert float(lost[0]) == pytest.approx(expected + several, rel=1e-6)

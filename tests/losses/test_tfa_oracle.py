@@ -60,6 +60,7 @@ def test_sare_with_one_negative_agrees_with_the_soft_triplet_loss(
 
 
 def test_joint_gaussian_sare_agrees_with_the_n_pairs_loss(oracle: dict[str, Any]) -> None:
-    queries, views = oracle["embeddings"][::2], oracle["embeddings"][1::2]
+    queries = oracle["embeddings"][::2]
+    views = oracle["embeddings"][1::2]
     tuples = np.stack([[queries[i], views[i], *np.delete(views, i, axis=0)] for i in range(5)])
     np.testing.assert_allclose(SARELoss("gaussian", "joint")(np.zeros(5), tuples), oracle["n_pairs"], **TOLERANCE)

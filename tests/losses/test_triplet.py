@@ -38,7 +38,8 @@ def test_the_value_is_the_golden_one(settings: dict, golden: float) -> None:
 
 
 def test_the_function_takes_squared_distances_whatever_it_compares() -> None:
-    positive, negatives = np.array([0.5]), np.array([[0.6, 0.8, 0.4]])
+    positive = np.array([0.5])
+    negatives = np.array([[0.6, 0.8, 0.4]])
     assert float(triplet(positive, negatives)[0]) == pytest.approx(0.2, abs=1e-9)
     unsquared = triplet(positive, negatives, margin=0.1**0.5, squared=False)
     assert float(unsquared[0]) == pytest.approx(3 * 0.2561747498, abs=1e-9)

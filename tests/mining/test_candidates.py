@@ -37,7 +37,8 @@ def test_equals_a_naive_loop_however_it_is_computed(given, gain, memory_limit, c
 
 def test_rows_held_at_a_time_stay_within_the_limit_and_each_is_read_once_in_order(given, monkeypatch):
     queries, database, lists = given
-    real, read = candidates._read, []
+    real = candidates._read
+    read = []
     monkeypatch.setattr(candidates, "_read", lambda array, rows: (read.append(rows), real(array, rows))[1])
 
     nearest_candidates(queries, database.astype("float16"), lists, 3, memory_limit=10_000)

@@ -13,7 +13,8 @@ def unit(rows):
 def town():
     """60 database images along a line, one every 5 m, and 20 queries, with random descriptors."""
     rng = np.random.default_rng(0)
-    database, queries = 5.0 * np.arange(60), 14.0 * np.arange(20) + 2
+    database = 5.0 * np.arange(60)
+    queries = 14.0 * np.arange(20) + 2
     distance = np.abs(queries[:, None] - database)
     positives = [np.flatnonzero((row > 1) & (row <= 10)) for row in distance]
     non_negatives = [np.flatnonzero(row <= 25) for row in distance]
@@ -62,7 +63,8 @@ def test_positive_is_the_nearest_potential_positive(town, way):
 @pytest.mark.parametrize("kind", ["town", "steps"])
 def test_random_mining_equals_a_naive_loop_over_epochs(kind, request):
     given = request.getfixturevalue(kind)
-    one, known = miner(given, seed=3), {query: [] for query in range(20)}
+    one = miner(given, seed=3)
+    known = {query: [] for query in range(20)}
     for epoch in range(4):
         mined = mine(one, given, np.arange(20), epoch)
         for query in range(20):
@@ -106,7 +108,8 @@ def test_blocks_of_any_size_give_the_same(steps, way, memory_limit):
 
 @pytest.mark.parametrize("way", ["random", "full"])
 def test_a_window_equals_its_queries_mined_one_by_one_in_any_order(steps, way):
-    whole, one = mine(miner(steps, mining=way), steps, np.arange(20)), miner(steps, mining=way)
+    whole = mine(miner(steps, mining=way), steps, np.arange(20))
+    one = miner(steps, mining=way)
     for query in np.random.default_rng(0).permutation(20):
         single = mine(one, steps, [query])
         np.testing.assert_array_equal(single.images[0], whole.images[query])
@@ -126,7 +129,8 @@ def test_a_memory_map_gives_the_same_as_an_array(town, way, dtype, tmp_path):
 
 @pytest.mark.parametrize("way", ["random", "full"])
 def test_lists_of_neighbours_serve_as_well_as_arrays(town, way):
-    database, queries = np.stack([5.0 * np.arange(60), np.zeros(60)], 1), np.stack([14.0 * np.arange(20) + 2] * 2, 1)
+    database = np.stack([5.0 * np.arange(60), np.zeros(60)], 1)
+    queries = np.stack([14.0 * np.arange(20) + 2] * 2, 1)
     queries[:, 1] = 0
     packed = (neighbours_within(queries, database, 10, exclude_within=1), neighbours_within(queries, database, 25))
     found = mine(miner((*packed, *town[2:]), mining=way), town, np.arange(20))
@@ -144,7 +148,8 @@ def test_negatives_are_never_within_the_radius_and_never_repeat(town, way):
 
 def test_remembered_negatives_compete_again(town):
     """With remembered negatives the hardest seen so far are never lost, so tuples only get harder."""
-    one, similarity = miner(town, pool=6), town[3] @ town[2][3]
+    one = miner(town, pool=6)
+    similarity = town[3] @ town[2][3]
     hardness = [np.sort(similarity[mine(one, town, [3], epoch).images[0, 1:]]) for epoch in range(10)]
     assert all((later >= earlier - 1e-7).all() for earlier, later in zip(hardness, hardness[1:], strict=False))
     assert (hardness[-1] > hardness[0] + 1e-3).any()
@@ -158,7 +163,8 @@ def test_pool_counts_definite_negatives_only(town):
 
 
 def test_draw_depends_on_seed_epoch_and_query_alone(town):
-    first, second = miner(town), miner(town)
+    first = miner(town)
+    second = miner(town)
     mine(second, town, [0], epoch=4)
     np.testing.assert_array_equal(mine(first, town, [5], 2).images, mine(second, town, [5, 6], 2).images[:1])
     drawn = [mine(miner(town, seed=seed), town, [5], epoch).images.tolist() for seed, epoch in ((0, 1), (0, 2), (1, 1))]
@@ -168,7 +174,8 @@ def test_draw_depends_on_seed_epoch_and_query_alone(town):
 
 @pytest.mark.parametrize("way", ["random", "full"])
 def test_a_miner_that_is_given_what_another_remembers_goes_on_as_that_one(town, way):
-    unbroken, resumed = miner(town, mining=way), miner(town, mining=way)
+    unbroken = miner(town, mining=way)
+    resumed = miner(town, mining=way)
     mine(unbroken, town, np.arange(20), epoch=1)
     resumed.previous_negatives[:] = unbroken.previous_negatives
     np.testing.assert_array_equal(
@@ -218,7 +225,8 @@ def test_lists_of_different_queries_are_refused(town):
 @pytest.mark.parametrize("way", ["random", "full"])
 def test_a_positive_that_is_a_definite_negative_too_is_refused(town, way):
     nearest_of_all = by_distance(town, 3, range(60))[0]
-    town[0][3], town[1][3] = np.array([nearest_of_all]), np.array([], int)
+    town[0][3] = np.array([nearest_of_all])
+    town[1][3] = np.array([], int)
     with pytest.raises(ValueError, match="`positives` must be among `non_negatives`.*Received: query 3, database"):
         mine(miner(town, pool=60, mining=way), town, [2, 3])
 
@@ -242,7 +250,8 @@ def test_descriptors_that_are_not_finite_are_refused(town, way):
 
 @pytest.mark.parametrize("way", ["random", "full"])
 def test_descriptors_of_what_is_reachable_are_enough(steps, way):
-    whole, partly = miner(steps, mining=way, pool=6), miner(steps, mining=way, pool=6)
+    whole = miner(steps, mining=way, pool=6)
+    partly = miner(steps, mining=way, pool=6)
     queries = np.array([3, 9, 4])
     for epoch in (1, 2):  # In the second one, what is remembered from the first is required too.
         ids = partly.required_images(queries, epoch)

@@ -64,9 +64,12 @@ def test_two_replicas_take_two_batches_for_one_step():
 
 
 def test_rows_are_read_only_a_little_ahead():
-    read, changed, taken = [], threading.Condition(), 0
+    read = []
+    changed = threading.Condition()
+    taken = 0
     # Those taken, a batch that waits and one that is made, and four being read.
-    ahead, most = [], 2 * 5 + 4
+    ahead = []
+    most = 2 * 5 + 4
 
     def count(ids):
         with changed:

@@ -34,7 +34,8 @@ def test_the_cells_kept_are_those_centred_in_the_box():
     # Edges on centres, boxes between two centres, and boxes beside the map.
     special = [(8, 8, 24, 40), (9, 9, 20, 20), (0, 0, 1, 1), (150, 120, 160, 130), (-9, -9, -1, -1)]
     for x1, y1, x2, y2 in [*corners.reshape(-1, 4).tolist(), *special]:
-        rows, columns = naive_cells(7, y1, y2, 16), naive_cells(9, x1, x2, 16)
+        rows = naive_cells(7, y1, y2, 16)
+        columns = naive_cells(9, x1, x2, 16)
         expected = np.arange(63).reshape(7, 9)[np.ix_(rows, columns)]
         np.testing.assert_array_equal(crop_features(features, [x1, y1, x2, y2], 16)[..., 0], expected)
 
@@ -51,7 +52,8 @@ def test_a_box_is_described_by_the_head_on_the_cropped_map(pooling):
 
 
 def test_the_whole_image_as_box_gives_the_descriptor_of_the_model():
-    model, images = small_model(MAC()), images_of(50, 70, 3)
+    model = small_model(MAC())
+    images = images_of(50, 70, 3)
     np.testing.assert_allclose(
         CropActivations(model)((images, np.tile([0, 0, 1, 1], (3, 1)))), model(images), atol=1e-6
     )
@@ -60,7 +62,8 @@ def test_the_whole_image_as_box_gives_the_descriptor_of_the_model():
 def test_it_is_extracted_at_several_scales():
     model = small_model(MAC())
     crop = CropActivations(model)
-    images, boxes = images_of(160, 200, 2), np.array([[0.1, 0.2, 0.5, 0.9], [0.3, 0.0, 1.0, 0.4]])
+    images = images_of(160, 200, 2)
+    boxes = np.array([[0.1, 0.2, 0.5, 0.9], [0.3, 0.0, 1.0, 0.4]])
     multi = MultiScale(crop, (1, 0.5))
     descriptors = Extractor(multi)([([0, 1], (images, boxes))], 2)
     half = tf.image.resize(images, (80, 100))

@@ -35,8 +35,10 @@ def naive_resize(image, height, width):
         y = np.clip((row + 0.5) * old_height / height - 0.5, 0, old_height - 1)
         for column in range(width):
             x = np.clip((column + 0.5) * old_width / width - 0.5, 0, old_width - 1)
-            top, left = int(y), int(x)
-            bottom, right = min(top + 1, old_height - 1), min(left + 1, old_width - 1)
+            top = int(y)
+            left = int(x)
+            bottom = min(top + 1, old_height - 1)
+            right = min(left + 1, old_width - 1)
             upper = image[top, left] * (1 - x % 1) + image[top, right] * (x % 1)
             lower = image[bottom, left] * (1 - x % 1) + image[bottom, right] * (x % 1)
             out[row, column] = upper * (1 - y % 1) + lower * (y % 1)
@@ -111,7 +113,8 @@ def test_what_comes_with_the_images_is_passed_on():
 
 
 def test_one_scale_of_one_is_the_model_itself():
-    model, images = small_model(MAC()), images_of(70, 90, 2)
+    model = small_model(MAC())
+    images = images_of(70, 90, 2)
     np.testing.assert_allclose(MultiScale(model, SCALES["single"])(images), model(images), atol=1e-6)
 
 

@@ -37,7 +37,8 @@ def test_trunk_and_head_together_are_the_model():
 
 
 def test_residual_network_is_split_at_the_start_of_a_block():
-    model, images = residual(), np.random.default_rng(0).random((2, 8, 8, 3), "float32")
+    model = residual()
+    images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
     trunk, head = split(model, "branch")
     np.testing.assert_array_equal(head(trunk(images)), model(images))
 

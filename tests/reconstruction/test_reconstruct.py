@@ -330,7 +330,9 @@ def keypoints(folder):
 def test_features_are_those_of_the_photo_in_its_orientation(tmp_path, orientation):
     SCENES.draw_scene(tmp_path, 1, np.array([0.0]))
     [drawn] = tmp_path.glob("*")
-    photo, exif, images = Image.open(drawn), Image.Exif(), tmp_path / "images"
+    photo = Image.open(drawn)
+    exif = Image.Exif()
+    images = tmp_path / "images"
     exif[274] = 6
     (images / "phone").mkdir(parents=True)
     photo.save(images / "a.png")

@@ -42,7 +42,8 @@ def test_rows_barred_beyond_a_hundred_leave_ties_in_order_of_index():
 def test_only_blocks_and_queries_with_barred_rows_are_searched_for_more(given, monkeypatch):
     queries, database = given[:2]
     names = inspect.unwrap(nearest).__globals__
-    real, asked = names["knn"], []
+    real = names["knn"]
+    asked = []
     monkeypatch.setitem(names, "knn", lambda q, b, k: (asked.append((len(q), k)), real(q, b, k))[1])
 
     nearest(queries, database, 5, 100, [np.array([110, 120, 199])] + [np.zeros(0, int)] * 39)

@@ -62,7 +62,8 @@ class _FaissWithGpu:
     """What faiss looks like where it is built for GPUs and finds one."""
 
     def __init__(self, error=None):
-        self.calls, self.error = [], error
+        self.calls = []
+        self.error = error
 
     def get_num_gpus(self):
         return 1

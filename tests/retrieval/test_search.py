@@ -38,7 +38,8 @@ def test_literal_squared_distances():
 @pytest.mark.parametrize("k", [1, 7, 150, 211])
 @pytest.mark.parametrize("block_rows", [45, 210, 65536])
 def test_equals_a_full_sort_for_every_block_size(rng, k, block_rows):
-    queries, database = _unit(rng, 40, 16), _unit(rng, 211, 16)
+    queries = _unit(rng, 40, 16)
+    database = _unit(rng, 211, 16)
 
     distances, indices = nearest(queries, database, k, block_rows)
 
@@ -68,7 +69,8 @@ def test_blocks_of_one_row_are_merged():
 
 
 def test_a_memory_map_gives_the_same_as_an_array(rng, tmp_path):
-    queries, database = _unit(rng, 5, 8), _unit(rng, 100, 8)
+    queries = _unit(rng, 5, 8)
+    database = _unit(rng, 100, 8)
     database.tofile(tmp_path / "database.f32")
     mapped = np.memmap(tmp_path / "database.f32", np.float32, mode="r", shape=(100, 8))
 
@@ -80,7 +82,8 @@ def test_a_block_of_a_float32_memory_map_is_read_in_place(rng, tmp_path, monkeyp
     faiss = import_faiss()
     _unit(rng, 100, 8).tofile(tmp_path / "database.f32")
     mapped = np.memmap(tmp_path / "database.f32", np.float32, mode="r", shape=(100, 8))
-    real, shared = faiss.knn, []
+    real = faiss.knn
+    shared = []
     monkeypatch.setattr(
         faiss, "knn", lambda q, block, k: (shared.append(np.shares_memory(block, mapped)), real(q, block, k))[1]
     )
@@ -92,7 +95,8 @@ def test_a_block_of_a_float32_memory_map_is_read_in_place(rng, tmp_path, monkeyp
 
 @pytest.mark.parametrize("convert", [np.float16, np.float64, np.asfortranarray])
 def test_other_dtypes_and_layouts_are_converted(rng, convert):
-    queries, database = _unit(rng, 5, 8), _unit(rng, 100, 8)
+    queries = _unit(rng, 5, 8)
+    database = _unit(rng, 100, 8)
 
     indices = nearest(queries, convert(database), 3, 33)[1]
 

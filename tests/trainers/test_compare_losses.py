@@ -39,7 +39,8 @@ def output(tmp_path):
 @pytest.fixture
 def compare(output, monkeypatch):
     """Starts the program with trainers that do what `train` does, and returns the commands that they were given."""
-    handler, level = signal.getsignal(signal.SIGTERM), logging.getLogger("keras_sare").level
+    handler = signal.getsignal(signal.SIGTERM)
+    level = logging.getLogger("keras_sare").level
 
     def compare(*passed_on, train=lambda run: finish(run, 0.5), **changed):
         options = {

@@ -50,7 +50,8 @@ def test_server_that_does_not_stop_is_killed(tmp_path):
 
 
 def test_model_that_is_newer_than_the_last_version_is_exported_anew(tmp_path):
-    versions, model = tmp_path / "export", tmp_path / "model.keras"
+    versions = tmp_path / "export"
+    model = tmp_path / "model.keras"
     model.touch()
     assert whole_line.export_due(versions, model)
     for version in (2, 10, "1old", ".0badcafe.partial.11"):

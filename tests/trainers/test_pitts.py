@@ -127,7 +127,8 @@ def test_two_workers_train_whiten_and_report_one_run(start, tmp_path):
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         workers = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    logs, processes = [f"worker-{index}" for index in range(2)], []
+    logs = [f"worker-{index}" for index in range(2)]
+    processes = []
     for index, log in enumerate(logs):
         config = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
         processes.append(start("shared", "--epochs=1", "--resume", log=log, TF_CONFIG=config))

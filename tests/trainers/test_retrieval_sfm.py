@@ -97,7 +97,8 @@ def kill(*_, **__):
 
 
 def test_run_trains_whitens_and_ends_with_the_table(unbroken):
-    run, printed = RunFolder(unbroken[0]), unbroken[1]
+    run = RunFolder(unbroken[0])
+    printed = unbroken[1]
     before, trained, whitened = map(keras.saving.load_model, (run.off_the_shelf, run.unwhitened, run.model))
     changed = [not np.array_equal(a, b) for a, b in zip(before.get_weights(), trained.get_weights(), strict=True)]
     assert changed == [False, False, True, True]  # conv1 is frozen
@@ -203,7 +204,9 @@ def test_photos_that_do_not_suffice_are_told_before_they_are_decoded(more, messa
 
 def test_validation_with_nothing_to_find_is_told_before_anything_is_written(train, published, tmp_path):
     lists = pickle.loads(published.read_bytes())
-    lists["val"]["cluster"], lists["val"]["qidxs"], lists["val"]["pidxs"] = [0, 1, 2, 3], [], []
+    lists["val"]["cluster"] = [0, 1, 2, 3]
+    lists["val"]["qidxs"] = []
+    lists["val"]["pidxs"] = []
     published.write_bytes(pickle.dumps(lists, 2))
     with pytest.raises(ValueError, match="validation has nothing to find"):
         train("run", f"--dataset={published}", f"--images={published.parent / 'ims'}")

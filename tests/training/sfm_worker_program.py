@@ -29,7 +29,8 @@ def make_photos(folder: Path) -> None:
     """Four photos of each of three patterns, upright or not; each sees a point that the one before sees."""
     folder.mkdir(parents=True)
     for seed, name in enumerate(("train", "val")):
-        rng, paths = np.random.default_rng(seed), []
+        rng = np.random.default_rng(seed)
+        paths = []
         for i in range(12):
             if i % 4 == 0:
                 pattern = rng.integers(0, 200, (4, 6, 3))

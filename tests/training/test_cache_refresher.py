@@ -10,7 +10,9 @@ def miner(make_small_trainer):
 
 
 def test_windows_hold_every_query_once_in_an_order_of_the_epochs_own(miner):
-    first, again, second = miner.windows(1), miner.windows(1), miner.windows(2)
+    first = miner.windows(1)
+    again = miner.windows(1)
+    second = miner.windows(2)
     assert [len(window) for window in first] == [4, 4, 4]
     np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
     for windows in (first, second):
@@ -33,7 +35,8 @@ def test_queries_at_the_end_of_the_epoch_that_fill_no_step_are_left_out(make_sma
 
 
 def test_tuples_are_query_positive_and_negatives(miner):
-    queries, times = np.array([7, 2, 5, 4]), StageTimer()
+    queries = np.array([7, 2, 5, 4])
+    times = StageTimer()
     window = miner.mine(queries, 1, times)
     assert window.tuples.shape == (4, 4)
     np.testing.assert_array_equal(window.tuples[:, 0], queries + 12)
@@ -48,7 +51,8 @@ def test_tuples_whose_hardest_negative_is_within_the_margin_are_counted(miner):
     window = miner.mine(queries, 1, StageTimer())
     descriptors = miner.train.extract(miner.extractor, np.arange(24), "all")
     query, positive, negative = (descriptors[window.tuples[:, i]] for i in range(3))
-    near, far = ((query - positive) ** 2).sum(1), ((query - negative) ** 2).sum(1)
+    near = ((query - positive) ** 2).sum(1)
+    far = ((query - negative) ** 2).sum(1)
     assert window.violating == np.sum(far - near < 0.1)
     assert 0 < window.violating < 12
 

@@ -25,7 +25,9 @@ class Runs:
     """Trains in processes of their own, and kills them."""
 
     def __init__(self, server, log, seed):
-        self.server, self.log, self.random = server, log, random.Random(seed)
+        self.server = server
+        self.log = log
+        self.random = random.Random(seed)
 
     def start(self, folder):
         self.server.stdin.write(f"{folder}\n")
@@ -48,7 +50,8 @@ class Runs:
         """
         process = self.start(folder)
         checkpoints = folder / "checkpoints"
-        before, waited = names(checkpoints), self.random.randint(0, 2)
+        before = names(checkpoints)
+        waited = self.random.randint(0, 2)
         deadline = time.monotonic() + 100
         while len(names(checkpoints) - before) < waited or (while_writing and not partials(checkpoints)):
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]

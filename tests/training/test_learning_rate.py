@@ -10,7 +10,8 @@ GRADIENTS = np.random.default_rng(0).standard_normal((len(RATES), 3)).astype("fl
 
 def matconvnet(rates, momentum=0.9):
     """The originals' update: m <- momentum m - g, then w <- w + rate m."""
-    weight, velocity = np.ones(3), np.zeros(3)
+    weight = np.ones(3)
+    velocity = np.zeros(3)
     for rate, gradient in zip(rates, GRADIENTS, strict=True):
         velocity = momentum * velocity - gradient
         weight = weight + rate * velocity

@@ -27,7 +27,8 @@ def make_trainer(make_sfm_photos, tmp_path):
         features = keras.layers.Conv2D(6, 4, strides=4, activation="relu")(keras.layers.Rescaling(1 / 255)(images))
         model = keras.Model(images, MAC()(features))
         validation = MeanAveragePrecisionValidation(make_sfm_photos("val", 4, 1, **changed))
-        train, strategy = make_sfm_photos("train", 4, 0, **changed), tf.distribute.get_strategy()
+        train = make_sfm_photos("train", 4, 0, **changed)
+        strategy = tf.distribute.get_strategy()
         return Trainer(model, ContrastiveLoss(), train, validation, tmp_path / run, strategy)
 
     return make
@@ -35,7 +36,8 @@ def make_trainer(make_sfm_photos, tmp_path):
 
 def kill_at(trainer, step):
     """Lets a run die before a step, counted from 0 over all epochs."""
-    original, done = trainer.tuple_trainer.step, []
+    original = trainer.tuple_trainer.step
+    done = []
 
     def killed(*batch):
         if len(done) == step:
@@ -70,7 +72,8 @@ def test_run_shows_mean_average_precision_and_keeps_its_best_epoch(make_trainer,
 
 
 def test_killed_run_is_resumed_to_the_same_weights_bit_by_bit(make_trainer, without_picture):
-    unbroken, broken = make_trainer("unbroken"), make_trainer("broken", checkpoint_every=1)
+    unbroken = make_trainer("unbroken")
+    broken = make_trainer("broken", checkpoint_every=1)
     unbroken.fit()
     kill_at(broken, 11)  # the fourth step of the second epoch
     with pytest.raises(Killed):
@@ -90,7 +93,8 @@ def test_run_is_not_resumed_on_other_models(make_trainer, make_sfm_photos, witho
         trainer.fit()
     other = make_trainer(epochs=1)
     validation = MeanAveragePrecisionValidation(make_sfm_photos("val", 3, 1))
-    folder, strategy = trainer.log.folder, trainer.workers.strategy
+    folder = trainer.log.folder
+    strategy = trainer.workers.strategy
     other = Trainer(other.model, ContrastiveLoss(), other.miner.train, validation, folder, strategy)
     with pytest.raises(ValueError, match="was written on other datasets.* Received: validation: 16 images of 4 models"):
         other.fit()
@@ -115,7 +119,8 @@ def make_unlike_trainer(make_sfm_photos, tmp_path, without_picture):
         trunk.trainable = False
         # Else the weights before the first epoch might be kept, which are alike however it goes.
         settings = dataclasses.replace(photos["train"].settings, select="last", **changed)
-        paths, store = {name: one.paths for name, one in photos.items()}, tmp_path / f"{run} store"
+        paths = {name: one.paths for name, one in photos.items()}
+        store = tmp_path / f"{run} store"
         inputs, stored = open_feature_store(
             paths, trunk, 48, settings, store, store_limit, dtype="float32", strategy=strategy
         )
@@ -132,7 +137,8 @@ def make_unlike_trainer(make_sfm_photos, tmp_path, without_picture):
 
 def assert_train_alike(one, other):
     before = one.model.get_weights()
-    (_, a), (_, b) = one.fit().history, other.fit().history
+    _, a = one.fit().history
+    _, b = other.fit().history
     assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
     for mine, theirs in zip(one.state.history, other.state.history, strict=True):
         assert mine["mAP"] == pytest.approx(theirs["mAP"])
@@ -147,7 +153,8 @@ def test_photos_of_unlike_shapes_train_alike_stored_or_not(make_unlike_trainer):
 
 @pytest.mark.parametrize("store_limit", [1e9, 0], ids=["stored", "computed"])
 def test_two_replicas_train_on_photos_of_unlike_shapes_like_one(make_unlike_trainer, mirrored, store_limit):
-    two, one = make_unlike_trainer("two", store_limit, mirrored), make_unlike_trainer("one", store_limit)
+    two = make_unlike_trainer("two", store_limit, mirrored)
+    one = make_unlike_trainer("one", store_limit)
     assert_train_alike(two, one)
 
 

@@ -227,7 +227,8 @@ class Counter(keras.layers.Layer):
 
 
 def test_image_that_occurs_several_times_is_embedded_once(make_model):
-    model, counter = make_model(), Counter()
+    model = make_model()
+    counter = Counter()
     inputs = keras.Input((None, None, 3))
     counted = keras.Model(inputs, model(counter(inputs)))
     run(lambda _: counted, tf.distribute.get_strategy(), SARELoss(), steps=1, ids=SHARED)
@@ -236,7 +237,8 @@ def test_image_that_occurs_several_times_is_embedded_once(make_model):
 
 @pytest.mark.parametrize(("precision", "scaled"), [("mixed_bfloat16", None), ("mixed_float16", 256.0)])
 def test_mixed_precision_trains_float32_weights_as_float32_does(one_replica, precision, scaled):
-    exact, rounded = one_replica(), one_replica(precision=precision, scaled=scaled)
+    exact = one_replica()
+    rounded = one_replica(precision=precision, scaled=scaled)
     np.testing.assert_allclose(rounded.losses, exact.losses, rtol=0.01)
     assert {w.dtype for w in rounded.weights} == {np.dtype("float32")}
     assert distance(rounded.velocities, exact.velocities) < 0.1

@@ -54,7 +54,9 @@ def one_by_one(make_model, loss, optimizer=None, steps=3):
     """The same, every image of every tuple embedded by itself; all layers are trained."""
     model = make_model()
     optimizer = optimizer() if optimizer else keras.optimizers.SGD(RATE, momentum=0.9)
-    variables, before, losses = model.trainable_variables, arrays(model.trainable_variables), []
+    variables = model.trainable_variables
+    before = arrays(model.trainable_variables)
+    losses = []
     for _ in range(steps):
         with tf.GradientTape() as tape:
             each = [model(images()[i, :height, :width][None]) for i in IDS.ravel() for height, width in [SIZES[i]]]
@@ -160,7 +162,8 @@ class Counter(keras.layers.Layer):
 
 
 def test_image_that_occurs_several_times_is_embedded_once_and_one_graph_does_for_all_sizes(make_model):
-    counter, inputs = Counter(), keras.Input((None, None, 3))
+    counter = Counter()
+    inputs = keras.Input((None, None, 3))
     counted = keras.Model(inputs, make_model()(counter(inputs)))
     run(lambda _: counted, SARELoss(), steps=1)
     assert int(counter.images) == len(SIZES)

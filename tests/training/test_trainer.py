@@ -28,7 +28,8 @@ def make_trainer(make_places, make_model, settings, tmp_path):
 
     def make(initialise=True, **changed):
         one = dataclasses.replace(settings, **changed)
-        train, validation = make_places("train", 12, 0, one), RecallValidation(make_places("val", 8, 1, one))
+        train = make_places("train", 12, 0, one)
+        validation = RecallValidation(make_places("val", 8, 1, one))
         strategy = tf.distribute.get_strategy()
         return Trainer(make_model(strategy, initialise), SARELoss(), train, validation, tmp_path / "run", strategy)
 
@@ -62,7 +63,8 @@ def names(folder, run="run"):
 
 def kill_at(trainer, step):
     """Lets a run die before a step, counted from 0 over all epochs."""
-    steps, original = itertools.count(), trainer.tuple_trainer.step
+    steps = itertools.count()
+    original = trainer.tuple_trainer.step
 
     def killed(*batch):
         if next(steps) == step:
@@ -124,7 +126,8 @@ def test_resumed_run_ends_with_the_same_weights_bit_by_bit(make_small_trainer, t
         broken.fit()
     assert names(tmp_path, "broken")[-1] == "epoch-0001-window-0001-step-000001"
     resumed = make_small_trainer("broken", checkpoint_every=4)
-    steps, step = itertools.count(), resumed.tuple_trainer.step
+    steps = itertools.count()
+    step = resumed.tuple_trainer.step
     resumed.tuple_trainer.step = lambda *batch: (next(steps), step(*batch))[1]
     resumed.fit()
     assert next(steps) == 9  # of 18: none of the nine before is trained again
@@ -138,10 +141,8 @@ def test_resumed_run_ends_with_the_same_weights_bit_by_bit(make_small_trainer, t
 
 
 def test_damaged_checkpoint_costs_its_steps_and_nothing_else(make_small_trainer, tmp_path, caplog):
-    unbroken, broken = (
-        make_small_trainer("unbroken", epochs=2),
-        make_small_trainer("broken", epochs=2, checkpoint_every=1),
-    )
+    unbroken = make_small_trainer("unbroken", epochs=2)
+    broken = make_small_trainer("broken", epochs=2, checkpoint_every=1)
     unbroken.fit()
     kill_at(broken, 9)
     with pytest.raises(Killed):
@@ -155,7 +156,8 @@ def test_damaged_checkpoint_costs_its_steps_and_nothing_else(make_small_trainer,
 
 
 def test_run_with_fewer_epochs_than_it_has_ends_with_the_best_of_those_that_are_complete(make_small_trainer):
-    short, broken = make_small_trainer("short", epochs=1), make_small_trainer("broken", checkpoint_every=1)
+    short = make_small_trainer("short", epochs=1)
+    broken = make_small_trainer("broken", checkpoint_every=1)
     short.fit()
     kill_at(broken, 9)  # in the second epoch
     with pytest.raises(Killed):
@@ -176,7 +178,9 @@ def test_run_is_not_resumed_on_other_images(make_small_trainer, role):
     dataset = places[role].dataset
     fewer = ImageSet(dataset.queries.paths[1:], dataset.queries.positions[1:])
     places[role] = dataclasses.replace(places[role], dataset=dataclasses.replace(dataset, queries=fewer))
-    folder, strategy, validation = trainer.log.folder, trainer.workers.strategy, RecallValidation(places["validation"])
+    folder = trainer.log.folder
+    strategy = trainer.workers.strategy
+    validation = RecallValidation(places["validation"])
     other = Trainer(trainer.model, SARELoss(), places["train"], validation, folder, strategy)
     with pytest.raises(ValueError, match=f"was written on other datasets.* Received: {role}: [^;]* now$"):
         other.fit()
@@ -229,8 +233,10 @@ def test_workers_that_find_different_checkpoints_do_not_train(make_small_trainer
 
 
 def test_two_replicas_train_like_one(make_small_trainer, mirrored):
-    one, two = make_small_trainer("one", dropout=0), make_small_trainer("two", dropout=0, strategy=mirrored)
-    history, shared = one.fit().history, two.fit().history
+    one = make_small_trainer("one", dropout=0)
+    two = make_small_trainer("two", dropout=0, strategy=mirrored)
+    history = one.fit().history
+    shared = two.fit().history
     np.testing.assert_allclose([r["loss"] for r in shared[1:]], [r["loss"] for r in history[1:]], rtol=1e-6)
     for a, b in zip(weights(one), weights(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
@@ -269,7 +275,8 @@ def fed(make_places, settings, tmp_path):
         if way == "augmented":
             paths = np.concatenate([places[0].dataset.database.paths, places[0].dataset.queries.paths])
             places[0] = dataclasses.replace(places[0], augmented=AugmentedInputs(paths, (12, 16), Augmentation(), 0))
-        train, validation = places[0], RecallValidation(places[1])
+        train = places[0]
+        validation = RecallValidation(places[1])
         trainer = Trainer(head, SARELoss(), train, validation, tmp_path / way, tf.distribute.get_strategy(), trunk)
         trainer.fit()
         return trainer
@@ -298,7 +305,9 @@ def test_model_that_computes_in_float16_is_trained_through_a_scaled_loss(make_sm
     plain = make_small_trainer()
     assert isinstance(plain.tuple_trainer.optimizer, keras.optimizers.SGD)
     set_precision(plain.model, "mixed_float16")
-    train, validation, folder = plain.miner.train, plain.validation, plain.log.folder
+    train = plain.miner.train
+    validation = plain.validation
+    folder = plain.log.folder
     scaled = Trainer(plain.model, SARELoss(), train, validation, folder, plain.workers.strategy)
     assert isinstance(scaled.tuple_trainer.optimizer, keras.optimizers.LossScaleOptimizer)
 
@@ -324,7 +333,8 @@ def test_loss_that_is_not_finite_names_the_images_and_leaves_the_checkpoint(make
     assert str(info.value).count("train_database_") == 2 * 3
     assert "The last checkpoint, epoch-0000-window-0000-step-000000, is whole" in str(info.value)
     assert names(tmp_path) == ["epoch-0000", "epoch-0000-window-0000-step-000000"]
-    unbroken, resumed = make_small_trainer("unbroken", refresh_every=12), make_small_trainer(refresh_every=12)
+    unbroken = make_small_trainer("unbroken", refresh_every=12)
+    resumed = make_small_trainer(refresh_every=12)
     unbroken.fit()
     resumed.fit()
     assert_same_run(unbroken, resumed)
@@ -333,7 +343,8 @@ def test_loss_that_is_not_finite_names_the_images_and_leaves_the_checkpoint(make
 def test_weight_that_is_not_finite_is_not_written(make_small_trainer, tmp_path):
     """The loss of a step is that before its update: it does not show what the last update before a checkpoint does."""
     trainer = make_small_trainer(checkpoint_every=2)
-    step, steps = trainer.tuple_trainer.step, itertools.count(1)
+    step = trainer.tuple_trainer.step
+    steps = itertools.count(1)
 
     def spoils(*batch):
         loss = step(*batch)
@@ -353,7 +364,8 @@ def test_unreadable_image_stops_the_run_with_its_name_and_the_run_goes_on_when_i
 ):
     trainer = make_trainer(epochs=1, refresh_every=12)
     path = tmp_path / "photos" / "train_query_7.jpg"
-    whole, mine = path.read_bytes(), trainer.miner.mine
+    whole = path.read_bytes()
+    mine = trainer.miner.mine
 
     def damages(*arguments):
         if moment == "refresh":

@@ -75,10 +75,13 @@ def make_model(strategy: tf.distribute.Strategy) -> keras.Model:
 def train(folder: Path, strategy: tf.distribute.Strategy, kill_at: int = STEPS + 1) -> dict[str, Any]:
     """Trains; returns weights, losses, and how much this worker had to do."""
     model = make_model(strategy)
-    train_places, validation = make_places(folder, "train", 20, 0), make_places(folder, "val", 25, 1)
+    train_places = make_places(folder, "train", 20, 0)
+    validation = make_places(folder, "val", 25, 1)
     trainer = Trainer(model, SARELoss(), train_places, RecallValidation(validation), folder / "run", strategy)
-    step, steps = trainer.tuple_trainer.step, itertools.count()
-    mine, mined = HardNegativeMiner.mine, []
+    step = trainer.tuple_trainer.step
+    steps = itertools.count()
+    mine = HardNegativeMiner.mine
+    mined = []
 
     def killed_step(*batch: Any) -> Any:
         if next(steps) == kill_at:
@@ -89,7 +92,8 @@ def train(folder: Path, strategy: tf.distribute.Strategy, kill_at: int = STEPS +
         mined.append(len(queries))
         return mine(self, queries, *rest)
 
-    trainer.tuple_trainer.step, HardNegativeMiner.mine = killed_step, counted_mine
+    trainer.tuple_trainer.step = killed_step
+    HardNegativeMiner.mine = counted_mine
     try:
         state = trainer.fit()
     finally:

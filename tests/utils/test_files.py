@@ -58,7 +58,9 @@ def test_folder_appears_whole_or_not_at_all(tmp_path):
 @pytest.fixture
 def disk(monkeypatch):
     """Names in the order in which they reach the disk; a rename is a pair of old and new."""
-    events, fsync, replace = [], os.fsync, os.replace
+    events = []
+    fsync = os.fsync
+    replace = os.replace
 
     def settled(descriptor):
         events.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))

@@ -53,7 +53,8 @@ def private_names():
 
 
 def test_one_file_alone_uses_what_is_not_public():
-    private, used = private_names(), set()
+    private = private_names()
+    used = set()
     for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             is_own = isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in ("self", "cls")

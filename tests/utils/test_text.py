@@ -27,7 +27,8 @@ def test_control_characters_are_escaped_and_letters_are_not(text, shown):
 
 @pytest.fixture
 def root_handler():
-    handlers, level = logging.getLogger().handlers, logging.getLogger("keras_sare").level
+    handlers = logging.getLogger().handlers
+    level = logging.getLogger("keras_sare").level
     handler = logging.Handler()
     handlers.append(handler)
     yield handler

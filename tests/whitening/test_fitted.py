@@ -3,7 +3,8 @@ import pytest
 
 from keras_sare.whitening import FittedWhitening, fit_pca_whitening
 
-DUAL, PRIMAL = (30, 50), (120, 20)
+DUAL = (30, 50)
+PRIMAL = (120, 20)
 
 
 def test_apply_gives_unit_vectors_and_equals_projection_plus_bias(draw):
@@ -28,7 +29,8 @@ def test_applying_to_the_mean_gives_zero_and_no_nan(draw):
 def test_truncation_equals_a_fit_at_that_dimension(draw, shape):
     samples = draw(*shape)
 
-    truncated, fitted = fit_pca_whitening(samples, 12).truncated(5), fit_pca_whitening(samples, 5)
+    truncated = fit_pca_whitening(samples, 12).truncated(5)
+    fitted = fit_pca_whitening(samples, 5)
 
     np.testing.assert_allclose(truncated.projection, fitted.projection, atol=2e-6)
     np.testing.assert_allclose(truncated.apply(samples), fitted.apply(samples), atol=1e-5)

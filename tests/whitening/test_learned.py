@@ -58,7 +58,8 @@ def test_an_epsilon_of_1e_10_equals_cirtorch_on_too_few_pairs(oracle, assert_equ
 
 
 def test_pairs_become_white_and_descriptors_uncorrelated(oracle):
-    samples, (queries, positives) = oracle.descriptors(5, 60, 8), oracle.pairs(6, 40, 60)
+    samples = oracle.descriptors(5, 60, 8)
+    queries, positives = oracle.pairs(6, 40, 60)
     whitening = fit_learned_whitening(samples, queries, positives)
 
     within, total = _covariances(samples, queries, positives, samples[queries].mean(axis=0))
@@ -74,7 +75,8 @@ def test_literal_values():
     whitening = fit_learned_whitening(samples, [0, 2], [1, 3])
 
     np.testing.assert_array_equal(whitening.mean, [0, 0])
-    within, total = np.diag([0.5, 2.0]), np.array([[21, 13], [13, 12]]) / 4
+    within = np.diag([0.5, 2.0])
+    total = np.array([[21, 13], [13, 12]]) / 4
     ratios = np.linalg.eigvals(np.linalg.solve(within, total))
     np.testing.assert_allclose(whitening.eigenvalues, np.sort(ratios)[::-1], rtol=1e-12)
 
@@ -95,7 +97,8 @@ def test_damps_what_differs_between_matching_images():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_lower_precision_is_computed_in_double(oracle, dtype):
-    samples, pairs = oracle.descriptors(0, 90, 14).astype(dtype), oracle.pairs(1, 70, 90)
+    samples = oracle.descriptors(0, 90, 14).astype(dtype)
+    pairs = oracle.pairs(1, 70, 90)
 
     np.testing.assert_array_equal(
         fit_learned_whitening(samples, *pairs).projection,
@@ -104,7 +107,8 @@ def test_lower_precision_is_computed_in_double(oracle, dtype):
 
 
 def test_a_memory_map_and_small_blocks_change_nothing(oracle, tmp_path):
-    samples, pairs = oracle.descriptors(0, 90, 14).astype(np.float32), oracle.pairs(1, 70, 90)
+    samples = oracle.descriptors(0, 90, 14).astype(np.float32)
+    pairs = oracle.pairs(1, 70, 90)
     samples.tofile(tmp_path / "samples.f32")
     mapped = np.memmap(tmp_path / "samples.f32", np.float32, mode="r", shape=samples.shape)
 
@@ -115,7 +119,8 @@ def test_a_memory_map_and_small_blocks_change_nothing(oracle, tmp_path):
 
 
 def test_a_smaller_dimension_is_the_first_directions_of_a_larger(oracle):
-    samples, pairs = oracle.descriptors(0, 90, 14), oracle.pairs(1, 70, 90)
+    samples = oracle.descriptors(0, 90, 14)
+    pairs = oracle.pairs(1, 70, 90)
 
     np.testing.assert_allclose(
         fit_learned_whitening(samples, *pairs, dim=1).projection,
@@ -134,7 +139,8 @@ def test_repeated_queries_weigh_more(oracle):
 
 
 def test_principal_directions_first_equals_whitening_what_pca_keeps(oracle, assert_equal_up_to_sign):
-    samples, pairs = oracle.descriptors(0, 90, 14), oracle.pairs(1, 9, 90)
+    samples = oracle.descriptors(0, 90, 14)
+    pairs = oracle.pairs(1, 9, 90)
     mean = samples[pairs[0]].mean(axis=0)
     _, axes = np.linalg.eigh((samples - mean).T @ (samples - mean))
     reduced = (samples - mean) @ axes[:, :-7:-1]
@@ -146,7 +152,8 @@ def test_principal_directions_first_equals_whitening_what_pca_keeps(oracle, asse
 
 
 def test_too_few_pairs_name_the_ways_out_and_both_work(oracle):
-    samples, pairs = oracle.descriptors(0, 90, 14), oracle.pairs(1, 9, 90)
+    samples = oracle.descriptors(0, 90, 14)
+    pairs = oracle.pairs(1, 9, 90)
 
     message = (
         r"must differ in all 14 directions.*the 9 pairs differ in 9: give more pairs, or principal=9 or fewer, or an "
@@ -159,7 +166,8 @@ def test_too_few_pairs_name_the_ways_out_and_both_work(oracle):
 
 
 def test_an_epsilon_that_vanishes_beside_the_pairs_is_refused(oracle):
-    samples, pairs = 1e5 * oracle.descriptors(0, 90, 14), oracle.pairs(1, 9, 90)
+    samples = 1e5 * oracle.descriptors(0, 90, 14)
+    pairs = oracle.pairs(1, 9, 90)
 
     with pytest.raises(ValueError, match=r"`epsilon` of at least (\d\.\de-\d\d).*epsilon=1e-10") as error:
         fit_learned_whitening(samples, *pairs, epsilon=1e-10)

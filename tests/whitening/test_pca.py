@@ -9,7 +9,8 @@ def _project(whitening, descriptors):
     return (descriptors - whitening.mean) @ whitening.projection
 
 
-DUAL, PRIMAL = (30, 50), (120, 20)
+DUAL = (30, 50)
+PRIMAL = (120, 20)
 
 
 def test_shapes_and_dtypes(draw):
@@ -44,7 +45,8 @@ def _relja(x, dim):
     centred = x - mean
     dual = len(x) < x.shape[1]
     variances, u = np.linalg.eigh((centred @ centred.T if dual else centred.T @ centred) / (len(x) - 1))
-    variances, u = variances[::-1][:dim], u[:, ::-1][:, :dim]
+    variances = variances[::-1][:dim]
+    u = u[:, ::-1][:, :dim]
     if dual:
         u = centred.T @ (u / np.sqrt(np.maximum(variances, 1e-9))) / np.sqrt(len(x) - 1)
     return mean, u / np.sqrt(variances + 1e-9), variances
@@ -101,7 +103,8 @@ def test_primal_equals_dual(draw):
     samples = draw(30, 29)
     padded = np.pad(samples, [(0, 0), (0, 11)], constant_values=0.5)
 
-    primal, dual = fit_pca_whitening(samples, 20), fit_pca_whitening(padded, 20)
+    primal = fit_pca_whitening(samples, 20)
+    dual = fit_pca_whitening(padded, 20)
 
     np.testing.assert_allclose(dual.eigenvalues, primal.eigenvalues, rtol=1e-9)
     np.testing.assert_allclose(dual.projection[:29], primal.projection, atol=2e-5)
@@ -150,7 +153,8 @@ def test_the_largest_element_of_each_direction_is_positive(draw, shape):
 def test_the_block_size_changes_nothing(draw, shape, block):
     samples = draw(*shape)
 
-    blocked, whole = fit_pca_whitening(samples, 5, block=block), fit_pca_whitening(samples, 5)
+    blocked = fit_pca_whitening(samples, 5, block=block)
+    whole = fit_pca_whitening(samples, 5)
 
     np.testing.assert_allclose(blocked.projection, whole.projection, atol=1e-6)
 

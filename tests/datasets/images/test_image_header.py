@@ -14,8 +14,11 @@ from keras_sare.datasets import decode_image, find_corrupt, image_batches, load_
 from keras_sare.datasets.images.image_header import MAX_PIXELS, why_refused
 
 HOSTILE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "data" / "hostile_images.py")))
-encode, noise, segment = HOSTILE.encode, HOSTILE.noise, HOSTILE.segment
-HEIGHT, WIDTH = 30, 44
+encode = HOSTILE.encode
+noise = HOSTILE.noise
+segment = HOSTILE.segment
+HEIGHT = 30
+WIDTH = 44
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ class Canvas(Image.Image):
 
     def __init__(self, height, width):
         super().__init__()
-        self._size, self.asked = (width, height), (width, height)
+        self._size = (width, height)
+        self.asked = (width, height)
 
     def load(self):
         return None

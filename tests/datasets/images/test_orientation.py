@@ -138,7 +138,8 @@ def test_an_unknown_orientation_is_named(photos, read):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged EXIF.
 def test_pillow_reads_and_turns_as_tensorflow_does(orientations):
-    whole, rng = exif(6), np.random.default_rng(0)
+    whole = exif(6)
+    rng = np.random.default_rng(0)
     notes = [exif(value, order, kind) for value in range(11) for order in ORDERS for kind in (3, 4)]
     notes += [whole[:length] for length in range(0, len(whole), 7)] + [whole[:12] + b"\xff\xff" + whole[14:]]
     for _ in range(200):

@@ -23,7 +23,8 @@ def write(tmp_path):
 
 
 def test_same_path_copy_and_links_are_the_same_photo(write, tmp_path):
-    a, b = write("a.jpg", b"photo a" * 2000), write("b.jpg", b"photo b" * 2000)
+    a = write("a.jpg", b"photo a" * 2000)
+    b = write("b.jpg", b"photo b" * 2000)
     copy = shutil.copy(a, tmp_path / "copy.jpg")
     os.link(a, hard := tmp_path / "hard.jpg")
     (soft := tmp_path / "soft.jpg").symlink_to(b)

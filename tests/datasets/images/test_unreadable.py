@@ -42,7 +42,8 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("name", BAD)
 def test_every_reader_names_the_file_and_gives_the_same_reason(folder, name):
-    path, reason = str(folder / name), BAD[name][1]
+    path = str(folder / name)
+    reason = BAD[name][1]
     assert why_unreadable(path).startswith(reason)
     text = f"Cannot read image .*{name}: {reason}"
     for read in (load_image, lambda path: image_sizes([path]), lambda path: list(image_batches([path], None, 1))):

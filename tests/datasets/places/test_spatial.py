@@ -4,7 +4,8 @@ import pytest
 from keras_sare.datasets import Neighbours, earth_centred, neighbours_within
 from keras_sare.datasets.places import spatial
 
-WGS84_A, WGS84_B = 6378137.0, 6356752.314245179
+WGS84_A = 6378137.0
+WGS84_B = 6356752.314245179
 
 
 def naive_neighbours(queries, database, radius, exclude_within):
@@ -38,7 +39,8 @@ def test_the_arrays_are_int64():
 def test_neighbours_equal_a_naive_loop_whatever_the_block(monkeypatch, dimensions, exclude_within, block):
     monkeypatch.setattr(spatial, "_BLOCK", block)
     rng = np.random.default_rng(dimensions)
-    queries, database = rng.uniform(0, 40, (50, dimensions)), rng.uniform(0, 40, (80, dimensions))
+    queries = rng.uniform(0, 40, (50, dimensions))
+    database = rng.uniform(0, 40, (80, dimensions))
     database[:5] = queries[:5]
     found = neighbours_within(queries, database, 10.0, exclude_within)
     expected = naive_neighbours(queries, database, 10.0, exclude_within)
@@ -78,7 +80,8 @@ def test_earth_centred_points_lie_on_the_ellipsoid():
 
 
 def test_earth_centred_distances_agree_with_the_local_radii_of_curvature():
-    phi, step = np.radians(55.75), np.radians(1e-4)
+    phi = np.radians(55.75)
+    step = np.radians(1e-4)
     squared_eccentricity = 1 - (WGS84_B / WGS84_A) ** 2
     across = WGS84_A / np.sqrt(1 - squared_eccentricity * np.sin(phi) ** 2)
     along = across * (1 - squared_eccentricity) / (1 - squared_eccentricity * np.sin(phi) ** 2)
@@ -88,7 +91,8 @@ def test_earth_centred_distances_agree_with_the_local_radii_of_curvature():
 
 
 def test_neighbours_are_found_across_the_date_line():
-    queries, database = earth_centred([-18.0], [179.9999]), earth_centred([-18.0, -18.0], [-179.9999, -179.99])
+    queries = earth_centred([-18.0], [179.9999])
+    database = earth_centred([-18.0, -18.0], [-179.9999, -179.99])
     np.testing.assert_array_equal(neighbours_within(queries, database, radius=25)[0], [0])
 
 

@@ -67,7 +67,8 @@ def tokyo_like():
 
     Every third place has only the query's own date: nothing to train on.
     """
-    database, queries = [], []
+    database = []
+    queries = []
     for place in range(30):
         dates = (200900 + place % 4, 200900 + place % 4) if place % 3 == 0 else (200900 + place % 4, 201500)
         database += [(50.0 * place + 3 * i, date) for i, date in enumerate(dates)]

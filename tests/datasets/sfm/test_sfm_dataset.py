@@ -35,7 +35,8 @@ def assert_same(one, other):
     assert one.name == other.name
     assert one.paths.tolist() == other.paths.tolist()
     for field in ("models", "clusters", "centres", "point_starts", "points", "scales", "pairs"):
-        a, b = getattr(one, field), getattr(other, field)
+        a = getattr(one, field)
+        b = getattr(other, field)
         assert (a is None) == (b is None), field
         if a is not None:
             np.testing.assert_array_equal(a, b)

@@ -12,7 +12,8 @@ from keras_sare.datasets.sfm.sfm_files import read_colmap
 from keras_sare.datasets.sfm.sfm_links import linked_models
 from keras_sare.datasets.sfm.sfm_pycolmap import import_pycolmap
 
-PLANAR, UNCALIBRATED = 6, 3
+PLANAR = 6
+UNCALIBRATED = 3
 
 
 def write_model(folder, names, points=3, first_id=1):

@@ -63,7 +63,8 @@ def test_the_sky_begins_above_the_roof_and_beside_the_wall(renderer: Renderer) -
 
 def test_a_car_hides_the_front_behind_it_and_not_what_stands_above(renderer: Renderer) -> None:
     car = Billboard("car", 0, 3, np.array([0.0, 0.0, 1.0]), 1.0, 0)
-    with_car, without = shoot(renderer, [car]), shoot(renderer, [])
+    with_car = shoot(renderer, [car])
+    without = shoot(renderer, [])
     assert with_car[pixel(0, 0.6, 5)].argmax() == 2
     above = slice(0, pixel(0, 1.7, 5)[0])
     np.testing.assert_array_equal(with_car[above], without[above])
@@ -84,7 +85,8 @@ def test_the_nearer_of_two_cars_hides_the_other_in_any_order(renderer: Renderer)
 def test_windows_glow_at_night_where_their_lamps_are_on(renderer: Renderer) -> None:
     dark = Lighting(np.full(3, 0.01), np.zeros(3), 0.0, np.zeros(3), np.zeros(3), 0.0, 0.0, 0.0, 0.0)
     lit = Lighting(np.full(3, 0.01), np.zeros(3), 0.0, np.zeros(3), np.zeros(3), 1.0, 0.0, 0.0, 0.0)
-    window, wall = pixel(2.5, 3.5, 10), pixel(1.5, 3.5, 10)
+    window = pixel(2.5, 3.5, 10)
+    wall = pixel(1.5, 3.5, 10)
     assert shoot(renderer, [], dark)[window].max() < 60
     assert shoot(renderer, [], lit)[window].max() > 150
     np.testing.assert_array_equal(shoot(renderer, [], lit)[wall], shoot(renderer, [], dark)[wall])
@@ -128,6 +130,7 @@ def test_fronts_repeat_between_streets_but_their_order_does_not() -> None:
 
 def test_traffic_differs_between_two_moments_and_keeps_off_the_middle_of_the_road() -> None:
     rng = np.random.default_rng(0)
-    first, second = traffic(80.0, rng), traffic(80.0, rng)
+    first = traffic(80.0, rng)
+    second = traffic(80.0, rng)
     assert [thing.along for thing in first] != [thing.along for thing in second]
     assert min(abs(thing.across) for thing in first + second) >= 3

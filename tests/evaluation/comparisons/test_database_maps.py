@@ -24,7 +24,8 @@ def paths(tmp_path):
 
 
 def test_room_that_is_asked_for_is_what_the_maps_take(model, paths, tmp_path):
-    kept, settings = ArrayCache(tmp_path), ComparisonSettings(longer_side=80)
+    kept = ArrayCache(tmp_path)
+    settings = ComparisonSettings(longer_side=80)
     maps = database_maps(kept, model, paths, np.array([1, 3]), 300.0, settings)
     [file] = kept.folder.glob("*/maps.bin")
     assert file.stat().st_size == map_bytes(model, paths[[1, 3]], 80) == 5 * (10 * 3 + 2 * 10)

@@ -82,7 +82,8 @@ def test_enough_pairs_limit_nothing():
 def test_dimensions_are_the_first_of_those_that_would_be_learned():
     descriptors, groups = photos(0, 26, 4)
     pairs = pairs_of(groups)
-    all_of_them, some = pairs.whitening(descriptors, 512), pairs.whitening(descriptors, 16)
+    all_of_them = pairs.whitening(descriptors, 512)
+    some = pairs.whitening(descriptors, 16)
     np.testing.assert_array_equal(some.projection, all_of_them.projection[:, :16])
 
 

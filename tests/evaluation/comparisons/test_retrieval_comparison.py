@@ -81,7 +81,8 @@ class Made:
 @pytest.fixture(scope="module")
 def whole_line(photos, tmp_path_factory):
     """With all that there is to compare, and pictures: what takes long is done once."""
-    models, folder = small_models(), tmp_path_factory.mktemp("whole") / "table"
+    models = small_models()
+    folder = tmp_path_factory.mktemp("whole") / "table"
     comparison = RetrievalComparison(*photos, SETTINGS, folder)
     return Made(comparison, comparison.compare(models), models, folder)
 
@@ -162,7 +163,8 @@ def maxima_of(comparison, models, monkeypatch):
 
 
 def test_the_whole_line_is_one_table_with_pictures_and_nothing_else_is_left(whole_line, photos):
-    comparison, text = whole_line.comparison, whole_line.text
+    comparison = whole_line.comparison
+    text = whole_line.text
     whitened = "fine-tuned + Lw"
     assert comparison.bases == {
         "off the shelf + PCAw": "off the shelf",
@@ -225,7 +227,8 @@ def test_too_few_images_for_the_dimensions_show_as_dashes_and_as_a_reason(
 
 def test_rows_are_what_the_parts_give(whole_line, photos, tmp_path):
     landmarks, pairs, _ = photos
-    comparison, models = whole_line.comparison, whole_line.models
+    comparison = whole_line.comparison
+    models = whole_line.models
     options = {"longer_side": 64, "folder": tmp_path}
     sides = extract_landmarks(models["fine-tuned"], landmarks, **options)
     assert comparison.rows["fine-tuned"] == evaluate_protocols(*sides, landmarks)

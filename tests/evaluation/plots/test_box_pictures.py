@@ -4,7 +4,9 @@ from PIL import Image
 
 from keras_sare.evaluation.plots.box_pictures import BoxedPicture, box_gallery, box_in_pixels
 
-GREEN, RED, YELLOW = (0x1A, 0x7F, 0x37), (0xCF, 0x22, 0x2E), (0xF0, 0xE4, 0x42)
+GREEN = (0x1A, 0x7F, 0x37)
+RED = (0xCF, 0x22, 0x2E)
+YELLOW = (0xF0, 0xE4, 0x42)
 
 
 def picture(grey=120, height=60, width=80):
@@ -53,16 +55,19 @@ def test_a_box_is_drawn_where_it_is_in_the_photo(tmp_path):
 
     drawn = pixels(tmp_path / "boxes.png")
     grey = np.argwhere((drawn == 120).all(-1))
-    (top, left), (bottom, right) = grey.min(axis=0), grey.max(axis=0) + 1
+    top, left = grey.min(axis=0)
+    bottom, right = grey.max(axis=0) + 1
     yellow = np.argwhere((drawn == YELLOW).all(-1))
-    (first_y, first_x), (last_y, last_x) = yellow.min(axis=0), yellow.max(axis=0) + 1
+    first_y, first_x = yellow.min(axis=0)
+    last_y, last_x = yellow.max(axis=0) + 1
     found = [(first_x - left) / (right - left), (first_y - top) / (bottom - top)]
     found += [(last_x - left) / (right - left), (last_y - top) / (bottom - top)]
     np.testing.assert_allclose(found, [0.25, 0.5, 0.75, 0.8], atol=0.015)
 
 
 def test_a_box_stays_where_it_is_when_a_large_photo_is_reduced(tmp_path):
-    small, large = picture(120, 300, 200), picture(120, 1200, 800)
+    small = picture(120, 300, 200)
+    large = picture(120, 1200, 800)
     box = np.array([20, 60, 180, 250])
 
     box_gallery(tmp_path / "small.png", [[BoxedPicture(small, tuple(box))]], longest_side=300)
@@ -77,9 +82,11 @@ def test_all_four_sides_of_a_box_as_large_as_the_photo_are_seen(tmp_path):
     drawn = pixels(tmp_path / "boxes.png")
     yellow = (drawn == YELLOW).all(-1)
     framed = np.argwhere((drawn == GREEN).all(-1))
-    (top, left), (bottom, right) = framed.min(axis=0), framed.max(axis=0)
+    top, left = framed.min(axis=0)
+    bottom, right = framed.max(axis=0)
     middle = (top + bottom) // 2, (left + right) // 2
-    quarter_y, quarter_x = (bottom - top) // 4, (right - left) // 4
+    quarter_y = (bottom - top) // 4
+    quarter_x = (right - left) // 4
     assert yellow[middle[0], left : left + quarter_x].any()
     assert yellow[middle[0], right - quarter_x : right].any()
     assert yellow[top : top + quarter_y, middle[1]].any()

@@ -8,7 +8,9 @@ from keras_sare.evaluation import RecallReport
 from keras_sare.evaluation.comparisons.run_comparison import FinishedRun
 from keras_sare.evaluation.plots.comparison_plot import draw_comparison
 
-BLUE, VERMILION, GREEN = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73)
+BLUE = (0x00, 0x72, 0xB2)
+VERMILION = (0xD5, 0x5E, 0x00)
+GREEN = (0x00, 0x9E, 0x73)
 
 
 def run(kind, seed, models=2, traversals=True):

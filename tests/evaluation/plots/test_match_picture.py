@@ -35,7 +35,8 @@ def drawn(dataset, monkeypatch, tmp_path):
 
 
 def test_every_photo_is_named_by_place_and_file_and_every_match_by_its_distance(drawn):
-    own, next_one = np.arange(QUERIES), np.minimum(np.arange(QUERIES) + 1, QUERIES - 1)
+    own = np.arange(QUERIES)
+    next_one = np.minimum(np.arange(QUERIES) + 1, QUERIES - 1)
     rows, titles = drawn(next_one, own)
     assert titles == ("query", "off the shelf", "trained")
     assert len(rows) == ROWS
@@ -50,8 +51,10 @@ def test_every_photo_is_named_by_place_and_file_and_every_match_by_its_distance(
 
 
 def test_queries_that_one_model_alone_finds_come_first(drawn):
-    before, after = np.arange(QUERIES), np.arange(QUERIES)
-    before[[4, 9]], after[13] = 0, 0
+    before = np.arange(QUERIES)
+    after = np.arange(QUERIES)
+    before[[4, 9]] = 0
+    after[13] = 0
     rows, _ = drawn(before, after)
     assert {row.before.correct != row.after.correct for row in rows[:3]} == {True}
     assert {row.before.correct == row.after.correct for row in rows[3:]} == {True}

@@ -5,7 +5,8 @@ from PIL import Image
 from keras_sare.evaluation import DEFAULT_NS, RecallReport
 from keras_sare.evaluation.plots.recall_plots import GalleryRow, Match, match_gallery, recall_curves
 
-GREEN, RED = (0x1A, 0x7F, 0x37), (0xCF, 0x22, 0x2E)
+GREEN = (0x1A, 0x7F, 0x37)
+RED = (0xCF, 0x22, 0x2E)
 
 
 def _report(first, ns=DEFAULT_NS, dataset="toy"):

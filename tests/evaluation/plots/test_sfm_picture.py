@@ -13,7 +13,8 @@ from keras_sare.evaluation.plots.sfm_picture import draw_from_above, draw_models
 @pytest.fixture
 def photos(tmp_path):
     """Models 0 (two photos) and 2 (one photo) of one cluster, model 1 (three photos) of another; all of one colour."""
-    models, colours = [0, 0, 1, 1, 1, 2], {0: (255, 0, 0), 1: (0, 160, 0), 2: (0, 0, 255)}
+    models = [0, 0, 1, 1, 1, 2]
+    colours = {0: (255, 0, 0), 1: (0, 160, 0), 2: (0, 0, 255)}
     paths = []
     for i, model in enumerate(models):
         paths.append(str(tmp_path / f"{i}.png"))

@@ -27,7 +27,8 @@ def naive(queries, own, database, clusters, count, one_per_cluster):
     out = []
     for query, cluster in zip(queries, own, strict=True):
         order = sorted(range(len(database)), key=lambda row: (((query - database[row]) ** 2).sum(), row))
-        used, chosen = {cluster, -1}, []
+        used = {cluster, -1}
+        chosen = []
         for row in order:
             if clusters[row] not in used:
                 chosen.append(row)

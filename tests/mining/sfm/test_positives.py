@@ -50,7 +50,8 @@ def naive_pool(dataset, image, count):
 
 
 def naive_positives(dataset, observed, image, rule):
-    pool, own = naive_pool(dataset, image, rule.neighbours), observed[image]
+    pool = naive_pool(dataset, image, rule.neighbours)
+    own = observed[image]
     shared = {other: [p for p in own if p in observed[other]] for other in pool}
     if not any(shared.values()):
         return []

@@ -7,7 +7,8 @@ from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
 from keras_sare.mining.sfm.positives import PositiveRule, possible_positives
 from keras_sare.mining.sfm.tuples import SfMTupleMiner
 
-IMAGES, MODELS = 90, 9
+IMAGES = 90
+MODELS = 9
 
 
 def unit(rows):
@@ -77,7 +78,8 @@ def test_tuples_equal_a_naive_loop_over_epochs(town, steps, positive, negatives_
             if positive in ("m3", "pairs"):
                 allowed = allowed[[np.random.default_rng([3, epoch, 3, query]).integers(len(allowed))]]
             assert images[0] == by_distance(steps, query, allowed)[0]
-            used, expected = {town.models[query]}, []
+            used = {town.models[query]}
+            expected = []
             for image in by_distance(steps, query, drawn):
                 if town.models[image] not in used:
                     expected.append(image)
@@ -162,7 +164,8 @@ def test_a_pool_too_small_for_a_tuple_grows_until_every_query_finds_its_negative
 
 def test_queries_of_an_epoch_are_random_and_without_repetition(town):
     one = SfMTupleMiner(town, "m1", queries_per_epoch=20)
-    first, second = one.epoch_queries(1), one.epoch_queries(2)
+    first = one.epoch_queries(1)
+    second = one.epoch_queries(2)
     assert len(first) == len(set(first.tolist())) == 20
     assert set(first.tolist()) <= set(one.trainable_queries.tolist())
     assert set(first.tolist()) != set(second.tolist())
@@ -229,7 +232,8 @@ def test_as_many_negatives_as_other_clusters_are_allowed(town, descriptors):
 
 
 def test_a_pair_across_clusters_is_refused(town):
-    one, other = np.flatnonzero(town.models == 4)[0], np.flatnonzero(town.models == 5)[0]
+    one = np.flatnonzero(town.models == 4)[0]
+    other = np.flatnonzero(town.models == 5)[0]
     pairs = np.append(published(town).pairs, [[one, other]], axis=0)
     with pytest.raises(ValueError, match=rf"`dataset.pairs` .*the 1 pairs.*Received: the pair {one}, {other}"):
         SfMTupleMiner(replace(town, pairs=pairs), "pairs")

@@ -98,7 +98,8 @@ def test_every_backbone_has_its_row():
     "name", [pytest.param(name, marks=pytest.mark.slow) if name == "resnet101" else name for name in SIDES]
 )
 def test_cuts_name_layers_with_their_channels_and_stride(name):
-    whole, cuts = network(name), BACKBONES[name].cuts
+    whole = network(name)
+    cuts = BACKBONES[name].cuts
     fine, deep, pooled = SIDES[name]
     ends = {cuts.signed: fine, cuts.fine: fine, cuts.deep: deep, cuts.pooled: pooled}
     model = keras.Model(whole.input, [whole.get_layer(cut.layer).output for cut in ends])

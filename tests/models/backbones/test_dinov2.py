@@ -73,14 +73,16 @@ def test_maps_have_a_position_for_every_whole_patch():
 
 @pytest.mark.backends
 def test_what_is_left_of_the_last_patch_makes_no_difference():
-    layer, images = DINOv2(**SMALL), photos(60, 45).astype("float32")
+    layer = DINOv2(**SMALL)
+    images = photos(60, 45).astype("float32")
     for whole, cropped in zip(layer(images), layer(images[:, :56, :42]), strict=True):
         np.testing.assert_array_equal(whole, cropped)
 
 
 @pytest.mark.backends
 def test_image_of_the_size_of_the_position_embeddings_gives_what_keras_hubs_model_gives():
-    layer, images = DINOv2(**SMALL), np.random.default_rng(0).random((1, 518, 518, 3), "float32")
+    layer = DINOv2(**SMALL)
+    images = np.random.default_rng(0).random((1, 518, 518, 3), "float32")
     maps, token = layer(images)
     expected = layer.transformer({"images": images}).numpy()
     np.testing.assert_allclose(maps.numpy().reshape(1, 37 * 37, 24), expected[:, 1:], atol=1e-5)
@@ -91,7 +93,8 @@ def test_image_of_the_size_of_the_position_embeddings_gives_what_keras_hubs_mode
 def test_image_of_another_size_gives_what_keras_hubs_model_gives_with_resized_position_embeddings():
     import keras_hub
 
-    layer, images = DINOv2(**SMALL), np.random.default_rng(0).random((1, 224, 224, 3), "float32")
+    layer = DINOv2(**SMALL)
+    images = np.random.default_rng(0).random((1, 224, 224, 3), "float32")
     maps, token = layer(images)
     ours = layer.transformer
     theirs = keras_hub.models.DINOV2Backbone.from_config({**ours.get_config(), "image_shape": (224, 224, 3)})

@@ -51,7 +51,8 @@ def as_hloc_reads(path: Path) -> list[np.ndarray]:
     """What hloc's extractor takes from a file, by the positions that it takes it from."""
     net = loadmat(path, struct_as_record=False, squeeze_me=True)["net"]
     kernels = [layer.weights[i] for layer in net.layers[:29] if layer.type == "conv" for i in (0, 1)]
-    vlad, whitening = net.layers[30].weights, net.layers[33].weights
+    vlad = net.layers[30].weights
+    whitening = net.layers[33].weights
     return [*kernels, vlad[0], vlad[1], whitening[0].squeeze(), whitening[1], net.meta.normalization.averageImage[0, 0]]
 
 

@@ -29,7 +29,8 @@ def alexnet(prefix):
 
 
 def vgg16(prefix):
-    state, channels = {}, 3
+    state = {}
+    channels = 3
     for place, filters in zip(VGG16, VGG16_CHANNELS, strict=True):
         state |= {f"{prefix}{place}.weight": blank(filters, channels, 3, 3), f"{prefix}{place}.bias": blank(filters)}
         channels = filters
@@ -207,9 +208,12 @@ def test_netvlad_with_a_layer_after_it_is_refused_which_the_benchmark_cannot_run
 
 
 def test_pca_of_openibl_is_whitened_as_its_program_does(tmp_path):
-    random, dim = np.random.RandomState(1), 5
+    random = np.random.RandomState(1)
+    dim = 5
     directions = random.normal(size=(4096, dim))
-    variances, mean, x = random.uniform(0.1, 1, dim), random.normal(size=(4096, 1)), random.normal(size=(3, 4096))
+    variances = random.uniform(0.1, 1, dim)
+    mean = random.normal(size=(4096, 1))
+    x = random.normal(size=(3, 4096))
     with h5py.File(tmp_path / "pca.h5", "w") as file:
         for name, array in {"U": directions, "lams": variances, "mu": mean, "Utmu": directions.T @ mean}.items():
             file[name] = array
@@ -228,7 +232,8 @@ def test_pca_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`pca` must be an HDF5 file with U, lams and mu"):
         read(openibl, state, pca=tmp_path / "pca.h5")
     with h5py.File(tmp_path / "pca.h5", "a") as file:
-        file["lams"], file["mu"] = np.ones(2), np.zeros((10, 1))
+        file["lams"] = np.ones(2)
+        file["mu"] = np.zeros((10, 1))
     with pytest.raises(ValueError, match=r"`pca` must hold U \(4096, dim\), .* Received: U \(10, 2\)"):
         read(openibl, state, pca=tmp_path / "pca.h5")
     with h5py.File(tmp_path / "links.h5", "w") as file:

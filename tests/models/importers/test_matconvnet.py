@@ -17,7 +17,9 @@ from keras_sare.models.importers.vgg16_netvlad import from_channel_major, to_cha
 DATA = Path(__file__).parents[2] / "data"
 SEEDED = SimpleNamespace(**runpy.run_path(str(DATA / "matlab_parameters.py")))
 WRITERS = SimpleNamespace(**runpy.run_path(str(DATA / "matlab_writers.py")))
-CHANNELS, CLUSTERS, DIM = 4, 3, 5
+CHANNELS = 4
+CLUSTERS = 3
+DIM = 5
 METHODS = [f"{version}{words}" for version in ("vlad", "vladv2") for words in ("", "_preL2", "_intra", "_preL2_intra")]
 
 
@@ -75,7 +77,8 @@ def test_every_vlad_method_computes_what_the_matlab_layers_do(tmp_path: Path, me
     assert (imported.pooling, imported.options) == ("netvlad", options)
     assert (imported.cut, imported.relu, imported.dim) == ("conv5_3", False, DIM)
     features = np.random.RandomState(2).normal(size=(1, 3, 2, CHANNELS)).astype("f4")
-    netvlad, whitening = NetVLAD(**imported.options), Whitening(DIM)
+    netvlad = NetVLAD(**imported.options)
+    whitening = Whitening(DIM)
     whitening(netvlad(features))
     netvlad.set_weights(imported.layers["netvlad"])
     whitening.set_projection(*imported.layers["whitening"])
@@ -110,7 +113,8 @@ def test_max_and_average_pooling_are_known(tmp_path: Path, name: str, pooling: s
 @pytest.mark.parametrize("method", ["vlad_preL2_intra", "vladv2_preL2"])
 @pytest.mark.parametrize("version", ["v5", "v7.3"])
 def test_objects_of_matlab_classes_are_read_like_structs(tmp_path: Path, method: str, version: str) -> None:
-    net, table = network(method), WRITERS.Table()
+    net = network(method)
+    table = WRITERS.Table()
     expected = matconvnet.read(save(tmp_path / "structs.mat", net))
     for i, layer in enumerate(net["layers"]):
         if layer["name"] == "vlad:core":
@@ -198,7 +202,8 @@ def lacking(net: dict[str, Any], name: str, key: str) -> dict[str, Any]:
 
 
 def test_objects_of_other_classes_are_refused_whatever_their_name(tmp_path: Path) -> None:
-    net, table = network(dim=None), WRITERS.Table()
+    net = network(dim=None)
+    table = WRITERS.Table()
     net["layers"][-1] = table.add("layerPowerLaw", {"type": "custom", "name": "postL2"})
     WRITERS.write_v5(tmp_path / "net.mat", {"net": net}, table)
     with pytest.raises(ValueError, match="it ends in the layers .* which NetVLAD does not make"):

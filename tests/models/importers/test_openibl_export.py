@@ -6,7 +6,8 @@ from keras_sare.models import assemble, with_whitening
 from keras_sare.models.importers.formats.torch_file import read_torch
 from keras_sare.models.importers.load import load_weights_from, save_weights_as
 
-CLUSTERS, DIM = 4, 8
+CLUSTERS = 4
+DIM = 8
 OPTIONS = {"clusters": CLUSTERS, "normalization": "torch"}
 OPENIBL = {"mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
 
@@ -36,7 +37,8 @@ def assert_same_weights(one, other):
 @pytest.mark.parametrize("name", ["plain", "whitened"])
 @pytest.mark.parametrize(("layout", "suffix"), [("openibl", "pth"), ("hloc", "mat")])
 def test_model_comes_back_to_the_last_bit(name, layout, suffix, tmp_path, request):
-    model, path = request.getfixturevalue(name), tmp_path / f"model.{suffix}"
+    model = request.getfixturevalue(name)
+    path = tmp_path / f"model.{suffix}"
     save_weights_as(model, path, layout)
     again = load_weights_from(path, normalization="torch" if layout == "hloc" else None)
     assert_same_weights(again, model)

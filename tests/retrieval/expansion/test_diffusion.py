@@ -116,7 +116,8 @@ def test_an_image_at_the_end_of_a_chain_comes_before_a_nearer_one_that_no_chain_
     def on_circle(*degrees):
         return np.float32([[np.cos(np.deg2rad(x)), np.sin(np.deg2rad(x))] for x in degrees])
 
-    chain, lonely = [5, 15, 25, 35, 45], [-30]
+    chain = [5, 15, 25, 35, 45]
+    lonely = [-30]
     database = np.concatenate([on_circle(*chain), on_circle(*lonely)])
     indices = diffuse(on_circle(0), database, 6, DiffusionSettings(k=3, query_k=1))[1]
     np.testing.assert_array_equal(np.sort(indices[0, :5]), np.arange(5))

@@ -47,7 +47,8 @@ def test_alpha_weighs_neighbours_by_a_power_of_their_similarity():
 @pytest.mark.parametrize(("n", "alpha"), [(1, 0.0), (7, 0.5), (7, 3.0), (40, 3.0)])
 @pytest.mark.parametrize("block_rows", [1, 16, 65536])
 def test_equals_a_loop_over_the_queries_in_blocks_of_any_size(n, alpha, block_rows):
-    queries, database = unit(9, seed=1), unit(40)
+    queries = unit(9, seed=1)
+    database = unit(40)
     expected = naive(queries, database, n, alpha)
     np.testing.assert_allclose(alpha_expand(queries, database, n, alpha, block_rows), expected, atol=2e-6)
 
@@ -74,7 +75,8 @@ def test_augmented_database_equals_expanding_every_image_by_the_others(block_row
 
 
 def test_half_precision_databases_are_summed_in_float32():
-    queries, database = unit(5, seed=1), unit(40).astype(np.float16)
+    queries = unit(5, seed=1)
+    database = unit(40).astype(np.float16)
     np.testing.assert_allclose(
         average_expand(queries, database, 5), naive(queries, database.astype(np.float64), 5, 0), atol=2e-6
     )

@@ -33,11 +33,10 @@ def test_mac_of_a_box_is_that_of_the_layer_on_the_cropped_map():
 
 
 def test_regions_are_whitened_before_they_are_summed_as_in_the_layer():
-    activations, random = levels(), np.random.RandomState(1)
-    projection, bias = (
-        random.standard_normal((16, 16)).astype(np.float32),
-        random.standard_normal(16).astype(np.float32),
-    )
+    activations = levels()
+    random = np.random.RandomState(1)
+    projection = random.standard_normal((16, 16)).astype(np.float32)
+    bias = random.standard_normal(16).astype(np.float32)
     layer = RMAC(levels=3, whitening_dim=5)
     layer.build((None, None, None, 16))
     layer.set_projection(projection, bias)

@@ -127,12 +127,14 @@ def test_a_greater_power_is_nearer_to_the_maximum():
 
 
 def test_boxes_of_a_grid_are_those_given_one_by_one():
-    volume, step = loaded(levels()), 3
+    volume = loaded(levels())
+    step = 3
 
     grids = list(volume.grid_sums(5, [2, 5, 11], step))
 
     for width, sums in zip([2, 5, 11], grids, strict=True):
-        rows, columns = range(0, 13 - 5 + 1, step), range(0, 17 - width + 1, step)
+        rows = range(0, 13 - 5 + 1, step)
+        columns = range(0, 17 - width + 1, step)
         assert sums.shape == (len(rows), len(columns), 6)
         boxes = np.array([(y, x, y + 5, x + width) for y in rows for x in columns])
         np.testing.assert_array_equal(sums.reshape(-1, 6), volume.sums(boxes))

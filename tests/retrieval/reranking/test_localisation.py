@@ -100,7 +100,8 @@ def test_refinement_ends_where_no_side_can_be_moved_for_the_better():
 def test_queries_together_find_what_each_finds_alone():
     activations, _, _ = SEEDED.case(2)
     random = np.random.RandomState(0)
-    queries, aspects = random.random_sample((40, SEEDED.CHANNELS)) ** 3, random.uniform(0.4, 2.5, 40)
+    queries = random.random_sample((40, SEEDED.CHANNELS)) ** 3
+    aspects = random.uniform(0.4, 2.5, 40)
     volume = loaded(activations)
 
     boxes, scores = BoxSearch().localise(volume, queries, aspects)
@@ -113,7 +114,8 @@ def test_queries_together_find_what_each_finds_alone():
 def test_of_equally_good_boxes_the_first_of_the_grid_is_found():
     activations = np.zeros((9, 9, 2), np.uint8)
     activations[4, 4] = [3, 5]
-    volume, random = loaded(activations), np.random.RandomState(0)
+    volume = loaded(activations)
+    random = np.random.RandomState(0)
 
     for count in (1, 2, 9):
         boxes, _ = GRID_ONLY.localise(volume, random.random_sample((count, 2)), np.ones(count))

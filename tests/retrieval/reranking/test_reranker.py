@@ -11,14 +11,17 @@ from keras_sare.retrieval.reranking.localisation import BoxSearch
 from keras_sare.retrieval.reranking.query_objects import QueryObjects
 from keras_sare.retrieval.reranking.reranker import Reranker
 
-CHANNELS, IMAGES, QUERIES = 12, 30, 7
+CHANNELS = 12
+IMAGES = 30
+QUERIES = 7
 
 
 class Recorded(Sequence):
     """Maps that note which of them are read."""
 
     def __init__(self, maps):
-        self.maps, self.read = maps, []
+        self.maps = maps
+        self.read = []
 
     def __len__(self):
         return len(self.maps)
@@ -31,7 +34,8 @@ class Recorded(Sequence):
 def make_maps(seed=0):
     """Maps of unlike sizes, each with some of the channels only."""
     random = np.random.RandomState(seed)
-    shapes, shown = random.randint(9, 20, (IMAGES, 2)), random.random_sample((IMAGES, CHANNELS)) < 0.6
+    shapes = random.randint(9, 20, (IMAGES, 2))
+    shown = random.random_sample((IMAGES, CHANNELS)) < 0.6
     return [
         np.floor(9 * channels * random.random_sample((*shape, CHANNELS)) ** 40).astype(np.uint8)
         for shape, channels in zip(shapes, shown, strict=True)
@@ -55,7 +59,8 @@ def naive(rankings, queries, maps, reranker):
     """One query, one image at a time."""
     rows = []
     for q, ranking in enumerate(rankings):
-        boxes, vectors = [], []
+        boxes = []
+        vectors = []
         for image in ranking[: reranker.top]:
             volume = IntegralVolume(reranker.search.power)
             volume.load(maps[image])
@@ -75,7 +80,9 @@ def naive(rankings, queries, maps, reranker):
 
 @pytest.mark.parametrize(("top", "expand"), [(1, 5), (4, 0), (12, 1), (IMAGES, 5), (1000, 3)])
 def test_queries_together_are_reranked_as_one_by_one(top, expand):
-    maps, rankings, reranker = make_maps(), make_rankings(), Reranker(top=top, expand=expand)
+    maps = make_maps()
+    rankings = make_rankings()
+    reranker = Reranker(top=top, expand=expand)
     queries = make_queries(maps)
 
     found = reranker(rankings, queries, maps)
@@ -90,7 +97,8 @@ def test_queries_together_are_reranked_as_one_by_one(top, expand):
 
 
 def test_only_the_first_images_are_reordered():
-    maps, rankings = make_maps(), make_rankings()
+    maps = make_maps()
+    rankings = make_rankings()
 
     found = Reranker(top=8)(rankings, make_queries(maps), maps)
 
@@ -135,19 +143,22 @@ def test_an_image_is_read_once_for_all_queries():
 
 @pytest.mark.parametrize("memory_limit", [0, 1e4])
 def test_less_memory_changes_no_result(memory_limit):
-    maps, rankings = make_maps(), make_rankings()
+    maps = make_maps()
+    rankings = make_rankings()
     queries = make_queries(maps)
 
     found = Reranker(memory_limit=memory_limit)(rankings, queries, maps)
 
     expected = Reranker()(rankings, queries, maps)
     for field in dataclasses.fields(expected):
-        one, other = getattr(found, field.name), getattr(expected, field.name)
+        one = getattr(found, field.name)
+        other = getattr(expected, field.name)
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_memory_stays_within_its_limit():
-    random, count = np.random.RandomState(0), 30
+    random = np.random.RandomState(0)
+    count = 30
     maps = [np.floor(9 * random.random_sample((16, 16, 32)) ** 40).astype(np.uint8)] * 40
     maxima = np.stack([maps[0][i % 9 :, :9].max(axis=(0, 1)) for i in range(count)]).astype(np.float32)
     queries = QueryObjects(np.tile(maxima, (1, 16)), maxima, np.ones(count))
@@ -167,7 +178,8 @@ def test_memory_stays_within_its_limit():
 
 
 def test_whitened_descriptors_are_compared_where_the_boxes_are_whitened():
-    maps, rankings = make_maps(), make_rankings()
+    maps = make_maps()
+    rankings = make_rankings()
     projection = np.random.RandomState(2).standard_normal((CHANNELS, 5)).astype(np.float32)
 
     def whiten(rows):
@@ -184,7 +196,8 @@ def test_whitened_descriptors_are_compared_where_the_boxes_are_whitened():
 
 
 def test_the_search_can_be_another():
-    maps, rankings = make_maps(), make_rankings()
+    maps = make_maps()
+    rankings = make_rankings()
     queries = make_queries(maps)
     reranker = Reranker(search=BoxSearch(power=5, step=2, aspect_tolerance=2, refinements=1))
 

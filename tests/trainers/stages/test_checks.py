@@ -91,7 +91,8 @@ def model():
 
 
 def test_disk_is_models_whitening_and_checkpoints_with_what_the_optimizer_keeps():
-    frozen, trained = 4 * 280, 4 * 1820
+    frozen = 4 * 280
+    trained = 4 * 1820
     sgd = disk_needed(model(), PlaceSettings(keep_checkpoints=3), dim=7) - 50e6
     assert sgd == 5 * (frozen + trained) + 2 * 4 * 21 * 7 + 5 * 2 * trained
     adam = disk_needed(model(), PlaceSettings(keep_checkpoints=3, optimizer="adam"), dim=7) - 50e6
@@ -105,7 +106,8 @@ def test_descriptors_that_fit_the_memory_take_no_disk():
 
 
 def test_room_is_that_of_the_disk_without_what_a_resumed_run_has_there(tmp_path, monkeypatch):
-    run, store = tmp_path / "runs" / "new", tmp_path / "store"
+    run = tmp_path / "runs" / "new"
+    store = tmp_path / "store"
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     check_room(run, 600_000, 400_000, store)

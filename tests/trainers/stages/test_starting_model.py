@@ -36,7 +36,8 @@ def own_model():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """`own.keras`, and `whitened.keras`, the same with a fitted whitening."""
-    folder, model = tmp_path_factory.mktemp("own"), own_model()
+    folder = tmp_path_factory.mktemp("own")
+    model = own_model()
     model.save(folder / "own.keras")
     projection = np.random.default_rng(1).normal(size=(DIM, 5)).astype("float32")
     with_whitening(model, projection, np.zeros(5), 5).save(folder / "whitened.keras")
@@ -67,7 +68,8 @@ def epochs(run):
 
 def test_whitened_model_is_taken_as_it_is_but_for_its_whitening_and_without_epochs_only_measured(train, folder):
     run = train("run", f"--weights={folder / 'whitened.keras'}", "--epochs=0", "--whitening=pca")
-    own, before = keras.saving.load_model(folder / "own.keras"), keras.saving.load_model(run.off_the_shelf)
+    own = keras.saving.load_model(folder / "own.keras")
+    before = keras.saving.load_model(run.off_the_shelf)
     for a, b in zip(own.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)  # The clusters among them.
     whitened = run.load_model()

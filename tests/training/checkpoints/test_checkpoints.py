@@ -62,7 +62,8 @@ def names(folder):
 
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "with a scaled loss"])
 def test_everything_comes_back(tmp_path, scaled):
-    saved, fresh = Run(tmp_path, 1, scaled), Run(tmp_path, 2, scaled)
+    saved = Run(tmp_path, 1, scaled)
+    fresh = Run(tmp_path, 2, scaled)
     saved.checkpoints.save(MIDDLE)
     restored = fresh.checkpoints.restore()
     assert_same(saved, fresh)
@@ -127,7 +128,9 @@ def flip(path):
     ],
 )
 def test_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(tmp_path, caplog, damage):
-    before, last, fresh = Run(tmp_path, 1), Run(tmp_path, 2), Run(tmp_path, 3)
+    before = Run(tmp_path, 1)
+    last = Run(tmp_path, 2)
+    fresh = Run(tmp_path, 3)
     before.checkpoints.save(RunState(1, 1))
     last.checkpoints.save(RunState(2, 1))
     damage(tmp_path / "epoch-0002")

@@ -60,7 +60,8 @@ with open(sys.argv[1], "w") as file:
 def test_folder_in_which_another_process_runs_is_refused_until_that_is_killed(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
-    pipe, command = subprocess.PIPE, [sys.executable, "-c", LOCKS, run.path / "run.lock"]
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", LOCKS, run.path / "run.lock"]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(RuntimeError, match="Another process runs in .*/run'.* Wait until it ends, or name another"):
@@ -138,7 +139,8 @@ def resume(run, **changed):
 
 
 def test_what_a_run_is_resumed_with_is_added_to_what_it_was_started_with(tmp_path):
-    run, start = RunFolder(tmp_path), {"epochs": 9, "learning_rate": 0.1, "dim": 8, "loss": "triplet"}
+    run = RunFolder(tmp_path)
+    start = {"epochs": 9, "learning_rate": 0.1, "dim": 8, "loss": "triplet"}
     run.write_settings(start)
     checkpoint(run, "epoch-0002", 2, 1)
     resume(run)
@@ -180,7 +182,8 @@ FINISHED = {"epochs": 4, "patience": 3, "learning_rate": 0.1, "dim": 8}
 
 @pytest.fixture(params=["all epochs", "no better epoch"])
 def finished(request, tmp_path):
-    run, epochs = RunFolder(tmp_path), 4 if request.param == "all epochs" else 30
+    run = RunFolder(tmp_path)
+    epochs = 4 if request.param == "all epochs" else 30
     run.write_settings({**FINISHED, "epochs": epochs})
     checkpoint(run, "epoch-0004", 4, 2 if request.param == "all epochs" else 1)
     return run
@@ -228,7 +231,8 @@ def test_run_may_end_sooner_but_not_with_fewer_epochs_than_it_has_trained(tmp_pa
 
 
 def test_number_of_epochs_may_not_change_where_the_learning_rate_depends_on_it(tmp_path):
-    run, cosine = RunFolder(tmp_path), {**SETTINGS, "schedule": "cosine"}
+    run = RunFolder(tmp_path)
+    cosine = {**SETTINGS, "schedule": "cosine"}
     run.write_settings({**cosine, "epochs": 0})
     checkpoint(run, "epoch-0000", 0, 0)
     resume(run, epochs=3)  # No step was trained.

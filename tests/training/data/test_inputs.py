@@ -43,7 +43,8 @@ def test_rows_of_files_reach_tensorflow_in_their_dtype(tmp_path, dtype):
         files.write(number, values[files.rows(number)])
 
     class Array:
-        shape, dtype = values.shape, files.dtype
+        shape = values.shape
+        dtype = files.dtype
 
         def __getitem__(self, ids):
             return files.read(ids)

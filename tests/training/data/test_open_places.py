@@ -47,7 +47,8 @@ def open_with(datasets, make_model, settings, tmp_path, monkeypatch):
 @pytest.fixture
 def computed(monkeypatch):
     """How many images the frozen layers are computed for, by name of the split."""
-    count, compute = collections.Counter(), FeatureStore._compute
+    count = collections.Counter()
+    compute = FeatureStore._compute
 
     def counted(store, ids, *rest):
         count[store.images.paths[0].split("/")[-1].split("_")[0]] += len(ids)
@@ -162,7 +163,9 @@ class Team:
     """Two workers: while the first one waits for the second, that one works."""
 
     def __init__(self):
-        self.count, self.index, self.seen = 2, 0, None
+        self.count = 2
+        self.index = 0
+        self.seen = None
         self.second = lambda: None
 
     def __call__(self, _):
@@ -189,7 +192,8 @@ def team(monkeypatch):
 
 
 def test_workers_share_the_files_and_wait_for_each_other(open_with, computed, team):
-    opened, alone = [], []
+    opened = []
+    alone = []
 
     def second():
         alone.append(dict(computed))

@@ -58,7 +58,8 @@ def test_some_queries_of_an_epoch_are_drawn_anew_for_each(make_sfm_photos, make_
 
 def test_photo_that_is_query_and_database_is_described_once(photos, make_miner, monkeypatch):
     miner = make_miner(photos)
-    described, batches = [], photos.inputs.batches
+    described = []
+    batches = photos.inputs.batches
     monkeypatch.setattr(photos.inputs, "batches", lambda ids, size: (described.append(ids), batches(ids, size))[1])
     miner.mine(np.arange(16), 1, StageTimer())
     np.testing.assert_array_equal(np.concatenate(described), np.arange(16))

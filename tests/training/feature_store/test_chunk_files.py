@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from keras_sare.training.feature_store.chunk_files import OPEN_FILES, ChunkFiles
 
-SHAPE, ROWS = (11, 2, 3), 4
+SHAPE = (11, 2, 3)
+ROWS = 4
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_sizes_are_known_before_anything_is_written(make_files, values, tmp_path
 
 
 def test_files_are_present_once_written_and_others_are_found_by_a_scan(make_files, values):
-    files, other = make_files(), make_files()
+    files = make_files()
+    other = make_files()
     fill(files, values, [1])
     assert files.present.tolist() == [False, True, False]
     assert other.present.tolist() == [False, False, False]
@@ -72,7 +74,8 @@ def test_files_are_present_once_written_and_others_are_found_by_a_scan(make_file
 
 
 def test_arrays_of_other_labels_share_a_folder(make_files, values):
-    files, other = make_files(labels=["a-1", "b-1", "c-1"]), make_files(labels=["a-1", "b-2", "d-1"])
+    files = make_files(labels=["a-1", "b-1", "c-1"])
+    other = make_files(labels=["a-1", "b-2", "d-1"])
     fill(files, values)
     assert other.scan().tolist() == [True, False, False]
     fill(other, -values, [1])
@@ -84,7 +87,8 @@ class Vanishing:
     """Entries of a folder that are gone before they are looked at."""
 
     def __init__(self, real, names):
-        self.real, self.names = real, names
+        self.real = real
+        self.names = names
 
     def __enter__(self):
         with self.real as entries:
@@ -102,7 +106,9 @@ class Vanishing:
 
 
 def test_files_that_another_program_removes_meanwhile_do_not_disturb(make_files, values, monkeypatch, tmp_path):
-    files, scandir, stat = make_files(), os.scandir, Path.stat
+    files = make_files()
+    scandir = os.scandir
+    stat = Path.stat
     fill(files, values)
     gone = [".12345678.partial.maps-00001.npy", "maps-00009.npy"]
     monkeypatch.setattr(
@@ -146,7 +152,8 @@ def test_open_files_are_bounded_and_closed_at_the_end(make_files):
         return len(os.listdir("/proc/self/fd"))
 
     count = OPEN_FILES + 20
-    before, files = descriptors(), make_files(shape=(count, 1), rows=1)
+    before = descriptors()
+    files = make_files(shape=(count, 1), rows=1)
     for number in range(count):
         files.write(number, np.full((1, 1), number, "float32"))
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(count), 5))

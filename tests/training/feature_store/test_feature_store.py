@@ -96,14 +96,16 @@ def test_replicas_share_what_is_stored(make_store, make_model, maps):
 
 
 def test_missing_rows_are_computed_when_asked_for_and_equal_the_stored_ones(make_store):
-    store, ids = make_store(), np.array([9, 0, 4, 5, 0, 8])
+    store = make_store()
+    ids = np.array([9, 0, 4, 5, 0, 8])
     fill_files(store, np.array([1]))
     computed = store[ids]
     np.testing.assert_array_equal(computed, fill(store)[ids])
 
 
 def test_missing_rows_are_computed_in_small_batches(make_store, monkeypatch):
-    store, sizes = make_store(batch_size=4), []
+    store = make_store(batch_size=4)
+    sizes = []
     compute = store._compute
     monkeypatch.setattr(store, "_compute", lambda ids, *rest: sizes.append(len(ids)) or compute(ids, *rest))
     store[np.arange(10)]
@@ -133,7 +135,8 @@ def test_after_a_kill_between_files_only_the_missing_ones_are_computed(make_stor
     monkeypatch.setattr(broken.files, "write", killed_at_the_third)
     with pytest.raises(Killed):
         fill(broken)
-    resumed, computed = make_store(), []
+    resumed = make_store()
+    computed = []
     assert resumed.files.present.tolist() == [True, True, False, False]
     compute = resumed._compute
     monkeypatch.setattr(resumed, "_compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))
@@ -238,7 +241,8 @@ def test_names_do_not_depend_on_the_working_directory(make_store, images, monkey
 def test_where_an_image_is_replaced_its_file_alone_is_computed_anew(make_store, images, monkeypatch, trunk):
     outdated = names(fill(make_store()))[1]
     Image.new("RGB", (16, 12), "red").save(images.paths[4])
-    store, computed = make_store(), []
+    store = make_store()
+    computed = []
     assert store.files.present.tolist() == [True, False, True, True]
     compute = store._compute
     monkeypatch.setattr(store, "_compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))

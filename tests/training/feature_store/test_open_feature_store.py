@@ -44,7 +44,8 @@ def open_with(paths, make_model, tmp_path, monkeypatch):
 
     def open_with(limit=1e6, size=32, strategy=None, settings=None, **options):
         trunk, head = split(make_model(strategy, initialise=False), "conv2")
-        settings, folder = settings or TrainingSettings(extraction_batch=2), tmp_path / "store"
+        settings = settings or TrainingSettings(extraction_batch=2)
+        folder = tmp_path / "store"
         inputs, stored = open_feature_store(paths, trunk, size, settings, folder, limit, strategy=strategy, **options)
         return inputs, stored, trunk, head
 
@@ -94,7 +95,8 @@ def test_second_opening_computes_nothing(open_with, monkeypatch):
 
 
 def test_time_of_the_frozen_layers_is_told(open_with):
-    first, again = StageTimer(), StageTimer()
+    first = StageTimer()
+    again = StageTimer()
     open_with(times=first)
     open_with(times=again)
     assert first.seconds()["frozen_layers"] > again.seconds()["frozen_layers"] >= 0
@@ -144,7 +146,8 @@ def test_descriptors_are_those_of_the_whole_model_stored_or_not_and_over_replica
 
 
 def test_steps_train_on_stored_maps_of_unlike_sizes_as_two_replicas_do_on_pixels(open_with, mirrored):
-    rows, weights = np.array([[0, 1, 2, 3], [4, 1, 6, 8], [5, 7, 2, 0], [3, 4, 5, 6]]), []
+    rows = np.array([[0, 1, 2, 3], [4, 1, 6, 8], [5, 7, 2, 0], [3, 4, 5, 6]])
+    weights = []
     for limit, strategy in ((1e6, tf.distribute.get_strategy()), (0, mirrored)):
         inputs, stored, trunk, head = open_with(limit, dtype="float32", strategy=strategy)
         with strategy.scope():
@@ -175,7 +178,8 @@ def test_unknown_dtype_is_refused(open_with):
 
 
 def test_batch_size_is_that_of_the_settings(open_with, monkeypatch):
-    sizes, compute = [], FeatureStore._compute
+    sizes = []
+    compute = FeatureStore._compute
     monkeypatch.setattr(FeatureStore, "_compute", lambda *args: sizes.append(len(args[1])) or compute(*args))
     settings = dataclasses.replace(TrainingSettings(), extraction_batch=3)
     open_with(settings=settings)

@@ -49,7 +49,8 @@ def test_photos_that_share_a_point_are_right_and_others_of_the_model_do_not_coun
 
 
 def test_mean_average_precision_is_that_of_a_naive_ranking(photos):
-    validation, rows = MeanAveragePrecisionValidation(photos), photos.inputs.array
+    validation = MeanAveragePrecisionValidation(photos)
+    rows = photos.inputs.array
     report = measure(validation)
     expected = [
         naive_average_precision(rows, query, right, neither)
@@ -113,7 +114,8 @@ def test_queries_are_measured_in_blocks_within_the_memory_limit_with_the_same_fi
     photos, monkeypatch, limit, expected
 ):
     whole = measure(MeanAveragePrecisionValidation(photos))
-    original, sizes = mean_average_precision_validation.average_precisions, []
+    original = mean_average_precision_validation.average_precisions
+    sizes = []
 
     def counted(queries, *rest):
         sizes.append(len(queries))
@@ -128,7 +130,8 @@ def test_queries_are_measured_in_blocks_within_the_memory_limit_with_the_same_fi
 
 @pytest.mark.parametrize("with_points", [True, False], ids=["points", "clusters"])
 def test_memory_does_not_grow_with_the_square_of_a_cluster(tmp_path, with_points):
-    count, known = 3000, {}
+    count = 3000
+    known = {}
     if with_points:
         points = (np.arange(count)[:, None] + np.arange(2)).ravel()
         known = {"points": points, "point_starts": 2 * np.arange(count + 1), "scales": np.ones(2 * count, np.float32)}

@@ -212,7 +212,8 @@ def test_damaged_bytes_give_an_error_or_other_values_and_nothing_worse(tmp_path:
     if how in ("little", "v7.3"):
         net["layer"] = table.add("layerVLAD", {"name": "vlad:core"}, saved=True)
     whole = write(tmp_path / "a.mat", how, {"net": net}, table).read_bytes()
-    random, messages = np.random.RandomState(0), []
+    random = np.random.RandomState(0)
+    messages = []
     for _ in range(60):
         data = bytearray(whole)
         for position in random.randint(128, len(whole), 3):

@@ -82,7 +82,8 @@ def test_big_endian_numbers_keep_their_values(load):
 
 
 def test_an_object_that_occurs_twice_is_one_object(load):
-    array, one = np.arange(3), [1]
+    array = np.arange(3)
+    one = [1]
 
     for protocol in PROTOCOLS:
         result = load(pickle.dumps({"a": array, "b": [one, one], "c": array}, protocol))

@@ -159,8 +159,10 @@ def strings(table, *texts):
 @pytest.mark.parametrize("version", ["v5", "v73"])
 @pytest.mark.parametrize("kind", ["cells", "cells in cells", "cells in a cell", "strings", "strings in cells"])
 def test_names_are_read_in_every_version_and_however_they_were_put_into_cells(tmp_path, version, kind):
-    path, table = tmp_path / "city_test.mat", WRITERS.Table()
-    names, query = ["000/a.jpg", "001/b.jpg"], "000/q.jpg"
+    path = tmp_path / "city_test.mat"
+    table = WRITERS.Table()
+    names = ["000/a.jpg", "001/b.jpg"]
+    query = "000/q.jpg"
     images, queries = {
         "cells": lambda: (names, [query]),
         "cells in cells": lambda: ([[name] for name in names], [[[query]]]),

@@ -185,7 +185,8 @@ class Calls:
     """Pickles as a call of a function."""
 
     def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
+        self.function = function
+        self.arguments = arguments
 
     def __reduce__(self):
         return self.function, self.arguments
@@ -263,7 +264,9 @@ def test_numpy_array_of_objects_is_refused(tmp_path):
 
 @pytest.mark.parametrize("shape", [(3,), (-1, -2), (2, "2")])
 def test_numpy_array_whose_bytes_do_not_fill_its_shape_is_refused(tmp_path, shape):
-    name, dtype, state = b"cnumpy._core.multiarray\n_reconstruct\n)R", b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R", shape
+    name = b"cnumpy._core.multiarray\n_reconstruct\n)R"
+    dtype = b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R"
+    state = shape
     opcodes = name + b"(K\x01" + pickle.dumps(state, 2)[2:-1] + dtype + b"\x89C\x10" + bytes(16) + b"tb."
     with pytest.raises(ValueError, match="do not fit its shape|shape is not a few numbers"):
         read_torch(write_zip(tmp_path / "evil.pth", b"\x80\x03" + opcodes))
@@ -509,7 +512,9 @@ def test_truncated_file_is_refused_wherever_it_ends(tmp_path, name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_damaged_file_is_read_or_refused_and_nothing_else_happens(tmp_path, name):
-    random, whole, refused = np.random.RandomState(5), FILES[name].read_bytes(), 0
+    random = np.random.RandomState(5)
+    whole = FILES[name].read_bytes()
+    refused = 0
     for _ in range(300):
         damaged = bytearray(whole)
         damaged[random.randint(len(LEGACY_START), len(whole))] = random.randint(256)

@@ -15,7 +15,8 @@ from trainers.stages.places.whitening import WhiteningStage
 from trainers.stages.run import Run
 
 DIM = 8
-NOISE_IS_SMALL, NOISE_IS_LARGE = (1.0, 0.3, 0.3), (0.3, 1.0, 0.03)
+NOISE_IS_SMALL = (1.0, 0.3, 0.3)
+NOISE_IS_LARGE = (0.3, 1.0, 0.03)
 """Scales of what tells places, in six directions, and of noise in two others and in four more."""
 
 TRAINED = ["trained", f"trained, whitened to {DIM}-D"]
@@ -38,7 +39,8 @@ def run(tmp_path):
 def vectors(name, run, scales, seed, count=80):
     """Places 40 m apart, seen twice: one part of each vector tells the place, the rest is noise, both scaled."""
     rng = np.random.default_rng(seed)
-    told, noise = rng.normal(size=(count, 6)), rng.normal(size=(2, count, 6))
+    told = rng.normal(size=(count, 6))
+    noise = rng.normal(size=(2, count, 6))
     blurred = told + 0.3 * rng.normal(size=(2, count, 6))
     seen = np.concatenate([scales[0] * blurred, np.repeat(scales[1:], [2, 4]) * noise], axis=2)
     positions = np.stack([40.0 * np.arange(count), np.zeros(count)], axis=1)

@@ -13,7 +13,8 @@ CHOSEN = {"val_share": 0.25}
 
 def test_reconstructed_photos_are_split_by_whole_clusters_the_same_way_every_time(retrieval_photos):
     chosen = RetrievalConfig(**CHOSEN, dataset=str(retrieval_photos / "sfm.npz"))
-    splits, again = open_photos(chosen), open_photos(chosen)
+    splits = open_photos(chosen)
+    again = open_photos(chosen)
     assert [len(photos) for photos in splits.values()] == [24, 8]
     assert list(splits) == ["train", "val"]
     assert not set(splits["train"].clusters.tolist()) & set(splits["val"].clusters.tolist())

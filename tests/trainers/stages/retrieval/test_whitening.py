@@ -17,8 +17,11 @@ from trainers.stages.retrieval.photos import load_models
 from trainers.stages.retrieval.whitening import RetrievalWhitening
 from trainers.stages.run import Run
 
-DIM, BUILDINGS, VIEWS = 6, 40, 4
-NOISE_IS_SMALL, NOISE_IS_LARGE = (1.0, 0.1), (0.1, 0.6)
+DIM = 6
+BUILDINGS = 40
+VIEWS = 4
+NOISE_IS_SMALL = (1.0, 0.1)
+NOISE_IS_LARGE = (0.1, 0.6)
 """Scales of what tells buildings, in six directions, and of noise in six others."""
 
 TOO_FEW = 2
@@ -90,7 +93,8 @@ def finish(stage, epoch=3):
 @pytest.mark.parametrize(("scales", "dim", "wins"), [(NOISE_IS_SMALL, TOO_FEW, 0), (NOISE_IS_LARGE, DIM, 1)])
 def test_model_with_the_higher_map_is_saved_and_the_verdict_compares_all_three(make_stage, scales, dim, wins):
     text, folder = finish(make_stage(scales, dim=dim))
-    plain, whitened = "fine-tuned", f"fine-tuned, whitened to {dim}-D"
+    plain = "fine-tuned"
+    whitened = f"fine-tuned, whitened to {dim}-D"
     saved = (plain, whitened)[wins]
     measured = {name: report["mean_average_precision"] for name, report in folder.choice.validation.items()}
     assert list(measured) == ["off the shelf", plain, whitened]
