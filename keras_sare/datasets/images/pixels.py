@@ -130,7 +130,8 @@ def _shrink(pixels: Any, longer_side: Any) -> Any:
 def _fitted(pixels: Any, longer_side: Any) -> Any:
     """`fitted_size` of an image that is too large, as TensorFlow operations: the same numbers in the same float64."""
     sides = tf.cast(tf.shape(pixels)[:2], tf.float64)
-    longer = tf.cast(longer_side, tf.float64)
+    # The limit, but not as a constant: a graph would reorder the divisions by one, and round a tie the other way.
+    longer = tf.cast(tf.minimum(longer_side, _longer_side(pixels)), tf.float64)
     ratio = sides[1] / sides[0]
     shorter = tf.where(
         ratio <= 1.0,

@@ -124,6 +124,23 @@ def test_sizes_computed_in_the_graph_are_those_of_fitted_size():
         assert tuple(size.numpy()) == fitted_size(int(height), int(width), limit)
 
 
+def test_ties_are_rounded_alike_in_graphs_with_a_constant_limit():
+    """A limit that is known when the graph is made lets TensorFlow reorder divisions: 362 x 3 / 4 = 271.5."""
+    shapes = [(600, 800), (800, 600), (1536, 2048), (96, 128), (90, 160), (675, 1200)]
+    for limit in (362, 50, 90, 38):
+        fitted = tf.function(lambda pixels, limit=limit: pixels_module._fitted(pixels, limit))
+        for height, width in shapes:
+            size = fitted(tf.zeros([height, width, 3], tf.uint8))
+            assert tuple(size.numpy()) == fitted_size(height, width, limit), (height, width, limit)
+
+
+def test_served_photo_has_the_size_of_the_measured_one(real_data):
+    path = str(min(real_data.glob("kitay_gorod/images/*.jpg")))
+    served = tf.function(lambda contents: decode_image(contents, 362), autograph=False)(tf.io.read_file(path))
+    np.testing.assert_array_equal(served, load_image(path, 362))
+    np.testing.assert_array_equal(served, next(iter(image_batches([path], 362, 1)))[1][0])
+
+
 def cropped(path, box, longer_side):
     """What cirtorch's `ImagesFromList` gives for a query with a box."""
     whole = Image.open(path)
