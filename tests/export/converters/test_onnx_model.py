@@ -110,7 +110,7 @@ def test_model_that_takes_one_size_only_is_checked_at_that(tmp_path):
 
 @pytest.mark.parametrize("wrong", [0.0, np.nan])
 def test_file_that_differs_from_the_model_is_refused_and_leaves_nothing(source, tmp_path, monkeypatch, wrong):
-    runtime = SimpleNamespace(describe=lambda images: np.full((len(images), 8), wrong, np.float32))
+    runtime = SimpleNamespace(extract=lambda images: np.full((len(images), 8), wrong, np.float32))
     monkeypatch.setattr(onnx_model, "Runtime", lambda *_: nullcontext(runtime))
     with pytest.raises(RuntimeError, match=f"to a cosine of 0.9999. Received: cosine={wrong:.6f} for 'small_mac'"):
         write_onnx(source, tmp_path / "model.onnx")
