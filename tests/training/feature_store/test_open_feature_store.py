@@ -163,7 +163,8 @@ def test_steps_train_on_stored_maps_of_unlike_sizes_as_two_replicas_do_on_pixels
         [batch] = strategy.distribute_datasets_from_function(batches)
         assert float(step(*batch)) > 0
         weights.append(flat(head.trainable_variables) - before)
-    assert np.linalg.norm(weights[1] - weights[0]) < 1e-5 * np.linalg.norm(weights[0])
+    # The gradient is made of small differences of descriptors: float32 gives 1.4e-5, with SSE4.1 alone 2.7e-5.
+    assert np.linalg.norm(weights[1] - weights[0]) < 1e-4 * np.linalg.norm(weights[0])
 
 
 def test_size_of_two_numbers_distorts_as_before(open_with):
