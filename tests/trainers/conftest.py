@@ -40,12 +40,22 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_start(tmp_path_factory):
     """A whole model to start from, whose NetVLAD has no clusters yet: programs run in seconds with it."""
+    return save_small_model(tmp_path_factory.mktemp("start") / "small.keras", "conv2")
+
+
+@pytest.fixture(scope="session")
+def demo_start(tmp_path_factory):
+    """The same for `trainers.demo`, which trains from the layer that the papers name."""
+    return save_small_model(tmp_path_factory.mktemp("start") / "small.keras", "conv5_1")
+
+
+def save_small_model(path, last):
+    """Saves a model of two convolutions and NetVLAD, the second one called `last`."""
     keras.utils.set_random_seed(4)
     images = keras.Input((None, None, 3), name="images")
     x = keras.layers.Rescaling(1 / 127.5, -1, name="scale")(images)
     x = keras.layers.Conv2D(16, 4, strides=4, activation="relu", name="conv1")(x)
-    x = keras.layers.Conv2D(16, 3, padding="same", name="conv2")(x)
-    path = tmp_path_factory.mktemp("start") / "small.keras"
+    x = keras.layers.Conv2D(16, 3, padding="same", name=last)(x)
     keras.Model(images, NetVLAD(4, name="netvlad")(x), name="small").save(path)
     return path
 

@@ -12,7 +12,7 @@ from trainers.stages import whole_line
 ORIENTATION = 0x0112  # In EXIF; 6 is for a camera that was held upright.
 
 
-def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights, tmp_path):
+def test_demo_runs_the_whole_line_on_photographs_and_a_model_of_the_users_own(town, demo_start, tmp_path):
     photos = tmp_path / "photos"
     shutil.copytree(town, photos)
     for query in (photos / "queries").rglob("*.jpg"):
@@ -21,7 +21,7 @@ def test_demo_runs_the_whole_line_on_photographs_of_the_users_own(town, weights,
             exif[ORIENTATION] = 6
             image.save(query, exif=exif)
     command = [sys.executable, "-m", "trainers.demo", f"--output={tmp_path / 'demo'}", f"--data={photos}"]
-    command += [f"--weights={weights}", "--preprocessing=torch", "--image_size=48,64", "--epochs=1"]
+    command += [f"--weights={demo_start}", "--image_size=48,64", "--epochs=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
 
