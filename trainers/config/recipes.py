@@ -20,7 +20,7 @@ recall@5 is near 1 from the start, so recall@1 chooses the epoch.
 
     make demo
 
-Rendered town, seed 0: test recall@1 from 0.378 to 0.678.
+Rendered town, seed 0: test recall@1 from 0.378 to 0.750.
 """
 
 FEW_PHOTOS = PittsConfig(
