@@ -45,10 +45,6 @@ class CroppedImageInputs(ImageInputs):
         """Dataset of (positions in `ids` int64 [batch], images float32 [batch, height, width, 3])."""
         return StoredInputs(self).batches(ids, batch_size)
 
-    def gather(self, ids: Any) -> Any:
-        """Images float32 [n, height, width, 3] of `ids`."""
-        return StoredInputs(self).gather(ids)
-
     def _load(self, image: int) -> np.ndarray:
         scaled_height, scaled_width = self.scaled[image].tolist()
         pixels = load_image(

@@ -103,4 +103,4 @@ class StoredInputs:
     def gather(self, ids: Any) -> Any:
         """Rows [n, ...] of `ids`."""
         rows = tf.numpy_function(lambda i: self.array[i], [ids], tf.as_dtype(self.array.dtype), stateful=False)
-        return tf.ensure_shape(rows, (None, *self.array.shape[1:]))
+        return tf.ensure_shape(rows, (*ids.shape, *self.array.shape[1:]))

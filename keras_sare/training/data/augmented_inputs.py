@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets import Augmentation, load_image
+from keras_sare.datasets import Augmentation
+from keras_sare.extraction.inputs import ImageInputs
 
 
 class AugmentedInputs:
@@ -40,12 +41,9 @@ class AugmentedInputs:
                 "`size` must be (height, width): images of a limited longer side, which are of unlike sizes, are not "
                 f"augmented. Received: size={size}"
             )
-        self.paths = paths
-        self.size = size
+        self.images = ImageInputs(paths, size, orientation, antialias)
         self.augmentation = augmentation
         self.seed = seed
-        self.orientation = orientation
-        self.antialias = antialias
 
     def for_epoch(self, epoch: int) -> Callable[[Any], Any]:
         """Makes the function that reads the tuples of an epoch.
@@ -67,17 +65,9 @@ class AugmentedInputs:
             seeds = tf.random.stateless_uniform(
                 [tf.shape(ids)[0], 2], tuple_seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
             )
-            spec = tf.TensorSpec((*self.size, 3), tf.float32)
-            return tf.map_fn(
-                lambda one: self.augmentation(self._read(one[0]), one[1]), (ids, seeds), fn_output_signature=spec
-            )
+            spec = tf.TensorSpec((*self.images.size, 3), tf.float32)
+            # Not read with TensorFlow's operations alone: their errors name no file.
+            pixels = self.images.gather(ids)
+            return tf.map_fn(lambda one: self.augmentation(*one), (pixels, seeds), fn_output_signature=spec)
 
         return gather
-
-    def _read(self, image: Any) -> Any:
-        # Not with TensorFlow's operations alone: their errors name no file.
-        read = tf.numpy_function(self._load, [image], tf.float32, stateful=False)
-        return tf.ensure_shape(read, (*self.size, 3))
-
-    def _load(self, image: np.int64) -> np.ndarray:
-        return load_image(str(self.paths[image]), self.size, None, self.orientation, self.antialias)
