@@ -5,7 +5,7 @@ import dataclasses
 from keras_sare.extraction.landmark_descriptors import CROPS
 from keras_sare.models.multi_scale import SCALES
 from keras_sare.utils.arguments import plain_arguments
-from keras_sare.utils.settings import ORIENTATIONS
+from keras_sare.utils.settings import ORIENTATIONS, check_settings, setting
 
 
 @plain_arguments
@@ -26,17 +26,12 @@ class ExtractionSettings:
         ValueError: a setting is out of range.
     """
 
-    longer_side: int = 1024
-    scales: str = "single"
-    crop: str = "image"
-    orientation: str = "upright"
-    batch_size: int = 4
+    longer_side: int = setting(1024, "", least=1)
+    scales: str = setting("single", "", choices=SCALES)
+    crop: str = setting("image", "", choices=CROPS)
+    orientation: str = setting("upright", "", choices=ORIENTATIONS)
+    batch_size: int = setting(4, "", least=1)
     memory_limit: float = 4e9
 
     def __post_init__(self) -> None:
-        for name, known in (("scales", tuple(SCALES)), ("crop", CROPS), ("orientation", ORIENTATIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` must be one of {known}. Received: {name}={getattr(self, name)!r}")
-        for name in ("longer_side", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")
+        check_settings(self)

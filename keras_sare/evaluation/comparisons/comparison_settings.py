@@ -6,6 +6,7 @@ from typing import Any
 from keras_sare.extraction.extraction_settings import ExtractionSettings
 from keras_sare.retrieval.expansion.diffusion import DiffusionSettings
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.settings import setting
 
 _OF_THE_MACHINE = ("batch_size", "memory_limit")
 
@@ -27,16 +28,10 @@ class ComparisonSettings(ExtractionSettings):
         ValueError: a setting is out of range.
     """
 
-    dimensions: int = 512
-    rerank: int = 1000
-    expand: int = 5
+    dimensions: int = setting(512, "", least=1)
+    rerank: int = setting(1000, "", least=0)
+    expand: int = setting(5, "", least=0)
     diffusion: DiffusionSettings | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("dimensions", 1), ("rerank", 0), ("expand", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}. Received: {name}={getattr(self, name)}")
 
     def record(self) -> dict[str, Any]:
         """What the results depend on, as JSON holds it: all but the limits of the machine."""
