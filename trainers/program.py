@@ -42,8 +42,7 @@ def start_program(
         if rest and not hasattr(chosen, "passed_on"):
             raise ValueError(f"Arguments must be flags, --name=value. Received: {rest[0]!r}")
         if rest:
-            given = {**chosen.given_settings, "passed_on": tuple(rest)}
-            chosen = config(**given)
+            chosen = chosen.changed({"passed_on": tuple(rest)})
         chosen.check()
     except (flags.Error, ValueError) as error:
         sys.exit(printable(f"{name}: {' '.join(str(error).split())}"))

@@ -6,9 +6,6 @@ from typing import Any
 from keras_sare import losses
 from keras_sare.losses import LOSSES, SARELoss, TupleLoss
 
-LOSS_SCALES = ("published", "tuple")
-"""What the flag `loss_scale` may be: the scale of the code that a recipe follows, or the mean over tuples."""
-
 PLACE_SCALES = {name: entry.published["places"] for name, entry in LOSSES.items() if "places" in entry.published}
 """Losses of `trainers.pitts`, and the scale at which published code trains them; see `TupleLoss`."""
 
@@ -44,7 +41,7 @@ def scale_of(loss: str, loss_scale: str, published: Mapping[str, str]) -> str:
 
     Args:
         loss: name of the loss.
-        loss_scale: one of `LOSS_SCALES`.
+        loss_scale: "published", the scale of the code that a recipe follows, or "tuple", the mean over tuples.
         published: published scales by loss.
     """
     return published[loss] if loss_scale == "published" else "tuple"

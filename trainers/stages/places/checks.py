@@ -41,7 +41,12 @@ def check_datasets(
 
 def whitening_sample(config: PittsConfig, images: int) -> np.ndarray:
     """Training database images that whitening is fitted to: int64, ascending."""
-    return np.sort(np.random.default_rng(config.seed).permutation(images)[:WHITENING_IMAGES])
+    return sample_ids(images, WHITENING_IMAGES, config.seed)
+
+
+def sample_ids(images: int, count: int, seed: int) -> np.ndarray:
+    """At most `count` random ones of so many images: int64, ascending."""
+    return np.sort(np.random.default_rng(seed).permutation(images)[:count])
 
 
 def warn_of_whitened_tests(config: PittsConfig, datasets: dict[str, PlaceDataset]) -> None:

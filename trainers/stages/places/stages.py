@@ -31,7 +31,13 @@ from trainers.config.recipes import RECIPES
 from trainers.stages.checks import check_choice, check_room, disk_needed, spilled
 from trainers.stages.fitted import fit_clusters, fit_refreshes
 from trainers.stages.losses import PLACE_SCALES, place_losses, scale_of
-from trainers.stages.places.checks import check_datasets, list_datasets, warn_of_whitened_tests, whitening_sample
+from trainers.stages.places.checks import (
+    check_datasets,
+    list_datasets,
+    sample_ids,
+    warn_of_whitened_tests,
+    whitening_sample,
+)
 from trainers.stages.places.whitening import WhiteningStage
 from trainers.stages.run import Run, check_folder, store_folder, with_run_settings
 from trainers.stages.starting_model import open_start
@@ -219,6 +225,5 @@ def _augmentation(config: PittsConfig) -> Augmentation | None:
 
 def _sample(places: Places, count: int, seed: int) -> Iterator[Any]:
     """Batches of what the model is fed for `count` random database images."""
-    images = len(places.dataset.database)
-    ids = np.sort(np.random.default_rng(seed).permutation(images)[:count])
+    ids = sample_ids(len(places.dataset.database), count, seed)
     return (inputs for _, inputs in places.inputs.batches(ids, places.settings.extraction_batch))

@@ -20,9 +20,6 @@ from trainers.stages.run import Run
 
 logger = logging.getLogger("keras_sare.pitts")
 
-WHITENING = ("auto", "none", "pca")
-"""Whether a model is saved with whitening: as validation says, never, or always."""
-
 
 @dataclass(frozen=True)
 class WhiteningStage:
@@ -32,7 +29,7 @@ class WhiteningStage:
         run: whose folder gets the models.
         places: the splits "train" and "val".
         fed: the part of a model that takes what the places give.
-        mode: one of `WHITENING`.
+        mode: `whitening` of the configuration: "auto", "none" or "pca".
         dim: of the whitened descriptors.
         sample: int64 [n], training database images that whitening is fitted to.
     """

@@ -11,6 +11,7 @@ from keras_sare.datasets import SfMDataset, read_landmarks
 from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
 from keras_sare.extraction.array_cache import ArrayCache
+from keras_sare.extraction.extraction_settings import ExtractionSettings
 from keras_sare.extraction.inputs import ImageInputs
 from keras_sare.training import (
     MeanAveragePrecisionValidation,
@@ -127,7 +128,7 @@ def whiten(run: RetrievalRun, model: keras.Model, kept_epoch: int) -> str:
     config = run.config
     told = []
     kept = run.table.cache if run.table else ArrayCache(run.folder.path)
-    how = ComparisonSettings(
+    how = ExtractionSettings(
         longer_side=config.whitening_side, batch_size=config.extraction_batch, orientation=config.orientation
     )
     validation = MeanAveragePrecisionValidation(_unread(config, run.splits["val"]))

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from keras_sare.datasets import SfMDataset
-from keras_sare.evaluation import ComparisonSettings
 from keras_sare.evaluation.model_names import kept_name
 from keras_sare.evaluation.retrieval_report import RetrievalReport, format_retrieval_table
 from keras_sare.evaluation.verdict import format_verdict, judge
 from keras_sare.extraction.array_cache import ArrayCache, model_digest
 from keras_sare.extraction.cached_descriptors import DescriptorCache
+from keras_sare.extraction.extraction_settings import ExtractionSettings
 from keras_sare.models import with_whitening
 from keras_sare.training import MeanAveragePrecisionValidation, SfMSettings
 from keras_sare.training.checkpoints.model_choice import ModelChoice
@@ -25,9 +25,6 @@ from trainers.stages.retrieval.photos import FINE_TUNED, OFF_THE_SHELF, pairs_of
 from trainers.stages.run import Run
 
 logger = logging.getLogger("keras_sare.retrieval_sfm")
-
-WHITENING = ("auto", "none", "learned")
-"""Whether a model is saved with whitening: as validation says, never, or always."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class RetrievalWhitening:
         validation: that chooses.
         kept: where descriptors lie until they are not needed any more.
         how: the photos are described.
-        mode: one of `WHITENING`.
+        mode: `whitening` of the configuration: "auto", "none" or "learned".
         dim: of the whitened descriptors, at most.
     """
 
@@ -48,7 +45,7 @@ class RetrievalWhitening:
     train: SfMDataset
     validation: MeanAveragePrecisionValidation
     kept: ArrayCache
-    how: ComparisonSettings
+    how: ExtractionSettings
     mode: str
     dim: int
 
@@ -92,7 +89,7 @@ class RetrievalWhitening:
         plain = kept_name(kept_epoch, FINE_TUNED)
         candidates = {plain: model}
         compared = {OFF_THE_SHELF: off_the_shelf, plain: model} if kept_epoch else {plain: model}
-        described = {name: self._describe(one, f"validation photos, {name}") for name, one in compared.items()}
+        described = {name: self._extract(one, f"validation photos, {name}") for name, one in compared.items()}
         if self.mode != "none":
             fitted = self._learn(model)
             dim = fitted.projection.shape[1]
@@ -107,7 +104,7 @@ class RetrievalWhitening:
         self._tell({name: each[:, 0] for name, each in measured.items()}, reports, choice)
         self.run.folder.save_chosen(candidates, choice)
 
-    def _describe(self, model: keras.Model, name: str) -> np.ndarray:
+    def _extract(self, model: keras.Model, name: str) -> np.ndarray:
         return DescriptorCache(self.kept, self.how).photos(model, self.validation.images.paths, name)
 
     def _learn(self, model: keras.Model) -> FittedWhitening:
