@@ -29,8 +29,10 @@ def main(_: list[str]) -> None:
     from export.index_file import open_map, write_index
     from export.reading import reading_beside
     from export.source import read_size
+    from keras_sare.datasets import set_max_pixels
 
     show_information()
+    set_max_pixels(FLAGS.max_pixels)
     model = Path(FLAGS.model)
     root = Path(FLAGS.root)
     output = Path(FLAGS.output)
@@ -56,6 +58,12 @@ if __name__ == "__main__":
         "max_corrupt_share",
         0.01,
         "Largest share of images, 0 to 1, that may be left out.",
+    )
+    flags.DEFINE_integer(
+        "max_pixels",
+        None,
+        "Most pixels, height times width, of an image file that is decoded; by default 128 million.",
+        lower_bound=1,
     )
     flags.DEFINE_bool("debug", False, "Shows where in the code an error arose.")
     with expected_errors("export.index", flags.Error, debug=lambda: FLAGS["debug"].value):

@@ -26,6 +26,7 @@ from export.localise import extract, open_model, read_photo
 from export.reading import Reading
 from export.source import Size
 from keras_sare.datasets import ImageSet, open_databases
+from keras_sare.datasets.images.pixel_limit import pixel_limit
 from keras_sare.datasets.images.readable_images import readable_images
 from keras_sare.datasets.images.same_photos import photo_numbers, warn_of_same_photos
 from keras_sare.utils.digests import path_digest
@@ -80,7 +81,8 @@ def write_index(
     images = images.subset(readable_images(images.paths, name, "database", max_corrupt_share))
     warn_of_same_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths))
     how = reading.arguments()
-    descriptors = _extract_all(interpreter, model, images, how, most - (listed - len(images)))
+    reading_here = {**how, "max_pixels": pixel_limit()}
+    descriptors = _extract_all(interpreter, model, images, reading_here, most - (listed - len(images)))
     kept = np.flatnonzero(np.isfinite(descriptors[:, 0]))
     images = images.subset(kept)
     positions, axes = _positions(images)

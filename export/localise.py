@@ -46,7 +46,7 @@ LONGEST_SIDE = 8192
 """Of the images that a model takes, in pixels."""
 
 MAX_PIXELS = 128_000_000
-"""Of a photo, height times width, as everywhere in keras_sare."""
+"""Of a photo, height times width, by default, as everywhere in keras_sare."""
 
 LONGEST_TEXT = 500
 """Of a name that is shown, or of an error."""
@@ -75,12 +75,13 @@ def read_photo(
     orientation: str = "upright",
     antialias: bool = True,
     shorter: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Reads a photo, upright or with its pixels as stored: float32 [1, height, width, 3], RGB in 0..255.
 
     `size` is its height and width; or alone the most pixels of its longer side, or those of its shorter side.
     """
-    with open_photo(path) as file:
+    with open_photo(path, max_pixels) as file:
         turn = TRANSPOSITIONS.get(noted_orientation(file)) if orientation == "upright" else None
         photo = file.convert(file.mode) if turn is None else file.transpose(turn)
     if photo.mode == "I;16":  # Grey of 16 bits, which Pillow would clip.
@@ -122,19 +123,19 @@ def interpolated(band: Image.Image, height: int, width: int) -> Image.Image:
     return band.transform((width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
 
 
-def open_photo(path: str | os.PathLike[str]) -> Image.Image:
+def open_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Opens a photo; nothing is decoded yet.
 
     Raises:
-        ValueError: it declares more than `MAX_PIXELS`, or is damaged; Pillow raises other errors too.
+        ValueError: it declares more than `max_pixels`, or is damaged; Pillow raises other errors too.
     """
     with open(path, "rb") as file:
         contents = without_notes(file.read())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit lies elsewhere.
         photo = Image.open(io.BytesIO(contents))
-    if photo.width * photo.height > MAX_PIXELS:
-        raise ValueError(f"too large: declares {photo.width} x {photo.height} pixels, at most {MAX_PIXELS} are read")
+    if photo.width * photo.height > max_pixels:
+        raise ValueError(f"too large: declares {photo.width} x {photo.height} pixels, at most {max_pixels} are read")
     return photo
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from export.quantisation.half_storage import HalfStored
 from export.source import Source
 from keras_sare.datasets import decode_batch, decode_single, name_errors, require_all
-from keras_sare.datasets.images.image_header import MAX_PIXELS
+from keras_sare.datasets.images.pixel_limit import MAX_PIXELS
 from keras_sare.layers import Whitening
 from keras_sare.models import MultiScale, scale_power, split
 from keras_sare.models.least_side import least_side

@@ -31,7 +31,7 @@ from export.converters.saved_model_check import smallest_cosine
 from export.converters.warmup import write_warmup
 from export.quantisation.half_storage import DTYPES
 from export.source import Source
-from keras_sare.datasets.images.image_header import MAX_PIXELS, check_max_pixels
+from keras_sare.datasets.images.pixel_limit import MAX_PIXELS, check_max_pixels
 
 logger = logging.getLogger("keras_sare.export")
 

@@ -31,7 +31,7 @@ OPTIONS = (
 
 def _plan(request: Request, options: Mapping[str, Any]) -> Iterator[Artefact]:
     from export.converters.saved_model import SavedModelOptions, write_saved_model
-    from keras_sare.datasets.images.image_header import MAX_PIXELS
+    from keras_sare.datasets.images.pixel_limit import MAX_PIXELS
     from keras_sare.models import SCALES
 
     version = _free_version(request.output / "saved_model", options["version"])

@@ -12,16 +12,16 @@
 * `decode_batch(contents, size)`, `decode_single`: in exported graphs, where one bad image must not lose the others.
 * `Augmentation`: random changes of colour, scale and side for training.
 * `find_corrupt(paths)`: the files that cannot be read, with the reason; `why_unreadable(path)`: the reason for one.
-* `MAX_PIXELS`: what a file may declare at most, by default, to be decoded.
+* `MAX_PIXELS`: what a file may declare at most, by default, to be decoded; `set_max_pixels(n)`: another limit.
 * `SfMDataset`: photos of 3D models; `read_colmap`, `read_retrieval_sfm`; `split_clusters`, `without_models_of`.
 * `LandmarkDataset`, `read_landmarks`: the test sets of image retrieval; `ImageFolder`: files by name.
 """
 
 from keras_sare.datasets.images.augmentation import Augmentation
 from keras_sare.datasets.images.image_folder import ImageFolder
-from keras_sare.datasets.images.image_header import MAX_PIXELS
 from keras_sare.datasets.images.image_sizes import fitted_size, image_sizes
 from keras_sare.datasets.images.pipeline import decode_image, find_corrupt, image_batches, load_image
+from keras_sare.datasets.images.pixel_limit import MAX_PIXELS, set_max_pixels
 from keras_sare.datasets.images.pixels import ShorterSide
 from keras_sare.datasets.images.tolerant import decode_batch, decode_single, name_errors, require_all
 from keras_sare.datasets.images.unreadable import why_unreadable
@@ -72,6 +72,7 @@ __all__ = [
     "read_retrieval_sfm",
     "require_all",
     "same_group",
+    "set_max_pixels",
     "split_clusters",
     "training_positives",
     "why_unreadable",

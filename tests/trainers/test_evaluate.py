@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from keras_sare.datasets import set_max_pixels
 from trainers import evaluate, pitts
 from trainers.config import EvaluateConfig, PittsConfig
 
@@ -25,6 +26,15 @@ def test_finished_model_is_measured_as_its_own_run_did(finished, town, tmp_path)
     assert list(measured) == ["before", "run"]
     assert measured["run"]["recalls"] == own["untrained (epoch 0)"]["recalls"] == measured["before"]["recalls"]
     assert (tmp_path / "out" / "matches.png").stat().st_size > 100
+
+
+def test_limit_on_pixels_reaches_every_reader_of_the_program(finished, town, tmp_path):
+    settings = {"models": (str(finished),), "root": str(town), "output": str(tmp_path / "out")}
+    try:
+        with pytest.raises(ValueError, match=r"too large: declares 48 x 32 pixels, at most 1535 are read"):
+            evaluate.run(EvaluateConfig(**settings, max_pixels=32 * 48 - 1))
+    finally:
+        set_max_pixels(None)
 
 
 @pytest.mark.parametrize(

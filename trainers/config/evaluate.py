@@ -3,11 +3,11 @@
 import dataclasses
 
 from keras_sare.utils.settings import ORIENTATIONS, setting
-from trainers.config.config import Config
+from trainers.config.reading import ReadingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(Config):
+class EvaluateConfig(ReadingConfig):
     """An evaluation of finished models on the places of a split."""
 
     models: tuple[str, ...] = setting(
@@ -25,4 +25,3 @@ class EvaluateConfig(Config):
     )
     radius: float = setting(25.0, "Metres within which a database image is right.", least=0)
     batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)
-    max_corrupt_share: float = setting(0.01, "Share of unreadable images at which the program stops.", least=0)

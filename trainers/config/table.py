@@ -3,11 +3,11 @@
 import dataclasses
 
 from keras_sare.utils.settings import ORIENTATIONS, setting
-from trainers.config.config import Config
+from trainers.config.reading import ReadingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TableConfig(Config):
+class TableConfig(ReadingConfig):
     """A comparison of a run's models on a test set; see `keras_sare.evaluation.ComparisonSettings` for the numbers."""
 
     run: str = setting("", "Folder of a finished run of trainers.retrieval_sfm.", required=True)
@@ -27,4 +27,3 @@ class TableConfig(Config):
     diffusion_k: int = setting(0, "Neighbours in the graph of diffusion, 50 in the paper; 0: no diffusion.", least=0)
     diffusion_query_k: int = setting(10, "Images that a query is joined to in it.", least=1)
     batch: int = setting(4, "Images of one shape whose descriptors are extracted at a time.", least=1)
-    max_corrupt_share: float = setting(0.01, "Share of unreadable images at which the program stops.", least=0)

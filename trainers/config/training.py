@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from keras_sare.utils.settings import PRECISIONS, setting
-from trainers.config.config import Config
+from trainers.config.reading import ReadingConfig
 
 NOT_RECORDED = frozenset({"output", "resume", "store"})
 """Settings that say where and whether a run goes on, not what it computes."""
@@ -14,7 +14,7 @@ OF_THE_FILE = ("model", "clusters", "preprocessing")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(Config):
+class TrainingConfig(ReadingConfig):
     """What `PittsConfig` and `RetrievalConfig` share."""
 
     output: str = setting("", "Folder of the run; new, or an earlier run's with --resume.", required=True)
@@ -33,7 +33,6 @@ class TrainingConfig(Config):
         "Of the gradient: as its authors' code, or mean over tuples.",
         choices=("published", "tuple"),
     )
-    max_corrupt_share: float = setting(0.01, "Share of unreadable images at which the run stops.", least=0)
     logical_cpus: int = setting(
         0, "Train on so many logical CPU devices, to try MirroredStrategy without GPUs.", least=0
     )

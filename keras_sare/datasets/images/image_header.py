@@ -10,11 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets.images.file_bytes import bytes_at, equal, file_length, number
+from keras_sare.datasets.images.pixel_limit import pixel_limit
 
-MAX_PIXELS = 128_000_000
-"""Pixels (height times width) that an image may have by default: a photo of 108 megapixels is read."""
-
-_MOST_PIXELS = 2**29 - 1  # TensorFlow's decoders refuse more.
 # A JPEG file may have so many scans of the most pixels that are read, and more of fewer; progressive ones have ten.
 _PASSES = 16
 # JPEG: markers that begin a frame, which hold its size, those that end the header, and those without a length.
@@ -39,42 +36,32 @@ _BLOCK = 256
 _MOST_STEPS = 4096
 
 
-def check_max_pixels(max_pixels: int) -> None:
-    """Raises ValueError where a limit on pixels is not positive, or more than TensorFlow decodes."""
-    if not 1 <= max_pixels <= _MOST_PIXELS:
-        raise ValueError(
-            f"`max_pixels` must be at least 1, and at most {_MOST_PIXELS}, which TensorFlow can decode. "
-            f"Received: max_pixels={max_pixels}"
-        )
-
-
 def is_webp(contents: Any) -> Any:
     """Whether a file, string scalar, begins as a WebP file does."""
     head = bytes_at(contents, 0, 12)
     return equal(head[:4], b"RIFF") & equal(head[8:], b"WEBP")
 
 
-def why_refused(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
+def why_refused(contents: Any, max_pixels: int | None = None) -> Any:
     """Returns why a file must not be decoded, from its header alone.
 
     Args:
         contents: string scalar, the bytes of a file.
-        max_pixels: the most pixels (height times width) of an image.
+        max_pixels: the most pixels (height times width) of an image; by default what `set_max_pixels` set.
 
     Returns:
         string scalar, empty where nothing in the header speaks against decoding.
     """
+    most = pixel_limit(max_pixels)
     if tf.executing_eagerly():
-        return _judge(contents, max_pixels)
+        return _judge(contents, most)
 
     def judge() -> Any:
         # In a dataset: operations of a branch that is not taken would cost nearly as much as those of one that is.
         one = tf.data.Dataset.from_tensors(contents)
-        return one.map(
-            tf.autograph.experimental.do_not_convert(lambda file: _judge(file, max_pixels))
-        ).get_single_element()
+        return one.map(tf.autograph.experimental.do_not_convert(lambda file: _judge(file, most))).get_single_element()
 
-    return tf.cond(_is_plain_jpeg(contents, max_pixels), lambda: tf.constant(""), judge)
+    return tf.cond(_is_plain_jpeg(contents, most), lambda: tf.constant(""), judge)
 
 
 def _is_plain_jpeg(contents: Any, max_pixels: int) -> Any:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_sare.datasets.images.image_header import MAX_PIXELS
 from keras_sare.datasets.images.orientation import (
     check_orientation,
     orientation_of_bytes,
@@ -19,6 +18,7 @@ from keras_sare.datasets.images.orientation import (
     swaps_sides,
 )
 from keras_sare.datasets.images.pipeline import Paths
+from keras_sare.datasets.images.pixel_limit import pixel_limit
 from keras_sare.datasets.images.pixels import decode_pixels
 from keras_sare.datasets.images.unreadable import cannot_read, why_unreadable
 from keras_sare.utils.arguments import plain_arguments
@@ -101,7 +101,7 @@ def _size(orientation: str, path: str) -> tuple[int, int]:
             swapped = swaps_sides(picture_orientation(image))
     except Exception as error:  # On damaged files and on large ones Pillow raises what it likes.
         height, width, swapped = _size_of_pixels(path, error)
-    if height * width > MAX_PIXELS:
+    if height * width > pixel_limit():
         raise ValueError(cannot_read(path))
     return (width, height) if swapped and orientation == "upright" else (height, width)
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets.images.image_header import MAX_PIXELS, check_max_pixels
 from keras_sare.datasets.images.orientation import (
     check_orientation,
     exif_orientation,
@@ -17,6 +16,7 @@ from keras_sare.datasets.images.orientation import (
     swaps_sides,
     turn_upright,
 )
+from keras_sare.datasets.images.pixel_limit import pixel_limit
 from keras_sare.datasets.images.pixels import ShorterSide, Size, decode_pixels, resize
 from keras_sare.datasets.images.unreadable import cannot_read, why_unreadable
 from keras_sare.utils.arguments import plain_arguments
@@ -40,7 +40,7 @@ def decode_image(
     box: Any = None,
     orientation: str = "upright",
     antialias: bool = True,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Any:
     """Decodes an encoded image with TensorFlow operations alone: eagerly, in `dataset.map` or in an exported graph.
 
@@ -67,7 +67,8 @@ def decode_image(
         antialias: False resizes bilinearly without antialiasing whatever `size` is, as PyTorch's `interpolate` does
             (align_corners=False), and torchvision with tensors. What a model wants is `antialiases(model)` of
             `keras_sare.models`.
-        max_pixels: the most pixels (height times width) that a file may declare; a larger one is not decoded.
+        max_pixels: the most pixels (height times width) that a file may declare; a larger one is not decoded. By
+            default what `set_max_pixels` set, or `MAX_PIXELS`.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
@@ -90,7 +91,7 @@ def load_image(
     box: Sequence[float] | np.ndarray | None = None,
     orientation: str = "upright",
     antialias: bool = True,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> np.ndarray:
     """Reads one image file.
 
@@ -102,7 +103,7 @@ def load_image(
             (height, width).
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
-        max_pixels: the most pixels (height times width) of a file.
+        max_pixels: see `decode_image`.
 
     Returns:
         float32 [height, width, 3], RGB in 0..255.
@@ -113,7 +114,7 @@ def load_image(
     """
     path = os.fspath(path)
     _check_size(size)
-    check_max_pixels(max_pixels)
+    max_pixels = pixel_limit(max_pixels)
     boxes = _checked_boxes(None if box is None else [box], [path], size)
     checked = None if boxes is None else boxes[0]
     check_orientation(orientation)
@@ -134,7 +135,7 @@ def image_batches(
     boxes: Sequence[Sequence[float]] | np.ndarray | None = None,
     orientation: str = "upright",
     antialias: bool = True,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Any:
     """Makes a `tf.data.Dataset` that reads, decodes, crops, resizes and batches image files in parallel.
 
@@ -154,7 +155,7 @@ def image_batches(
             scaled as the whole image would have been; see `decode_image`. Not together with (height, width).
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
-        max_pixels: the most pixels (height times width) of a file.
+        max_pixels: see `decode_image`.
 
     Returns:
         A dataset of (indices int64 [b] into `paths`, images float32 [b, height, width, 3], RGB in 0..255).
@@ -166,7 +167,7 @@ def image_batches(
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
     check_orientation(orientation)
-    check_max_pixels(max_pixels)
+    max_pixels = pixel_limit(max_pixels)
     _check_size(size)
     paths = _as_strings(paths)
     crops = _checked_boxes(boxes, paths, size)
@@ -185,12 +186,12 @@ def image_batches(
 
 
 @plain_arguments
-def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
+def find_corrupt(paths: Paths, max_pixels: int | None = None) -> dict[int, str]:
     """Reads and decodes every file in parallel, and returns those that fail.
 
     Args:
         paths: [N] files.
-        max_pixels: the most pixels (height times width) of a file.
+        max_pixels: see `decode_image`.
 
     Returns:
         The reason for each file that fails, by its index in `paths`, ascending; see `why_unreadable`.
@@ -198,7 +199,7 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
     Raises:
         ValueError: `max_pixels` is not positive.
     """
-    check_max_pixels(max_pixels)
+    max_pixels = pixel_limit(max_pixels)
     paths = _as_strings(paths)
     decoded = np.zeros(len(paths), bool)
     pixels = bytes_decoder(None, False, "stored", True, max_pixels)
@@ -213,7 +214,7 @@ def find_corrupt(paths: Paths, max_pixels: int = MAX_PIXELS) -> dict[int, str]:
 
 
 def bytes_decoder(
-    size: Size | int | None, boxed: bool, orientation: str, antialias: bool, max_pixels: int = MAX_PIXELS
+    size: Size | int | None, boxed: bool, orientation: str, antialias: bool, max_pixels: int | None = None
 ) -> Callable[..., Any]:
     """Makes a function that decodes, turns, crops and resizes a file's bytes, in graphs and outside of them.
 
@@ -230,10 +231,11 @@ def bytes_decoder(
         Of the bytes, string scalar, and where `boxed` of a box, float64 [4]: [height, width, 3] in 0..255, uint8 where
         the size is limited or the file's own, so that pixels that wait for their batch take a quarter of the memory.
     """
+    most = pixel_limit(max_pixels)
     if size is None or isinstance(size, int):
-        return _traced(size, boxed, orientation, antialias, max_pixels)
+        return _traced(size, boxed, orientation, antialias, most)
     height, width = size
-    traced = _traced("given", boxed, orientation, antialias, max_pixels)
+    traced = _traced("given", boxed, orientation, antialias, most)
     sides = tf.constant([height, width], tf.int32)
     return lambda contents, *box: tf.ensure_shape(traced(contents, sides, *box), [height, width, 3])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_sare.datasets.images.image_header import MAX_PIXELS, is_webp, why_refused
+from keras_sare.datasets.images.image_header import is_webp, why_refused
 
 Size = tuple[int, int]
 
@@ -26,12 +26,12 @@ class ShorterSide(int):
     __str__ = __repr__
 
 
-def decode_pixels(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
+def decode_pixels(contents: Any, max_pixels: int | None = None) -> Any:
     """Decodes a file to pixels; `keras_sare.datasets.decode_image` says how.
 
     Args:
         contents: string scalar, the bytes of a JPEG, PNG, single-frame GIF or single-frame WebP file.
-        max_pixels: the most pixels that an image may have.
+        max_pixels: the most pixels that an image may have; by default what `set_max_pixels` set.
 
     Returns:
         uint8 [height, width, 3].
@@ -46,12 +46,12 @@ def decode_pixels(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
     return tf.ensure_shape(pixels, [None, None, 3])
 
 
-def why_undecodable(contents: Any, max_pixels: int = MAX_PIXELS) -> Any:
+def why_undecodable(contents: Any, max_pixels: int | None = None) -> Any:
     """Tells in words why `decode_pixels` fails, with TensorFlow operations.
 
     Args:
         contents: string scalar, the bytes of a file for which it does fail.
-        max_pixels: the most pixels that an image may have.
+        max_pixels: the most pixels that an image may have; by default what `set_max_pixels` set.
 
     Returns:
         string scalar.

@@ -4,7 +4,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_sare.datasets.images.image_header import MAX_PIXELS
 from keras_sare.datasets.images.pipeline import decode_image
 from keras_sare.datasets.images.pixels import Size, why_undecodable
 from keras_sare.utils.arguments import plain_arguments
@@ -16,7 +15,7 @@ def decode_single(
     size: Size | int,
     orientation: str = "upright",
     antialias: bool = True,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> tuple[Any, Any]:
     """Decodes one image as `decode_image` does, or returns why it cannot: nothing is raised.
 
@@ -28,7 +27,7 @@ def decode_single(
         size: (height, width) to resize to, the limit of the longer side, or a `ShorterSide`; see `decode_image`.
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
-        max_pixels: the most pixels (height times width) that a file may declare.
+        max_pixels: see `decode_image`.
 
     Returns:
         The image, float32 [height, width, 3], RGB in 0..255, and the error, a string scalar that is empty where all is
@@ -52,7 +51,7 @@ def decode_batch(
     size: Size,
     orientation: str = "upright",
     antialias: bool = True,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> tuple[Any, Any]:
     """Decodes images to one shape, as `decode_image` does, in parallel; bad ones do not harm the others.
 
@@ -64,7 +63,7 @@ def decode_batch(
         size: (height, width) to resize to.
         orientation: "upright" or "stored"; see `decode_image`.
         antialias: see `decode_image`.
-        max_pixels: the most pixels (height times width) that a file may declare.
+        max_pixels: see `decode_image`.
 
     Returns:
         The images, float32 [n, height, width, 3], RGB in 0..255, zeros where an image cannot be decoded; and the

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets.images.image_header import MAX_PIXELS
 from keras_sare.datasets.images.orientation import exif_orientation, turn_upright
 from keras_sare.datasets.images.pixels import decode_pixels, resize, why_undecodable
 from keras_sare.utils.arguments import plain_arguments
@@ -18,7 +17,7 @@ def why_unreadable(
     path: str | os.PathLike[str],
     box: np.ndarray | None = None,
     orientation: str = "upright",
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> str | None:
     """Tells why a file cannot be decoded, or cropped to a box; every reader of files says it in these words.
 
@@ -26,7 +25,7 @@ def why_unreadable(
         path: the file.
         box: x1, y1, x2, y2 that it is to be cropped to.
         orientation: that it is to be read in.
-        max_pixels: the most pixels (height times width) of the file.
+        max_pixels: the most pixels (height times width) of the file; by default what `set_max_pixels` set.
 
     Returns:
         None where nothing is wrong, else "missing", "empty file", "not a JPEG, PNG, GIF or WebP image", "truncated or
@@ -50,7 +49,7 @@ def why_unreadable(
 
 
 def cannot_read(
-    path: str, box: np.ndarray | None = None, orientation: str = "upright", max_pixels: int = MAX_PIXELS
+    path: str, box: np.ndarray | None = None, orientation: str = "upright", max_pixels: int | None = None
 ) -> str:
     """Message for an image file that could not be read, with the reason; arguments as of `why_unreadable`."""
     reason = why_unreadable(path, box, orientation, max_pixels) or "reading failed once, and succeeded when tried again"

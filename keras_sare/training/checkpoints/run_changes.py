@@ -15,6 +15,7 @@ CHANGEABLE = frozenset(
         "keep_checkpoints",
         "learning_rate",
         "max_corrupt_share",
+        "max_pixels",
         "patience",
         "store_gb",
         "whitening",
@@ -24,7 +25,7 @@ CHANGEABLE = frozenset(
 does not depend on it, or where no step was trained. How a step is computed, in chunks or on several replicas, is not
 among them: where there is batch normalisation or dropout it changes more than the rounding."""
 
-AFTER_TRAINING = frozenset({"dim", "extraction_batch", "max_corrupt_share", "store_gb", "whitening"})
+AFTER_TRAINING = frozenset({"dim", "extraction_batch", "max_corrupt_share", "max_pixels", "store_gb", "whitening"})
 """Those of them that have an effect when all epochs are trained: whitening and evaluation are done again."""
 
 _EARLIER = {"orientation": "stored", "loss_scale": "tuple", "keep_untrained": True}

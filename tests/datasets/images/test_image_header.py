@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_sare.datasets import decode_image, find_corrupt, image_batches, load_image
-from keras_sare.datasets.images.image_header import MAX_PIXELS, why_refused
+from keras_sare.datasets import decode_image, find_corrupt, image_batches, image_sizes, load_image, set_max_pixels
+from keras_sare.datasets.images.image_header import why_refused
+from keras_sare.datasets.images.pixel_limit import MAX_PIXELS
 
 HOSTILE = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "data" / "hostile_images.py")))
 encode = HOSTILE.encode
@@ -168,6 +169,25 @@ def test_every_reader_of_files_takes_the_limit_and_names_the_file(photo):
             list(image_batches([photo], size, 2, max_pixels=1000))
     assert find_corrupt([photo], max_pixels=1000)[0].startswith("too large: declares 44 x 30")
     assert find_corrupt([photo]) == {}
+
+
+def test_the_limit_of_the_process_holds_for_every_reader_that_is_told_no_other(photo):
+    read = image_batches([photo], 20, 2)
+    set_max_pixels(1000)
+    try:
+        with pytest.raises(ValueError, match=LIMITED):
+            load_image(photo)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=LIMITED):
+            list(image_batches([photo], 20, 2))
+        with pytest.raises(ValueError, match=LIMITED):
+            image_sizes([photo])
+        assert list(find_corrupt([photo])) == [0]
+        assert load_image(photo, max_pixels=HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
+        with pytest.raises(ValueError, match="`max_pixels` must be at least 1"):
+            set_max_pixels(0)
+    finally:
+        set_max_pixels(None)
+    assert len(list(read)) == len(list(image_batches([photo], 20, 2))) == 1
 
 
 @pytest.mark.parametrize("max_pixels", [0, -5, 2**29])

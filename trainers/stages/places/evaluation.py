@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_sare.datasets import open_dataset
+from keras_sare.datasets import open_dataset, set_max_pixels
 from keras_sare.evaluation import report_places
 from keras_sare.extraction import extract
 from keras_sare.models.model_file import open_model_file
@@ -18,6 +18,7 @@ from trainers.config import EvaluateConfig
 
 def evaluate_models(config: EvaluateConfig) -> str:
     """Evaluates models on a split of a dataset; returns the tables and verdicts, Markdown."""
+    set_max_pixels(config.max_pixels)
     check_writable_folder(Path(config.output))
     dataset = open_dataset(config.root, config.split, config.prefix)
     size, orientation = _reading(config)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_sare import models
-from keras_sare.datasets import Augmentation, PlaceDataset
+from keras_sare.datasets import Augmentation, PlaceDataset, set_max_pixels
 from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import report_places
 from keras_sare.evaluation.place_report import SavedModel
@@ -64,6 +64,7 @@ class PlaceRun(Run[PittsConfig, PlaceSettings]):
 def open_run(config: PittsConfig) -> PlaceRun:
     """Checks the configuration, the folder and the dataset, and fits what is not given; writes nothing."""
     config.check()
+    set_max_pixels(config.max_pixels)
     config = with_run_settings(config.completed(RECIPES[config.recipe].given_settings))
     config = fit_refreshes(config)
     check_choice("loss", config.loss, place_losses())

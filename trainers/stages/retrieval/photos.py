@@ -12,6 +12,7 @@ from keras_sare.datasets import (
     LandmarkDataset,
     SfMDataset,
     read_landmarks,
+    set_max_pixels,
     split_clusters,
     without_models_of,
 )
@@ -136,6 +137,7 @@ def open_comparison(config: TableConfig) -> tuple[dict[str, keras.Model], Retrie
     Returns:
         The models by name, and what compares them.
     """
+    set_max_pixels(config.max_pixels)
     warn_of_unseen_device()
     run = RunFolder(config.run)
     models = load_models(run)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_sare import models
-from keras_sare.datasets import SfMDataset, read_landmarks
+from keras_sare.datasets import SfMDataset, read_landmarks, set_max_pixels
 from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import ComparisonSettings, RetrievalComparison
 from keras_sare.extraction.array_cache import ArrayCache
@@ -56,6 +56,7 @@ class RetrievalRun(Run[RetrievalConfig, SfMSettings]):
 def open_run(config: RetrievalConfig) -> RetrievalRun:
     """Checks the configuration, the folder and the datasets, and fits what is not given; writes nothing."""
     config.check()
+    set_max_pixels(config.max_pixels)
     config = with_run_settings(config.completed(RETRIEVAL_RECIPES[config.recipe].given_settings))
     check_choice("loss", config.loss, retrieval_losses())
     if not config.starts_from_model:
