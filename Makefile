@@ -54,7 +54,7 @@ demo: env
 # Resolves setup.py's bounds anew, for all supported Pythons, with the SHA-256 of every file. Needs `pip install uv`.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 setup.py \
-		--extra cpu --extra serving --extra export --extra onnx --extra sfm --extra dev --no-header \
+		--extra cpu --extra serving --extra client --extra export --extra onnx --extra sfm --extra dev --no-header \
 		--generate-hashes -o requirements.lock
 
 clean:

@@ -50,7 +50,18 @@ setup(
             f"faiss-gpu>={FAISS},<2; sys_platform == 'linux'",
             f"tensorflow[and-cuda]{TENSORFLOW}; sys_platform == 'linux'",
         ],
-        "serving": ["tensorflow-serving-api>=2.21,<2.22", "grpcio>=1.80,<2"],
+        # The server: gRPC with health and reflection, REST, metrics.
+        "serving": [
+            "tensorflow-serving-api>=2.21,<2.22",
+            "grpcio>=1.85,<2",
+            "grpcio-health-checking>=1.85,<2",
+            "grpcio-reflection>=1.85,<2",
+            "prometheus-client>=0.26,<1",
+            "starlette>=1.0,<2",
+            "uvicorn>=0.50,<1",
+        ],
+        # What `serving.client` needs beyond numpy: it imports no TensorFlow.
+        "client": ["grpcio>=1.85,<2", "protobuf>=6.31,<8", "pyarrow>=20"],
         # TFLite files, and warm-up requests in SavedModels.
         "export": ["ai-edge-litert>=2.3,<3", "ai-edge-quantizer>=0.10,<0.11", "tensorflow-serving-api>=2.21,<2.22"],
         "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.23,<2", "onnxruntime>=1.31,<2"],
@@ -62,6 +73,15 @@ setup(
         "backends": ["jax>=0.10,<0.11", "torch>=2.13,<2.14"],
         # What benchmarks/against_pytorch.py runs against; it may live in an environment of its own.
         "benchmarks": ["torch>=2.13,<2.14", "torchvision>=0.28,<0.29"],
-        "dev": ["mypy>=2.4,<3", "pytest>=9,<10", "pytest-xdist>=3.8,<4", "ruff>=0.17,<0.18"],
+        "dev": [
+            "httpx>=0.28,<1",
+            "jsonschema>=4.23,<5",
+            "mypy>=2.4,<3",
+            "pytest>=9,<10",
+            "pytest-xdist>=3.8,<4",
+            "pyyaml>=6,<7",
+            "ruff>=0.17,<0.18",
+            "schemathesis>=4.20,<5",
+        ],
     },
 )

@@ -23,8 +23,8 @@ from export.converters.saved_model import SavedModelOptions, write_saved_model
 from export.source import Source
 from keras_sare.layers import MAC
 from serving.client import EmbeddingClient
-from serving.manager import ModelManager
-from serving.server import ModelServer
+from serving.models.manager import ModelManager
+from serving.rpc.server import ModelServer
 
 ROUNDS = 200
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import keras_sare
 from export.converters.saved_model import SavedModelOptions, write_saved_model
 from export.source import open_source
-from serving.embedding_client import EmbeddingClient
-from serving.manager import ModelManager
-from serving.server import ModelServer
+from serving.client import EmbeddingClient
+from serving.models.manager import ModelManager
+from serving.rpc.server import ModelServer
 
 
 def locate(root: str, model_file: str, photo: str, image_size: tuple[int, int], output: str) -> str:

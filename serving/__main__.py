@@ -31,12 +31,12 @@ def main(_: list[str]) -> None:
     load_tensorflow()  # Here, because it takes seconds that --help should not take.
     import tensorflow as tf
 
-    from serving.manager import ModelManager
-    from serving.server import ModelServer
+    from serving.models.manager import ModelManager
+    from serving.rpc.server import ModelServer
 
     if FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.INFO)
-    # TensorFlow calls loading into a session deprecated; serving.model says why it is done.
+    # TensorFlow calls loading into a session deprecated; serving.models.model says why it is done.
     tf.get_logger().setLevel("ERROR")
     warn_of_unseen_device()
     stopping = _signalled()

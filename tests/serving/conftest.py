@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.manager import ModelManager
-from serving.server import ModelServer
+from serving.models.manager import ModelManager
+from serving.rpc.server import ModelServer
 
 
 class TinyModel(tf.Module):

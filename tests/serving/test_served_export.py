@@ -16,8 +16,8 @@ from keras_sare.datasets import load_image
 from keras_sare.layers import MAC
 from keras_sare.models import with_whitening
 from serving.client import EmbeddingClient
-from serving.manager import ModelManager
-from serving.server import ModelServer
+from serving.models.manager import ModelManager
+from serving.rpc.server import ModelServer
 
 SIZE = (24, 32)
 

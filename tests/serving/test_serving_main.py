@@ -18,7 +18,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_sare.utils.error_text import expected_errors
 from serving.client import EmbeddingClient
-from serving.manager import ModelManager
+from serving.models.manager import ModelManager
 
 LONGEST = 200
 """Seconds that a server may run."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving import server
+import serving
 
-FOLDER = Path(server.__file__).parent / "tf_serving"
+FOLDER = Path(serving.__file__).parent / "tf_serving"
 
 
 def test_the_configuration_is_a_model_server_config_for_the_model() -> None:

@@ -7,8 +7,8 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import predict_pb2
 
 from serving.errors import RequestError
-from serving.parsing import parse_predict
-from serving.tensors import to_proto
+from serving.wire.parsing import parse_predict
+from serving.wire.tensors import to_proto
 
 
 def field(number: int, contents: bytes) -> bytes:

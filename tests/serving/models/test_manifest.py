@@ -10,7 +10,7 @@ import pytest
 
 from export.manifest import write_manifest
 from keras_sare.utils.digests import path_digest
-from serving.manager import ModelManager
+from serving.models.manager import ModelManager
 
 VARIABLES = "variables/variables.data-00000-of-00001"
 

@@ -9,7 +9,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import invalid_argument
 from serving.limits import Limits
-from serving.tensors import to_array
+from serving.wire.tensors import to_array
 
 _SERVING_DTYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 

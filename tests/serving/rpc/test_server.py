@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.limits import Limits
-from serving.manager import ModelManager
-from serving.server import ModelServer
+from serving.models.manager import ModelManager
+from serving.rpc.server import ModelServer
 
 REQUEST = predict_pb2.PredictRequest(model_spec={"name": "slow"})
 

@@ -9,10 +9,10 @@ import grpc
 import numpy as np
 import pytest
 
-from serving import client as client_module
 from serving.client import EmbeddingClient, EmbeddingError
-from serving.manager import ModelManager
-from serving.server import ModelServer
+from serving.client import __main__ as program
+from serving.models.manager import ModelManager
+from serving.rpc.server import ModelServer
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_batch_size_below_1_is_refused(client: EmbeddingClient, files: list[Pa
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What the command line ends with: one line, with exit status 1 and nothing else printed."""
     with pytest.raises(SystemExit) as ended:
-        client_module.main(arguments)
+        program.main(arguments)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
     assert isinstance(ended.value.code, str)
@@ -146,7 +146,7 @@ def test_the_command_line_prints_a_table_and_stores_the_embeddings(
 ) -> None:
     output = tmp_path / "new" / "embeddings.npy"
     arguments = ["--address", address, "--batch_size", "2", "--output", str(output), *map(str, files)]
-    client_module.main(arguments)
+    program.main(arguments)
     np.testing.assert_allclose(np.load(output), embeddings, atol=1e-6)
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == ["photo", "dimension", "first", "values"]
@@ -161,7 +161,7 @@ def test_an_output_that_cannot_be_written_is_told_of_before_anything_is_embedded
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("kept")
     if place.startswith("locked"):
-        monkeypatch.setattr(client_module, "atomic_path", refuse_to_write)
+        monkeypatch.setattr(program, "atomic_path", refuse_to_write)
     output = str(tmp_path / place) if place else ""
     # Nobody listens at this address: whoever embedded would get UNAVAILABLE.
     line = error_of(["--address", "127.0.0.1:1", "--output", output, str(files[0])], capsys)

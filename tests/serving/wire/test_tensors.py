@@ -7,7 +7,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.errors import RequestError
 from serving.limits import Limits
-from serving.tensors import to_array, to_proto
+from serving.wire.tensors import to_array, to_proto
 
 NUMBERS = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 OTHERS = ["float16", "bfloat16", "complex64", "complex128"]

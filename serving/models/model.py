@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import RequestError
 from serving.limits import Limits
-from serving.signature import Signature
+from serving.wire.signature import Signature
 
 DEFAULT_SIGNATURE = "serving_default"
 _LIMITS = Limits()

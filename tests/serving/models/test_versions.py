@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.versions import latest_version
+from serving.models.versions import latest_version
 
 
 def test_the_latest_version_is_the_highest_number_not_the_last_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tensorflow_serving.apis import model_pb2
 
 from serving.errors import RequestError
-from serving.manager import ModelManager
+from serving.models.manager import ModelManager
 
 
 @pytest.fixture

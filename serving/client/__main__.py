@@ -18,11 +18,6 @@ from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
 from keras_sare.utils.quiet_start import load_tensorflow
 
-if __name__ != "__main__":  # The program imports it when it has read its flags: it takes TensorFlow's seconds.
-    from serving.embedding_client import EmbeddingClient, EmbeddingError
-
-__all__ = ["EmbeddingClient", "EmbeddingError", "main"]
-
 PROGRAM = "serving.client"
 
 
@@ -42,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = _parser().parse_args(arguments)
     with expected_errors(PROGRAM, debug=lambda: flags.debug):
         load_tensorflow()
-        from serving.embedding_client import EmbeddingClient
+        from serving.client.embedding_client import EmbeddingClient
 
         with _stored(flags.output) as file, EmbeddingClient(flags.address, flags.model, flags.timeout) as client:
             embeddings = client.embed_files(flags.photos, flags.batch_size)

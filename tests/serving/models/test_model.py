@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from serving.errors import RequestError
 from serving.limits import Limits
-from serving.model import ServedModel
+from serving.models.model import ServedModel
 
 PNG_ERROR = r"^Unknown image file format\..* required\.\n\t \[\[.*DecodeImage\}\}\]\]$"
 

@@ -7,9 +7,9 @@ import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.limits import Limits
-from serving.manager import ModelManager
-from serving.parsing import Parsing
-from serving.services import ModelService, PredictionService
+from serving.models.manager import ModelManager
+from serving.rpc.services import ModelService, PredictionService
+from serving.wire.parsing import Parsing
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import grpc
 from tensorflow_serving.apis import model_pb2
 
 from serving.errors import RequestError, invalid_argument
-from serving.manifest import check_manifest
-from serving.model import ServedModel
-from serving.versions import latest_version
+from serving.models.manifest import check_manifest
+from serving.models.model import ServedModel
+from serving.models.versions import latest_version
 
 
 class ModelManager:

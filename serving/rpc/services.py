@@ -17,9 +17,9 @@ from tensorflow_serving.apis import (
 
 from serving.errors import RequestError, invalid_argument
 from serving.limits import Limits
-from serving.manager import ModelManager
-from serving.model import DEFAULT_SIGNATURE
-from serving.tensors import to_proto
+from serving.models.manager import ModelManager
+from serving.models.model import DEFAULT_SIGNATURE
+from serving.wire.tensors import to_proto
 
 logger = logging.getLogger(__name__)
 SIGNATURE_FIELD = "signature_def"

@@ -1,0 +1,1 @@
+"""Model versions: found in folders, compared with their manifests, loaded and run."""
