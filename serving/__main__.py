@@ -28,6 +28,7 @@ FLAGS = flags.FLAGS
 
 def main(_: list[str]) -> None:
     """Runs the server until a signal ends it."""
+    stopping = _signalled()
     load_tensorflow()  # Here, because it takes seconds that --help should not take.
     import tensorflow as tf
 
@@ -39,7 +40,6 @@ def main(_: list[str]) -> None:
     # TensorFlow calls loading into a session deprecated; serving.models.model says why it is done.
     tf.get_logger().setLevel("ERROR")
     warn_of_unseen_device()
-    stopping = _signalled()
     limits = Limits(FLAGS.max_message_bytes, FLAGS.max_images, FLAGS.max_values, FLAGS.max_seconds)
     manager = ModelManager.from_folder(FLAGS.name, FLAGS.model)
     server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits)
@@ -49,17 +49,23 @@ def main(_: list[str]) -> None:
 
 
 def _signalled() -> threading.Event:
-    """Set by the first signal; the second one ends the process."""
+    """Set by the first SIGTERM or SIGINT; the second one ends the process.
+
+    A thread waits for them, and all others, which must start later, block them: a handler of Python's runs in the main
+    thread, which a signal that the system gives to another thread does not wake.
+    """
     stopping = threading.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
 
-    def stop(*_: object) -> None:
-        if stopping.is_set():
-            # Nothing is logged: whatever the first stop waits for, it may be the log.
-            os._exit(EXIT_CUT_OFF)
+    def wait() -> None:
+        signal.sigwait(signals)
         stopping.set()
+        signal.sigwait(signals)
+        # Nothing is logged: whatever the first stop waits for, it may be the log.
+        os._exit(EXIT_CUT_OFF)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    threading.Thread(target=wait, name="signals", daemon=True).start()
     return stopping
 
 

@@ -43,6 +43,8 @@ def test_the_process_serves_until_sigterm_and_then_exits_with_0(
 ) -> None:
     with running("--model", str(model_folder), "--name", "places", "--port", "0") as process:
         ready = started(process, r"serving (\S+) version (\d+) at (\S+)$")
+        # The one that waits for them: another would never tell.
+        assert [takers(process.pid, number) for number in (signal.SIGTERM, signal.SIGINT)] == [1, 1]
         assert ready.group(1, 2) == ("places", "7")
         with EmbeddingClient(ready[3], "places") as client:
             np.testing.assert_allclose(client.embed_files(files), embeddings, atol=1e-6)
@@ -51,6 +53,13 @@ def test_the_process_serves_until_sigterm_and_then_exits_with_0(
     assert process.returncode == 0
     assert output == ""
     assert errors.rstrip().endswith("stopped")
+
+
+def takers(pid: int, number: int) -> int:
+    """Threads of a process that the system may give a signal to; one that waits for it counts. Linux tells."""
+    statuses = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    masks = [int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16) for status in statuses]
+    return sum(not mask >> (number - 1) & 1 for mask in masks)
 
 
 def started(process: "subprocess.Popen[str]", waiting_for: str) -> "re.Match[str]":
