@@ -1,3 +1,4 @@
+import contextlib
 import json
 import pickle
 import shutil
@@ -8,11 +9,49 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sare.datasets import SfMDataset
+from keras_sare.datasets import LandmarkDataset, PlaceDataset, SfMDataset
 from keras_sare.datasets.town.town import render_town
 from keras_sare.layers import NetVLAD
 from keras_sare.models import build
 from keras_sare.models.backbones.vgg16 import write_npz
+
+PICTURES = (
+    "training.logs.draw_training",
+    "evaluation.place_report.draw_matches",
+    "evaluation.report_files.recall_curves",
+    "evaluation.comparisons.retrieval_comparison.draw_reranking",
+    "evaluation.retrieval_files.retrieval_bars",
+    "evaluation.retrieval_files.dimension_curves",
+)
+"""Functions that draw what a run shows, in `keras_sare`."""
+
+
+@contextlib.contextmanager
+def without_drawing():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PICTURES:
+            patch.setattr(f"keras_sare.{name}", lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def undrawn():
+    """Context in which no pictures are drawn: they take longer than all the rest of a small run."""
+    return without_drawing
+
+
+@pytest.fixture
+def without_pictures(undrawn):
+    """The same for a whole test."""
+    with undrawn():
+        yield
+
+
+@pytest.fixture
+def unread_images(monkeypatch):
+    """Takes every image for one that can be read: to find out takes longer than all else before a training."""
+    for dataset in (PlaceDataset, SfMDataset, LandmarkDataset):
+        monkeypatch.setattr(dataset, "check_images", lambda data, *_: data)
 
 
 @pytest.fixture(scope="session")

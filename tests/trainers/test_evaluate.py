@@ -9,11 +9,12 @@ from trainers.config import EvaluateConfig, PittsConfig
 
 
 @pytest.fixture(scope="module")
-def finished(town, small_start, tmp_path_factory):
+def finished(town, small_start, tmp_path_factory, undrawn):
     """A run that only measured its start."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     start = {"weights": str(small_start), "train_from": "conv2", "image_size": (32, 48), "dim": 8, "negatives": 2}
-    pitts.run(PittsConfig(root=str(town), output=str(folder), epochs=0, whitening="none", **start))
+    with undrawn():
+        pitts.run(PittsConfig(root=str(town), output=str(folder), epochs=0, whitening="none", **start))
     return folder
 
 

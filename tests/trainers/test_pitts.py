@@ -1,5 +1,8 @@
+import contextlib
 import csv
+import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -22,7 +25,7 @@ from trainers.config.flags import parse
 from trainers.stages.places import checks as place_checks
 from trainers.stages.places import stages as place_stages
 
-EPOCHS = 3
+EPOCHS = 2
 
 
 def models_of(run):
@@ -35,11 +38,31 @@ DIM = 4 * 16
 """Of a descriptor without whitening."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chosen(town, small_start):
     """Flags of a run on a small model."""
     chosen = [f"--root={town}", f"--weights={small_start}", "--train_from=conv2", "--image_size=32,48", "--dim=8"]
     return [*chosen, f"--epochs={EPOCHS}", f"--patience={EPOCHS}", "--negatives=2"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(chosen, tmp_path_factory):
+    """A finished run, and what it printed."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        pitts.run(parse(PittsConfig, [*chosen, f"--output={folder}"])[0])
+    return RunFolder(folder), printed.getvalue()
+
+
+@pytest.fixture
+def train(chosen, tmp_path, without_pictures, unread_images):
+    """Runs the program in a folder, and returns the run."""
+
+    def train(name, *more):
+        pitts.run(parse(PittsConfig, [*chosen, f"--output={tmp_path / name}", *more])[0])
+        return RunFolder(tmp_path / name)
+
+    return train
 
 
 @pytest.fixture
@@ -59,9 +82,24 @@ def finished(process, log):
     assert process.wait(300) == 0, log.read_text()[-3000:]
 
 
-def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(start, tmp_path):
-    finished(start("unbroken"), tmp_path / "unbroken.log")
+def history_of(run):
+    """Rows of `log.csv` without what no two runs share."""
+    rows = list(csv.DictReader((run.path / "log.csv").read_text().splitlines()))
+    return [{name: value for name, value in row.items() if not name.startswith("seconds")} for row in rows]
 
+
+def test_run_ends_with_models_tables_and_pictures(unbroken):
+    run, printed = unbroken
+    assert list(json.loads((run.path / "recall.json").read_text())) == models_of(run)
+    for name in ("recall.md", "recall.png", "matches.png", "training.png", "off_the_shelf.keras"):
+        assert (run.path / name).stat().st_size > 100
+    table = (run.path / "recall.md").read_text()
+    assert f"Saved as model.keras: **{run.choice.saved}** (recall@5 on " in table
+    assert table.strip() in printed
+    assert len(history_of(run)) == EPOCHS + 1
+
+
+def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(start, train, unbroken, tmp_path, caplog):
     process = start("killed")
     deadline = time.monotonic() + 200
     while not (tmp_path / "killed" / "checkpoints" / "epoch-0001").exists():
@@ -71,35 +109,22 @@ def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(start, tmp_
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "model.keras").exists()
-    finished(start("killed", "--resume"), tmp_path / "killed.log")
-    assert "Resuming after epoch" in (tmp_path / "killed.log").read_text()
+    with caplog.at_level(logging.INFO, "keras_sare"):
+        resumed = train("killed", "--resume")
+    assert "Resuming after epoch" in caplog.text
 
-    runs = [RunFolder(tmp_path / name) for name in ("unbroken", "killed")]
-    for a, b in zip(*(run.load_model().get_weights() for run in runs), strict=True):
+    first = unbroken[0]
+    for a, b in zip(first.load_model().get_weights(), resumed.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert (runs[0].path / "recall.json").read_text() == (runs[1].path / "recall.json").read_text()
-    histories = [list(csv.DictReader((run.path / "log.csv").read_text().splitlines())) for run in runs]
-    assert len(histories[0]) == EPOCHS + 1
-    for row in (row for history in histories for row in history):
-        for name in [name for name in row if name.startswith("seconds")]:
-            del row[name]
-    assert histories[0] == histories[1]
-
-    report = json.loads((runs[0].path / "recall.json").read_text())
-    assert list(report) == models_of(runs[0])
-    for name in ("recall.md", "recall.png", "matches.png", "off_the_shelf.keras"):
-        assert (runs[0].path / name).stat().st_size > 100
-    assert runs[0].choice == runs[1].choice
-    table = (runs[0].path / "recall.md").read_text()
-    assert f"Saved as model.keras: **{runs[0].choice.saved}** (recall@5 on " in table
-    assert table.strip() in (tmp_path / "unbroken.log").read_text()
+    assert (first.path / "recall.json").read_text() == (resumed.path / "recall.json").read_text()
+    assert history_of(first) == history_of(resumed)
+    assert first.choice == resumed.choice
 
 
-def test_two_logical_processors_train_under_mirrored_strategy(start, tmp_path):
-    finished(start("mirrored", "--logical_cpus=2", "--epochs=1"), tmp_path / "mirrored.log")
-    history = list(csv.DictReader((tmp_path / "mirrored" / "log.csv").read_text().splitlines()))
-    assert [row["epoch"] for row in history] == ["0", "1"]
-    run = RunFolder(tmp_path / "mirrored")
+def test_two_logical_processors_train_under_mirrored_strategy(train, mirrored, monkeypatch):
+    monkeypatch.setattr(place_stages, "choose_strategy", lambda count: {2: mirrored}[count])
+    run = train("mirrored", "--logical_cpus=2", "--epochs=1")
+    assert [row["epoch"] for row in history_of(run)] == ["0", "1"]
     assert {
         name: keras.saving.load_model(run.path / file).output.shape[1] for name, file in run.choice.files.items()
     } == {
@@ -108,16 +133,14 @@ def test_two_logical_processors_train_under_mirrored_strategy(start, tmp_path):
     }
 
 
-def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(chosen, tmp_path):
+def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(train):
     more = ["--precision=mixed_bfloat16", "--mining=full", "--database_queries", "--epochs=1", "--store_gb=0"]
-    more += ["--extraction_batch=5", "--whitening=none", "--dim=5000", f"--output={tmp_path / 'mixed'}"]
-    pitts.run(parse(PittsConfig, [*chosen, *more])[0])
-    model = RunFolder(tmp_path / "mixed").load_model()
+    run = train("mixed", *more, "--extraction_batch=5", "--whitening=none", "--dim=5000")
+    model = run.load_model()
     assert model.output.shape == (None, DIM)
     assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
     assert {weight.dtype for weight in model.weights} == {"float32"}
-    trained = RunFolder(tmp_path / "mixed").settings
-    assert (trained["precision"], trained["extraction_batch"]) == ("mixed_bfloat16", 5)
+    assert (run.settings["precision"], run.settings["extraction_batch"]) == ("mixed_bfloat16", 5)
 
 
 @pytest.mark.slow
@@ -147,9 +170,10 @@ def test_two_workers_train_whiten_and_report_one_run(start, tmp_path):
 
 
 @pytest.fixture
-def make(town, tmp_path):
+def make(town, tmp_path, unread_images):
     """Makes a configuration."""
-    return lambda **settings: PittsConfig(**{"root": str(town), "output": str(tmp_path / "run"), **settings})
+    chosen = {"root": str(town), "output": str(tmp_path / "run"), "store_gb": 0.0}
+    return lambda **settings: PittsConfig(**{**chosen, **settings})
 
 
 def test_what_positives_are_is_the_kind_of_datas_unless_settings_say(make, town, monkeypatch):
@@ -184,8 +208,8 @@ def test_dimension_that_the_images_cannot_give_is_refused_before_training(make, 
     assert not (tmp_path / "run").exists()
 
 
-def test_dimension_that_the_model_does_not_have_is_refused_before_training(make, tmp_path, weights):
-    config = make(dim=12, clusters=2, weights=str(weights), preprocessing="torch")
+def test_dimension_that_the_model_does_not_have_is_refused_before_training(make, tmp_path):
+    config = make(dim=12, clusters=2)
     narrow = keras.Input((4,))
     other = keras.Model(narrow, keras.layers.Identity()(narrow), name="vgg16_netvlad")
     with pytest.MonkeyPatch.context() as patch:

@@ -42,6 +42,7 @@ def ends(town, tmp_path):
     logging.getLogger("keras_sare").setLevel(level)
 
 
+@pytest.mark.usefixtures("unread_images")
 @pytest.mark.parametrize("ending", BROKEN)
 def test_broken_weights(ends, tmp_path, ending):
     path = tmp_path / f"broken.{ending}"
@@ -50,6 +51,7 @@ def test_broken_weights(ends, tmp_path, ending):
     assert f"broken.{ending}" in ends(f"--weights={path}", *preprocessing)
 
 
+@pytest.mark.usefixtures("unread_images")
 @pytest.mark.parametrize("name", ["missing.npz", "missing.h5", "missing.pth", "missing.keras", "missing", "."])
 def test_weights_that_are_no_file(ends, tmp_path, name):
     assert "must" in ends(f"--weights={tmp_path / name}")
@@ -84,6 +86,7 @@ def test_dataset_whose_images_are_gone(ends, town, tmp_path):
     assert "cannot be read" in ends(f"--root={root}")
 
 
+@pytest.mark.usefixtures("unread_images")
 @pytest.mark.parametrize("flag", ["output", "store"])
 def test_place_that_cannot_be_written(ends, tmp_path, flag):
     (tmp_path / "file").touch()

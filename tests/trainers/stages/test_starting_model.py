@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def train(town, tmp_path):
+def train(town, tmp_path, without_pictures, unread_images):
     """Runs the program in a folder, and returns the run."""
     level = logging.getLogger("keras_sare").level
 
