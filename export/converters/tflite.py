@@ -19,6 +19,7 @@ from export.converters.tflite_quantised import DYNAMIC_INT8, FLOAT16, Recipe, qu
 from export.quantisation.calibration import CalibrationPhotos
 from export.quantisation.quantise import balanced, small
 from export.source import Source
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.files import atomic_path
 
 
@@ -82,8 +83,7 @@ def write_tflite(
         ImportError: the packages of the extra `export` are not installed.
         RuntimeError: the file would not run, or not hold the weights.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"`variant` must be one of {', '.join(VARIANTS)}. Received: variant={variant!r}")
+    check_choice("variant", variant, VARIANTS)
     chosen = VARIANTS[variant]
     if chosen.calibrated and calibration is None:
         raise ValueError(f"`calibration` must be photos for the variant {variant}. Received: calibration=None")

@@ -15,6 +15,7 @@ import numpy as np
 
 from export.fidelity.runtime_process import Message, receive, send
 from export.formats import FORMATS
+from keras_sare.utils.choices import check_choice
 
 _ERRORS: dict[str, type[Exception]] = {"ImportError": ImportError, "ValueError": ValueError}
 _TAIL_BYTES = 2000
@@ -46,8 +47,7 @@ class Runtime:
     """
 
     def __init__(self, kind: str, path: Path, threads: int = 2) -> None:
-        if kind not in FORMATS:
-            raise ValueError(f"`kind` must be one of {', '.join(FORMATS)}. Received: kind={kind!r}")
+        check_choice("kind", kind, FORMATS)
         if threads < 1:
             raise ValueError(f"`threads` must be at least 1. Received: threads={threads}")
         if not path.exists():

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_sare.utils.choices import check_choice
+
 DTYPES = ("float16", "bfloat16")
 
 
@@ -27,8 +29,7 @@ class HalfStored(tf.saved_model.experimental.TrackableResource):
 
     def __init__(self, value: tf.Variable, dtype: str) -> None:
         super().__init__()
-        if dtype not in DTYPES:
-            raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}")
+        check_choice("dtype", dtype, DTYPES)
         rounded = tf.cast(value, dtype)
         largest = float(tf.reduce_max(tf.abs(value)))
         if not largest <= float(tf.as_dtype(dtype).max):

@@ -17,6 +17,7 @@ from keras_sare.models.multi_scale import MultiScale
 from keras_sare.models.resizing import antialiases
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.arrays import array_within
+from keras_sare.utils.choices import check_choice
 
 CROPS = ("image", "activations", "none")
 """What is done with the boxes of queries: Crop_I, Crop_X, nothing."""
@@ -63,8 +64,7 @@ def extract_landmarks(
         RuntimeError: the model fails on an image, for example for lack of memory; the message names it.
         tf.errors.InvalidArgumentError: an image cannot be read; the message names it.
     """
-    if crop not in CROPS:
-        raise ValueError(f"`crop` must be one of {CROPS}. Received: crop={crop!r}")
+    check_choice("crop", crop, CROPS)
 
     def extract(extractor: Extractor, batches: Any, side: str) -> np.ndarray:
         paths = getattr(dataset, side)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_sare.utils.choices import check_choice
+
 EPSILON = 1e-12
 """Of the rules of `NORMALIZATIONS`."""
 
@@ -42,7 +44,4 @@ def l2_normalize(
 
 def check_normalization(normalization: str) -> None:
     """Raises ValueError unless `normalization` is one of `NORMALIZATIONS`."""
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(
-            f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. Received: normalization={normalization!r}"
-        )
+    check_choice("normalization", normalization, NORMALIZATIONS)

@@ -2,12 +2,12 @@
 
 import math
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.keras_internals import mask_of
 
 SCALES = ("tuple", "divide_by_negatives", "divide_by_pairs")
@@ -93,7 +93,7 @@ class TupleLoss(keras.losses.Loss):
         asked = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
         super().__init__(name=name, reduction=reduction, dtype=keras.backend.result_type(asked, "float32"))
         self.scale = _current_scale(scale)
-        check_name("scale", self.scale, self.scales)
+        check_choice("scale", self.scale, self.scales)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Reduced loss, as of every loss of Keras; weights are [batch], one for each tuple.
@@ -216,12 +216,6 @@ def count_negatives(negative_distances: Any, mask: Any) -> Any:
     if mask is None:
         return ops.cast(ops.shape(negative_distances)[-1], negative_distances.dtype)
     return ops.sum(ops.cast(ops.cast(mask, "bool"), negative_distances.dtype), axis=-1)
-
-
-def check_name(argument: str, name: str, known: Iterable[str]) -> None:
-    """Raises ValueError where `name` is not one of `known`."""
-    if name not in known:
-        raise ValueError(f"Argument `{argument}` must be one of {tuple(known)}. Received: {argument}={name!r}.")
 
 
 def check_positive(argument: str, value: float) -> None:

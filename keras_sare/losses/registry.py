@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from keras_sare.losses.base import TupleLoss, check_name
+from keras_sare.losses.base import TupleLoss
+from keras_sare.utils.choices import check_choice
 
 Use = Literal["places", "retrieval"]
 """What a loss is trained for: places, as by NetVLAD and SARE, or object retrieval, as by "CNN Image Retrieval"."""
@@ -64,6 +65,6 @@ def get(name: str, **arguments: Any) -> TupleLoss:
     Example:
         >>> loss = keras_sare.losses.get("sare_joint", scale="divide_by_negatives")
     """
-    check_name("name", name, sorted(LOSSES))
+    check_choice("name", name, sorted(LOSSES))
     entry = LOSSES[name]
     return entry.loss(**{**entry.arguments, **arguments})

@@ -6,9 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_sare.losses.base import FAR, TupleLoss, check_name, check_positive, count_negatives, masked, unsquared
+from keras_sare.losses.base import FAR, TupleLoss, check_positive, count_negatives, masked, unsquared
 from keras_sare.losses.registry import Use, register
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 
 # log k(d) of a squared distance d. Everything stays in logarithms, where no far negative overflows or underflows.
 _LOG_KERNELS: dict[str, Callable[[Any], Any]] = {
@@ -137,7 +138,7 @@ class SARELoss(TupleLoss):
 
 
 def _check_arguments(kernel: str, mode: str, temperature: float | None) -> None:
-    check_name("kernel", kernel, _LOG_KERNELS)
-    check_name("mode", mode, _MODES)
+    check_choice("kernel", kernel, _LOG_KERNELS)
+    check_choice("mode", mode, _MODES)
     if temperature is not None:
         check_positive("temperature", temperature)

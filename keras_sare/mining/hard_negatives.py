@@ -8,6 +8,7 @@ from keras_sare.mining.candidates import nearest_candidates, rows_of, rows_withi
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.retrieval import nearest
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 
 _WAYS = ("random", "full")
 
@@ -58,8 +59,7 @@ class HardNegativeMiner:
         seed: int = 0,
         mining: str = "random",
     ) -> None:
-        if mining not in _WAYS:
-            raise ValueError(f"`mining` must be one of {_WAYS}. Received: mining={mining!r}")
+        check_choice("mining", mining, _WAYS)
         if negatives < 1:
             raise ValueError(f"`negatives` must be at least 1. Received: negatives={negatives}")
         if len(positives) != len(non_negatives):

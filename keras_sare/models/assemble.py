@@ -10,6 +10,7 @@ from keras_sare.models.backbones import BACKBONES, PREPROCESSING
 from keras_sare.models.backbones.shared.names import cut_network, with_stable_names
 from keras_sare.models.presets import find_preset
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 
 POOLINGS: dict[str, Callable[..., keras.layers.Layer]] = {
     "netvlad": NetVLAD,
@@ -85,8 +86,5 @@ def preprocessing_arguments(preprocessing: str | Mapping[str, Any]) -> dict[str,
     """
     if not isinstance(preprocessing, str):
         return dict(preprocessing)
-    if preprocessing not in PREPROCESSING:
-        raise ValueError(
-            f"`preprocessing` must be one of {', '.join(PREPROCESSING)}. Received: preprocessing={preprocessing!r}"
-        )
+    check_choice("preprocessing", preprocessing, PREPROCESSING)
     return PREPROCESSING[preprocessing]

@@ -4,6 +4,7 @@ import keras
 
 from keras_sare.layers import Whitening
 from keras_sare.layers.pooling import FeatureMapPooling
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.keras_internals import sublayers
 from keras_sare.utils.settings import PRECISIONS
 
@@ -27,8 +28,7 @@ def set_precision(model: keras.Model, precision: str) -> None:
     Raises:
         ValueError: unknown precision, or a layer with weights of another dtype or with quantised ones.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}")
+    check_choice("precision", precision, PRECISIONS)
     layers = _layers(model)
     for layer in layers:
         if layer.variable_dtype != "float32" or layer.quantization_mode:

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_sare.models.backbones import BACKBONES
 from keras_sare.models.backbones.shared.backbone import Cut
+from keras_sare.utils.choices import check_choice
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def list_presets(backbone: str | None = None, pooling: str | None = None) -> lis
     >>> keras_sare.models.list_presets(pooling="netvlad")
     """
     for argument, value, known in (("backbone", backbone, BACKBONES), ("pooling", pooling, POOLING_CUTS)):
-        if value is not None and value not in known:
-            raise ValueError(f"`{argument}` must be one of {', '.join(known)}. Received: {argument}={value!r}")
+        if value is not None:
+            check_choice(argument, value, known)
     return sorted(
         name
         for name, preset in PRESETS.items()

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_sare.layers import Whitening
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,7 @@ def split(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model
         ValueError: no such layer (the message lists the layers), or one inside a block that something bypasses.
     """
     names = [layer.name for layer in model.layers[1:]]
-    if layer_name not in names:
-        raise ValueError(f"`layer_name` must be one of {', '.join(names)}. Received: layer_name={layer_name!r}")
+    check_choice("layer_name", layer_name, names)
     boundary = model.get_layer(layer_name).input
     try:
         head = keras.Model(boundary, model.output, name="head")

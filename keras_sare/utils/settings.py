@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from keras_sare.utils.choices import check_choice
+
 ORIENTATIONS = ("upright", "stored")
 """How images are read: as viewers show them, or as their pixels are stored."""
 
@@ -40,7 +42,7 @@ def check_settings(settings: Any) -> None:
         least = field.metadata.get("least")
         if value is None:
             continue
-        if choices and value not in choices:
-            raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+        if choices:
+            check_choice(name, value, choices)
         if least is not None and value < least:
             raise ValueError(f"`{name}` must be at least {least:g}. Received: {name}={value}")

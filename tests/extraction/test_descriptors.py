@@ -107,7 +107,7 @@ def test_bad_arguments_are_refused_before_anything_is_read(model, folder):
         (pixels[0], {}, r"`images` must be pixels \[N, height, width, 3\].*\(32, 48, 3\)"),
         (pixels, {"size": (32, 32)}, r"`size` must be None for pixels.*size=\(32, 32\)"),
         (folder, {"batch_size": 0}, "`batch_size` must be at least 1. Received: batch_size=0"),
-        (folder, {"orientation": "sideways"}, "`orientation` must be 'upright' or 'stored'"),
+        (folder, {"orientation": "sideways"}, "`orientation` must be one of upright, stored"),
         (folder, {"out": np.zeros((4, 6), np.float32)}, r"`out` must have the shape \(5, 6\).*\(4, 6\)"),
     ):
         with pytest.raises(ValueError, match=message):

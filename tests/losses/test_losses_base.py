@@ -178,7 +178,7 @@ def test_what_is_no_batch_of_tuples_is_refused(loss: TupleLoss, shape: tuple[int
 
 def test_an_unknown_scale_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"`scale` must be one of \('tuple', .*'divide_by_violators'\). Received: scale='batch'"
+        ValueError, match="`scale` must be one of tuple, .*divide_by_violators. Received: scale='batch'"
     ):
         TripletLoss(scale="batch")
 

@@ -131,6 +131,6 @@ def test_violators_tie_the_tuples_of_a_batch_together_so_that_no_other_reduction
     with pytest.raises(ValueError, match="`reduction` must be 'sum_over_batch_size'.* Received: reduction='sum'"):
         TripletLoss(scale="divide_by_violators", reduction="sum")
     with pytest.raises(
-        ValueError, match=r"`scale` must be one of .*'divide_by_pairs'\). Received: scale='divide_by_violators'"
+        ValueError, match="`scale` must be one of .*divide_by_pairs. Received: scale='divide_by_violators'"
     ):
         SARELoss(scale="divide_by_violators")

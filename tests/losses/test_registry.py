@@ -33,10 +33,10 @@ def test_published_scales_are_those_of_the_papers_code() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"`name` must be one of \('contrastive', .*\. Received: name='sare'") as error:
+    with pytest.raises(ValueError, match="`name` must be one of contrastive, .*. Received: name='sare'") as error:
         get("sare")
     assert "\n" not in str(error.value)
-    assert all(repr(name) in str(error.value) for name in LOSSES)
+    assert all(name in str(error.value) for name in LOSSES)
 
 
 def test_a_name_that_is_taken_is_refused() -> None:

@@ -20,17 +20,6 @@ OTHER_FILES = 50e6
 """Bytes for logs, tables and pictures."""
 
 
-def check_choice(name: str, value: str | None, known: Iterable[str]) -> None:
-    """Checks that a setting has one of the known values. None passes.
-
-    Raises:
-        ValueError: it has another.
-    """
-    names = sorted(known)
-    if value is not None and value not in names:
-        raise ValueError(f"`{name}` must be one of {', '.join(names)}. Received: {name}={value!r}")
-
-
 def check_places(datasets: Mapping[str, PlaceDataset], settings: PlaceSettings) -> None:
     """Checks that training, validation and test have something to find.
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sare.datasets.images.file_bytes import bytes_at, equal, file_length, number
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.settings import ORIENTATIONS
 
 # Photos have EXIF among their first segments; the limit bounds what a file made of tiny segments can cost.
@@ -33,8 +34,7 @@ def check_orientation(orientation: str) -> None:
     Raises:
         ValueError: it is not.
     """
-    if orientation not in ORIENTATIONS:
-        raise ValueError(f"`orientation` must be 'upright' or 'stored'. Received: orientation={orientation!r}")
+    check_choice("orientation", orientation, ORIENTATIONS)
 
 
 def exif_orientation(contents: Any) -> Any:

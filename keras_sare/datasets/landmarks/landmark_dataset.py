@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_sare.datasets.images.readable_images import readable_images
+from keras_sare.utils.choices import check_choice
 
 PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "classic": (("ok",), ("junk",)),
@@ -90,8 +91,7 @@ class LandmarkDataset:
         Raises:
             ValueError: there is no such protocol.
         """
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"`protocol` must be one of {list(PROTOCOLS)}. Received: protocol={protocol!r}")
+        check_choice("protocol", protocol, PROTOCOLS)
         right, ignored = PROTOCOLS[protocol]
         return [_merged(each, right) for each in self.labels], [_merged(each, ignored) for each in self.labels]
 

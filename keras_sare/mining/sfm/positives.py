@@ -9,6 +9,7 @@ from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
 from keras_sare.mining.sfm.co_observation import images_by
 from keras_sare.mining.sfm.geometry import Observations, nearest_centres
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.progress import progress
 
 _NAMES = ("m1", "m2", "m3", "pairs")
@@ -45,8 +46,7 @@ class PositiveRule:
     max_scale_change: float = 1.5
 
     def __post_init__(self) -> None:
-        if self.name not in _NAMES:
-            raise ValueError(f"`positive` must be one of {_NAMES}. Received: positive={self.name!r}")
+        check_choice("positive", self.name, _NAMES)
         if self.neighbours < 1:
             raise ValueError(f"`neighbours` must be at least 1. Received: neighbours={self.neighbours}")
         if not 0 <= self.min_overlap <= 1:

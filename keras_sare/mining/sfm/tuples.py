@@ -10,6 +10,7 @@ from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.mining.sfm.negatives import hardest_negatives, negative_pool
 from keras_sare.mining.sfm.positives import PositiveRule, possible_positives
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +73,7 @@ class SfMTupleMiner:
         for name, count in (("negatives", negatives), ("pool", pool), ("queries_per_epoch", queries_per_epoch)):
             if count is not None and count < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={count}")
-        if negatives_from not in _NEGATIVES:
-            raise ValueError(
-                f"`negatives_from` must be one of {_NEGATIVES}. Received: negatives_from={negatives_from!r}"
-            )
+        check_choice("negatives_from", negatives_from, _NEGATIVES)
         self.rule = PositiveRule(positive) if isinstance(positive, str) else positive
         self.images = len(dataset.paths)
         self.negatives = negatives

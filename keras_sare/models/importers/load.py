@@ -13,6 +13,7 @@ from keras_sare.models.importers.read import read_layout
 from keras_sare.models.presets import find_preset
 from keras_sare.models.surgery import split, with_whitening
 from keras_sare.models.weights.weight_files import set_layers
+from keras_sare.utils.choices import check_choice
 
 
 def load_weights_from(
@@ -142,8 +143,7 @@ def save_weights_as(model: keras.Model, path: str | os.PathLike[str], layout: st
     >>> keras_sare.models.save_weights_as(model, "vgg16_netvlad.pth", "openibl")
     """
     writers = {"openibl": openibl.write, "hloc": matconvnet.write}
-    if layout not in writers:
-        raise ValueError(f"`layout` must be one of {', '.join(writers)}. Received: layout={layout!r}")
+    check_choice("layout", layout, writers)
     writers[layout](model, path)
     if model.get_layer("netvlad").normalization != "torch":
         warnings.warn(

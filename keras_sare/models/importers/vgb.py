@@ -7,6 +7,7 @@ from keras_sare.models.importers.formats.state_dict import StateDict
 from keras_sare.models.importers.heads import read_netvlad, read_projection
 from keras_sare.models.importers.imported import ImportedWeights
 from keras_sare.models.importers.torchvision import read_backbone
+from keras_sare.utils.choices import check_choice
 
 L2 = ("before_pool", "after_pool", "none")
 """Values of the benchmark's option --l2: where GeM, SPoC, MAC and R-MAC are L2-normalised."""
@@ -30,8 +31,8 @@ def read(state: StateDict, pooling: str | None = None, l2: str | None = None) ->
             last layer follows NetVLAD: the benchmark gives it as many inputs as the feature map has channels, so that
             its own program cannot run such a network.
     """
-    if l2 not in (None, *L2):
-        raise ValueError(f"`l2` must be one of {', '.join(L2)}. Received: l2={l2!r}")
+    if l2 is not None:
+        check_choice("l2", l2, L2)
     backbone = read_backbone(state, "backbone.")
     layers = dict(backbone.layers)
     if state.has("aggregation.0.conv."):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_sare.distribution.workers import Workers
 from keras_sare.extraction.split_model import SplitModel
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.digests import content_digest
 
 DTYPES = ("float16", "bfloat16", "float32")
@@ -38,8 +39,7 @@ class FrozenTrunk:
     def __init__(
         self, trunk: keras.Model, dtype: str = "float16", strategy: tf.distribute.Strategy | None = None
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}")
+        check_choice("dtype", dtype, DTYPES)
         self.trunk = trunk
         self.dtype = dtype
         self.digest = _digest(trunk, dtype)

@@ -132,7 +132,7 @@ def test_a_box_outside_of_the_upright_image_is_named(photos):
 
 @pytest.mark.parametrize("read", [load_image, lambda path, orientation: image_sizes([path], orientation)])
 def test_an_unknown_orientation_is_named(photos, read):
-    with pytest.raises(ValueError, match="`orientation` must be 'upright' or 'stored'. Received: orientation='exif'"):
+    with pytest.raises(ValueError, match="`orientation` must be one of upright, stored. Received: orientation='exif'"):
         read(photos[0], orientation="exif")
 
 

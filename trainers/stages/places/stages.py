@@ -25,10 +25,11 @@ from keras_sare.training import (
 )
 from keras_sare.training.checkpoints.model_choice import ModelChoice
 from keras_sare.training.feature_store.open_feature_store import KEPT_FREE
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.files import check_writable_folder
 from trainers.config import PittsConfig
 from trainers.config.recipes import RECIPES
-from trainers.stages.checks import check_choice, check_room, disk_needed, spilled
+from trainers.stages.checks import check_room, disk_needed, spilled
 from trainers.stages.fitted import fit_clusters, fit_refreshes
 from trainers.stages.losses import PLACE_SCALES, place_losses, scale_of
 from trainers.stages.places.checks import (
@@ -67,10 +68,11 @@ def open_run(config: PittsConfig) -> PlaceRun:
     set_max_pixels(config.max_pixels)
     config = with_run_settings(config.completed(RECIPES[config.recipe].given_settings))
     config = fit_refreshes(config)
-    check_choice("loss", config.loss, place_losses())
+    check_choice("loss", config.loss, sorted(place_losses()))
     if not config.starts_from_model:
-        check_choice("model", config.model, models.PRESETS)
-        check_choice("preprocessing", config.preprocessing, models.PREPROCESSING)
+        check_choice("model", config.model, sorted(models.PRESETS))
+        if config.preprocessing:
+            check_choice("preprocessing", config.preprocessing, models.PREPROCESSING)
     listed = list_datasets(config)
     # What the dataset decides where no setting does.
     config = config.changed({name: getattr(listed["train"], name) for name in ("min_positive", "other_timestamps")})

@@ -23,10 +23,11 @@ from keras_sare.training import (
 )
 from keras_sare.training.data.tuple_checks import check_replicas
 from keras_sare.training.feature_store.open_feature_store import KEPT_FREE
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.files import check_writable_folder
 from trainers.config import RetrievalConfig
 from trainers.config.recipes import RETRIEVAL_RECIPES
-from trainers.stages.checks import check_choice, check_room, disk_needed, spilled
+from trainers.stages.checks import check_room, disk_needed, spilled
 from trainers.stages.fitted import fit_photos
 from trainers.stages.losses import RETRIEVAL_SCALES, retrieval_losses, scale_of
 from trainers.stages.retrieval.photos import load_models, open_photos, open_table, readable_photos
@@ -58,10 +59,12 @@ def open_run(config: RetrievalConfig) -> RetrievalRun:
     config.check()
     set_max_pixels(config.max_pixels)
     config = with_run_settings(config.completed(RETRIEVAL_RECIPES[config.recipe].given_settings))
-    check_choice("loss", config.loss, retrieval_losses())
+    check_choice("loss", config.loss, sorted(retrieval_losses()))
     if not config.starts_from_model:
-        check_choice("model", config.model, [name for name, one in models.PRESETS.items() if one.pooling in POOLINGS])
-        check_choice("preprocessing", config.preprocessing, models.PREPROCESSING)
+        known = sorted(name for name, one in models.PRESETS.items() if one.pooling in POOLINGS)
+        check_choice("model", config.model, known)
+        if config.preprocessing:
+            check_choice("preprocessing", config.preprocessing, models.PREPROCESSING)
     settings = config.settings()
     # The test set is read early, so that a wrong path does not show after hours.
     landmarks = read_landmarks(config.ground_truth, config.test_images) if config.ground_truth else None

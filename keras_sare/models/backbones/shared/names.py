@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_sare.utils.choices import check_choice
+
 
 def stable_names(network: keras.Model) -> dict[str, str]:
     """New names of those layers of a network that need one, by their names in keras.applications.
@@ -46,8 +48,7 @@ def cut_network(network: keras.Model, cut: str, relu: bool) -> keras.Model:
         ValueError: no such layer, or it has no activation that could be removed.
     """
     names = [layer.name for layer in network.layers[1:]]
-    if cut not in names:
-        raise ValueError(f"`cut` must be one of {', '.join(names)}. Received: cut={cut!r}")
+    check_choice("cut", cut, names)
     last = network.get_layer(cut)
     if relu:
         return keras.Model(network.inputs[0], last.output)
