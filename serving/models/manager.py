@@ -1,6 +1,8 @@
-"""Which versions of the model are there, and which one a request means."""
+"""Which versions of which models are there, and which one a request means."""
 
 import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import grpc
 from tensorflow_serving.apis import model_pb2
@@ -8,27 +10,15 @@ from tensorflow_serving.apis import model_pb2
 from serving.errors import RequestError, invalid_argument
 from serving.models.manifest import check_manifest
 from serving.models.model import ServedModel
+from serving.models.table import VersionStatus, VersionTable
 from serving.models.versions import latest_version
 
 
 class ModelManager:
-    """The model under its name, with the versions that are loaded.
+    """The models under their names, with the versions that are loaded. Safe to call from several threads."""
 
-    Args:
-        name: name that clients ask for.
-        models: the loaded versions, at least one.
-
-    Raises:
-        ValueError: `name` or `models` is empty.
-    """
-
-    def __init__(self, name: str, models: list[ServedModel]) -> None:
-        if not name:
-            raise ValueError(f"`name` must be the name that clients ask for, such as 'keras_sare'. Received: {name=}")
-        if not models:
-            raise ValueError(f"`models` must hold at least one loaded version. Received: {models=}")
-        self.name = name
-        self._models = {model.version: model for model in models}
+    def __init__(self) -> None:
+        self._table = VersionTable()
 
     @classmethod
     def from_folder(cls, name: str, folder: str | os.PathLike[str]) -> "ModelManager":
@@ -44,22 +34,47 @@ class ModelManager:
         """
         version, path = latest_version(folder)
         check_manifest(path)
-        return cls(name, [ServedModel(path, version)])
+        return cls.from_models(name, [ServedModel(path, version)])
 
-    @property
-    def latest(self) -> int:
-        """The highest loaded version."""
-        return max(self._models)
+    @classmethod
+    def from_models(cls, name: str, models: Iterable[ServedModel]) -> "ModelManager":
+        """Serves versions that are loaded already.
 
-    def find(self, spec: model_pb2.ModelSpec) -> ServedModel:
-        """The model version that a request means.
+        Args:
+            name: name that clients ask for.
+            models: the versions.
+
+        Raises:
+            ValueError: `name` is empty.
+        """
+        if not name:
+            raise ValueError(f"`name` must be the name that clients ask for, such as 'keras_sare'. Received: {name=}")
+        manager = cls()
+        for model in models:
+            manager._table.add(name, model.version, model)
+        return manager
+
+    def available(self) -> dict[str, list[int]]:
+        """The versions that can be asked for, by model name, highest first."""
+        return self._table.available()
+
+    def find(self, spec: model_pb2.ModelSpec) -> AbstractContextManager[ServedModel]:
+        """The model version that a request means, held while the request runs: so long it is not unloaded.
 
         Args:
             spec: the request's model name, with or without a version.
 
+        Returns:
+            A context manager, which gives the model.
+
         Raises:
-            RequestError: INVALID_ARGUMENT for a missing name or a version label (none are configured), NOT_FOUND for an
-                unknown model or version.
+            RequestError: INVALID_ARGUMENT for a missing name or an unknown label; where the context is entered also
+                NOT_FOUND, the version is unknown or not available.
+
+        Example:
+
+        >>> with manager.find(request.model_spec) as model:
+        ...     outputs = model.predict("serving_default", request.inputs)
         """
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
@@ -67,28 +82,25 @@ class ModelManager:
         if choice == "version_label":
             raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
         # A version of 0 is a version, not "no version": only its presence tells.
-        version = spec.version.value if choice == "version" else self.latest
-        if spec.name != self.name or version not in self._models:
-            wanted = f"Specific({spec.name}, {version})" if choice == "version" else f"Latest({spec.name})"
-            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
-        return self._models[version]
+        return self._table.hold(spec.name, spec.version.value if choice == "version" else None)
 
-    def available(self, spec: model_pb2.ModelSpec) -> list[int]:
-        """The loaded versions among those a status request asks for, highest first.
+    def statuses(self, spec: model_pb2.ModelSpec) -> list[VersionStatus]:
+        """What the versions that a status request asks for are doing, highest first.
 
         Args:
             spec: the request's model name; with a version, only that one is looked for. A label counts as no version.
 
         Raises:
-            RequestError: NOT_FOUND, none of them is loaded.
+            RequestError: NOT_FOUND, there are none.
         """
-        versions = sorted(self._models, reverse=True) if spec.name == self.name else []
+        statuses = self._table.statuses(spec.name)
         if not spec.HasField("version"):
-            if not versions:
+            if not statuses:
                 raise RequestError(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
-            return versions
-        if spec.version.value not in versions:
+            return statuses
+        wanted = [status for status in statuses if status.version == spec.version.value]
+        if not wanted:
             raise RequestError(
                 grpc.StatusCode.NOT_FOUND, f"Could not find version {spec.version.value} of model {spec.name}"
             )
-        return [spec.version.value]
+        return wanted

@@ -88,6 +88,12 @@ class ServedModel:
         except tf.errors.OpError as error:
             raise RequestError(_STATUS_CODES[error.error_code], _graph_text(error)) from error
 
+    def close(self) -> None:
+        """Frees the weights. No signature may be run any more."""
+        self._session.close()
+        # The session's end frees them, not its closing.
+        del self._session
+
 
 def _load(session: tf.compat.v1.Session, folder: str | os.PathLike[str]) -> dict[str, meta_graph_pb2.SignatureDef]:
     try:

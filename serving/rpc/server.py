@@ -78,7 +78,8 @@ class ModelServer:
     def start(self) -> None:
         """Begins to answer requests and logs the address."""
         self._server.start()
-        logger.info("serving %s version %d at %s", self._manager.name, self._manager.latest, self.address)
+        for name, versions in self._manager.available().items():
+            logger.info("serving %s version %s at %s", name, ", ".join(map(str, versions)), self.address)
 
     def stop(self, grace: float = 10.0) -> bool:
         """Refuses new requests, waits for those under way, then stops.

@@ -58,18 +58,18 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._counted(), _answering("Predict", context):
             _check_spec(request)
             _check_waiting(context)
-            model = self._manager.find(request.model_spec)
-            signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            outputs = model.predict(
-                signature_name, request.inputs, request.output_filter, self._limits, context.time_remaining
-            )
-            response = predict_pb2.PredictResponse()
-            response.model_spec.name = request.model_spec.name
-            response.model_spec.version.value = model.version
-            response.model_spec.signature_name = signature_name
-            for name, array in outputs.items():
-                response.outputs[name].CopyFrom(to_proto(array))
-            return response
+            with self._manager.find(request.model_spec) as model:
+                signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+                outputs = model.predict(
+                    signature_name, request.inputs, request.output_filter, self._limits, context.time_remaining
+                )
+                response = predict_pb2.PredictResponse()
+                response.model_spec.name = request.model_spec.name
+                response.model_spec.version.value = model.version
+                response.model_spec.signature_name = signature_name
+                for name, array in outputs.items():
+                    response.outputs[name].CopyFrom(to_proto(array))
+                return response
 
     def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -78,15 +78,15 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with _answering("GetModelMetadata", context):
             _check_spec(request)
             _check_fields(request.metadata_field)
-            model = self._manager.find(request.model_spec)
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            for name, definition in model.signature_defs.items():
-                signatures.signature_def[name].CopyFrom(definition)
-            response = get_model_metadata_pb2.GetModelMetadataResponse()
-            response.model_spec.name = request.model_spec.name
-            response.model_spec.version.value = model.version
-            response.metadata[SIGNATURE_FIELD].Pack(signatures)
-            return response
+            with self._manager.find(request.model_spec) as model:
+                signatures = get_model_metadata_pb2.SignatureDefMap()
+                for name, definition in model.signature_defs.items():
+                    signatures.signature_def[name].CopyFrom(definition)
+                response = get_model_metadata_pb2.GetModelMetadataResponse()
+                response.model_spec.name = request.model_spec.name
+                response.model_spec.version.value = model.version
+                response.metadata[SIGNATURE_FIELD].Pack(signatures)
+                return response
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -117,12 +117,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         with _answering("GetModelStatus", context):
             _check_spec(request)
             response = get_model_status_pb2.GetModelStatusResponse()
-            for version in self._manager.available(request.model_spec):
-                status = response.model_version_status.add(
-                    version=version, state=get_model_status_pb2.ModelVersionStatus.AVAILABLE
-                )
+            for version in self._manager.statuses(request.model_spec):
+                status = response.model_version_status.add(version=version.version, state=int(version.state))
                 # A healthy version carries an empty status, which is not the same as none.
                 status.status.SetInParent()
+                if version.error is not None:
+                    status.status.error_code = version.error.code.value[0]
+                    status.status.error_message = version.error.details
             return response
 
 

@@ -117,12 +117,12 @@ def test_where_damage_is_tolerated_the_others_get_their_descriptors(client, pred
 
 def test_the_warm_up_requests_can_be_replayed(folder, manager):
     path = folder / "5" / "assets.extra" / "tf_serving_warmup_requests"
-    version = manager.find(predict_pb2.PredictRequest(model_spec={"name": "keras_sare"}).model_spec)
     shapes = {}
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         signature = request.model_spec.signature_name
-        embedding = version.predict(signature, request.inputs, limits=None)["embedding"]
+        with manager.find(predict_pb2.PredictRequest(model_spec={"name": "keras_sare"}).model_spec) as version:
+            embedding = version.predict(signature, request.inputs, limits=None)["embedding"]
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
         shapes.setdefault(signature, []).append(embedding.shape)
     assert shapes == dict.fromkeys(["serving_default", "tolerant", "images", "multiscale"], [(1, 8), (2, 8), (4, 8)])

@@ -10,11 +10,12 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.errors import RequestError
 from serving.models.manager import ModelManager
+from serving.models.table import State, VersionStatus
 
 
 @pytest.fixture
 def three_versions() -> ModelManager:
-    return ModelManager("places", [SimpleNamespace(version=version) for version in (0, 12, 5)])
+    return ModelManager.from_models("places", [SimpleNamespace(version=version) for version in (0, 12, 5)])
 
 
 def spec(name: str = "places", version: int | None = None, label: str = "") -> model_pb2.ModelSpec:
@@ -27,13 +28,15 @@ def spec(name: str = "places", version: int | None = None, label: str = "") -> m
 
 
 def test_a_request_without_a_version_means_the_highest(three_versions: ModelManager) -> None:
-    assert three_versions.latest == 12
-    assert three_versions.find(spec()).version == 12
+    assert three_versions.available() == {"places": [12, 5, 0]}
+    with three_versions.find(spec()) as model:
+        assert model.version == 12
 
 
 @pytest.mark.parametrize("version", [0, 5, 12])
 def test_a_request_with_a_version_means_that_one(three_versions: ModelManager, version: int) -> None:
-    assert three_versions.find(spec(version=version)).version == version
+    with three_versions.find(spec(version=version)) as model:
+        assert model.version == version
 
 
 @pytest.mark.parametrize(
@@ -51,18 +54,19 @@ def test_a_request_with_a_version_means_that_one(three_versions: ModelManager, v
 def test_a_request_for_something_else_is_refused(
     three_versions: ModelManager, wanted: Any, code: str, text: str
 ) -> None:
-    with pytest.raises(RequestError) as caught:
-        three_versions.find(wanted)
+    with pytest.raises(RequestError) as caught, three_versions.find(wanted):
+        pass
     assert (caught.value.code, caught.value.text) == (grpc.StatusCode[code], text)
 
 
 def test_the_status_of_a_model_covers_all_versions_highest_first(three_versions: ModelManager) -> None:
-    assert three_versions.available(spec()) == [12, 5, 0]
-    assert three_versions.available(spec(label="stable")) == [12, 5, 0]
+    expected = [VersionStatus(version, State.AVAILABLE) for version in (12, 5, 0)]
+    assert three_versions.statuses(spec()) == expected
+    assert three_versions.statuses(spec(label="stable")) == expected
 
 
 def test_the_status_of_a_version_covers_that_one(three_versions: ModelManager) -> None:
-    assert three_versions.available(spec(version=0)) == [0]
+    assert three_versions.statuses(spec(version=0)) == [VersionStatus(0, State.AVAILABLE)]
 
 
 @pytest.mark.parametrize(
@@ -75,14 +79,14 @@ def test_the_status_of_a_version_covers_that_one(three_versions: ModelManager) -
 )
 def test_the_status_of_something_else_is_not_found(three_versions: ModelManager, wanted: Any, text: str) -> None:
     with pytest.raises(RequestError) as caught:
-        three_versions.available(wanted)
+        three_versions.statuses(wanted)
     assert (caught.value.code, caught.value.text) == (grpc.StatusCode.NOT_FOUND, text)
 
 
 def test_the_highest_version_of_a_folder_is_loaded(model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "3").mkdir()
     (tmp_path / "20").symlink_to(model_folder / "7")
-    assert ModelManager.from_folder("places", tmp_path).latest == 20
+    assert ModelManager.from_folder("places", tmp_path).available() == {"places": [20]}
 
 
 def test_a_highest_version_without_a_saved_model_is_refused(model_folder: Path, tmp_path: Path) -> None:
@@ -94,9 +98,4 @@ def test_a_highest_version_without_a_saved_model_is_refused(model_folder: Path, 
 
 def test_an_empty_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`name` must be the name that clients ask for.*Received: name=''"):
-        ModelManager("", [SimpleNamespace(version=1)])
-
-
-def test_a_model_without_versions_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`models` must hold at least one loaded version.*Received: models=\[\]"):
-        ModelManager("places", [])
+        ModelManager.from_models("", [SimpleNamespace(version=1)])

@@ -30,7 +30,7 @@ def warnings_of_the_server(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_folder_as_its_manifest_describes_it_is_served(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "serving"):
-        assert ModelManager.from_folder("places", exported).latest == 1
+        assert ModelManager.from_folder("places", exported).available() == {"places": [1]}
     assert warnings_of_the_server(caplog) == []
 
 
@@ -70,6 +70,6 @@ def test_the_manifest_of_another_version_is_refused(exported: Path) -> None:
 def test_a_folder_without_a_manifest_is_served_with_a_warning(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
     (exported / "1.json").unlink()
     with caplog.at_level(logging.WARNING, "serving"):
-        assert ModelManager.from_folder("places", exported).latest == 1
+        assert ModelManager.from_folder("places", exported).available() == {"places": [1]}
     (message,) = warnings_of_the_server(caplog)
     assert message.startswith(f"There is no manifest {exported / '1.json'}")

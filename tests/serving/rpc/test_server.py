@@ -42,7 +42,7 @@ class SlowModel:
 def slow() -> Iterator[SimpleNamespace]:
     """A server with one worker and one place in the queue, its slow model, and a stub."""
     model = SlowModel()
-    server = ModelServer(ModelManager("slow", [model]), port=0, max_workers=1, max_queue=1)
+    server = ModelServer(ModelManager.from_models("slow", [model]), port=0, max_workers=1, max_queue=1)
     server.start()
     with grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
