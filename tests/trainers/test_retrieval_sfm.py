@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -48,22 +49,29 @@ def arguments(photos, output, *more):
 
 
 @pytest.fixture(scope="module")
-def start(retrieval_photos):
-    """Runs the program on a small model."""
+def small_start(tmp_path_factory):
+    """A model to start from."""
+    keras.utils.set_random_seed(4)
+    path = tmp_path_factory.mktemp("start") / "small.keras"
+    small_model().save(path)
+    return path
 
-    def start(output, *more):
-        given = arguments(retrieval_photos, output, "--train_from=conv2", *more)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(retrieval_stages.models, "build", small_model)
-            patch.setattr("keras_sare.training.logs.draw_training", lambda *_: None)
-            retrieval_sfm.run(parse(RetrievalConfig, given)[0])
 
-    return start
+@pytest.fixture(scope="module")
+def chosen(retrieval_photos, small_start):
+    """Flags of a run on a small model in a folder, and others."""
+    own = "--train_from=conv2", f"--weights={small_start}"
+    return lambda output, *more: arguments(retrieval_photos, output, *own, *more)
+
+
+def start(given):
+    retrieval_sfm.run(parse(RetrievalConfig, given)[0])
 
 
 @pytest.fixture
-def train(start, tmp_path):
-    return lambda name, *more: start(tmp_path / name, *more)
+def train(chosen, tmp_path, without_pictures, unread_images):
+    """Runs the program in a folder."""
+    return lambda name, *more: start(chosen(tmp_path / name, *more))
 
 
 @pytest.fixture(scope="module")
@@ -73,27 +81,32 @@ def tested(retrieval_photos):
 
 
 @pytest.fixture(scope="module")
-def unbroken(start, tested, tmp_path_factory):
+def unbroken(chosen, tested, tmp_path_factory):
     """A finished run, and what it printed."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        start(folder, *tested)
+        start(chosen(folder, *tested))
     return folder, printed.getvalue()
-
-
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """They take longer than all the rest."""
-    for name in (
-        "comparisons.retrieval_comparison.draw_reranking",
-        "retrieval_files.retrieval_bars",
-        "retrieval_files.dimension_curves",
-    ):
-        monkeypatch.setattr(f"keras_sare.evaluation.{name}", lambda *_, **__: None)
 
 
 def kill(*_, **__):
     raise Killed
+
+
+def kill_process_after_epoch_1(given, folder):
+    """Starts the program as users do, kills it while it trains, and returns the command."""
+    command = [sys.executable, "-m", "trainers.retrieval_sfm", *given]
+    output = next(flag.removeprefix("--output=") for flag in given if flag.startswith("--output="))
+    with open(folder / "log", "a") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
+    deadline = time.monotonic() + 300
+    while not Path(output, "checkpoints", "epoch-0001").exists():
+        assert process.poll() is None, (folder / "log").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return command
 
 
 def test_run_trains_whitens_and_ends_with_the_table(unbroken):
@@ -119,14 +132,13 @@ def test_run_trains_whitens_and_ends_with_the_table(unbroken):
     assert np.linalg.norm(whitened.predict(images, verbose=0), axis=1) == pytest.approx([1, 1])
 
 
-def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(
-    train, tested, unbroken, tmp_path, without_pictures, caplog
-):
+def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(chosen, train, tested, unbroken, tmp_path, caplog):
+    kill_process_after_epoch_1(chosen(tmp_path / "killed", *tested), tmp_path)
+    assert not (tmp_path / "killed" / "model.keras").exists()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainers.stages.retrieval.whitening.pairs_of", kill)  # trained, not whitened
         with pytest.raises(Killed):
-            train("killed", *tested)
-    assert not (tmp_path / "killed" / "model.keras").exists()
+            train("killed", *tested, "--resume")
     caplog.set_level(logging.INFO, "keras_sare")
     seen = []
     with pytest.MonkeyPatch.context() as patch:
@@ -214,7 +226,7 @@ def test_validation_with_nothing_to_find_is_told_before_anything_is_written(trai
 
 
 @pytest.fixture
-def make_table(without_pictures):
+def make_table(without_pictures, unread_images):
     """Runs the other program."""
     return lambda *given: retrieval_table.run(parse(TableConfig, [*map(str, given)])[0])
 
@@ -271,13 +283,13 @@ def test_photos_that_are_tested_are_left_out_or_warned_of_before_training(
         ("--val_share=0", ValueError, "`share` must be between 0 and 1"),
         ("--val_share=0.9", ValueError, "`negatives` must not exceed the other clusters"),
         ("--train_from=conv9", ValueError, "conv9"),
-        ("--model=vgg16_netvlad", ValueError, "`model` must be one of alexnet_crow"),
+        ("--weights=imagenet --model=vgg16_netvlad", ValueError, "`model` must be one of alexnet_crow"),
         ("--positive=pairs", ValueError, "`dataset` must have `pairs` for positives by 'pairs'"),
     ],
 )
 def test_wrong_flags_are_refused(train, wrong, error, message):
     with pytest.raises(error, match=message):
-        train("run", wrong)
+        train("run", *wrong.split())
 
 
 def test_photos_for_pca_are_read_before_training(train, tested, tmp_path, monkeypatch):
@@ -304,7 +316,7 @@ def test_folder_of_another_run_is_refused(train, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"),
+    ("given", "expected"),
     [
         (["--val_share=0.5"], (3, 5)),  # 4 buildings are left, each other one gives a negative
         (["--val_share=0.2", "--tuples_per_step=2"], (5, 2)),
@@ -313,17 +325,20 @@ def test_folder_of_another_run_is_refused(train, tmp_path, monkeypatch):
     ],
     ids=lambda value: "".join(value) if isinstance(value, list) else "",
 )
-def test_numbers_that_are_not_given_fit_the_photos(retrieval_photos, tmp_path, monkeypatch, chosen, expected):
+@pytest.mark.usefixtures("unread_images")
+def test_numbers_that_are_not_given_fit_the_photos(
+    retrieval_photos, small_start, tmp_path, monkeypatch, given, expected
+):
     class Reached(Exception):
         """The training starts."""
 
     def reached(_, __, train, *___):
         raise Reached(train.settings.negatives, train.settings.tuples_per_step)
 
-    monkeypatch.setattr(retrieval_stages.models, "build", small_model)
     monkeypatch.setattr(retrieval_stages, "Trainer", reached)
     photos = [f"--dataset={retrieval_photos / 'sfm.npz'}", f"--output={tmp_path / 'run'}", "--longer_side=64"]
-    config, _ = parse(RetrievalConfig, [*photos, "--train_from=conv2", "--positive=m2", *chosen])
+    photos += [f"--weights={small_start}", "--train_from=conv2", "--store_gb=0"]
+    config, _ = parse(RetrievalConfig, [*photos, "--positive=m2", *given])
     with pytest.raises(Reached) as info:
         retrieval_sfm.run(config)
     assert info.value.args == expected
@@ -350,18 +365,10 @@ def test_test_set_may_be_named_when_the_run_is_resumed(train, tested, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["vgg16_mac", "vgg16_gem", "vgg16_rmac"])
 def test_killed_process_is_resumed_with_each_head(preset, retrieval_photos, weights, tmp_path, tested):
-    command = [sys.executable, "-m", "trainers.retrieval_sfm", *arguments(retrieval_photos, tmp_path / "run", *tested)]
-    command += [f"--model={preset}", f"--weights={weights}", "--preprocessing=torch", "--recipe=few_photos"]
+    given = arguments(retrieval_photos, tmp_path / "run", *tested, f"--model={preset}", f"--weights={weights}")
+    command = kill_process_after_epoch_1([*given, "--preprocessing=torch", "--recipe=few_photos"], tmp_path)
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     with open(tmp_path / "log", "a") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        deadline = time.monotonic() + 300
-        while not (tmp_path / "run" / "checkpoints" / "epoch-0001").exists():
-            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
         again = subprocess.run([*command, "--resume"], stdout=log, stderr=log, env=environment, check=False)
     assert again.returncode == 0, (tmp_path / "log").read_text()[-3000:]
     assert "Resuming after epoch" in (tmp_path / "log").read_text()
@@ -369,7 +376,7 @@ def test_killed_process_is_resumed_with_each_head(preset, retrieval_photos, weig
     assert list(stored["reports"]) == ROWS
 
 
-def test_finished_model_is_gone_on_from_without_its_whitening(train, unbroken, without_pictures, tmp_path):
+def test_finished_model_is_gone_on_from_without_its_whitening(train, unbroken, tmp_path):
     first = RunFolder(unbroken[0])
     train("more", f"--weights={first.model}", "--epochs=0")
     run = RunFolder(tmp_path / "more")
