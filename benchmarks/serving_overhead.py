@@ -63,7 +63,7 @@ def main() -> None:
         direct = manager.find(model_pb2.ModelSpec(name="keras_sare")).predict
         with EmbeddingClient(server.address) as client:
             for size in ((8, 8), (480, 640)):
-                images = np.zeros((1, *size, 3), "float32")
+                images = np.full((1, *size, 3), 100.0, "float32")
                 compare(
                     f"tensor {size[0]} x {size[1]}",
                     lambda images=images: direct("images", {"images": tf.make_tensor_proto(images)}),

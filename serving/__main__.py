@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from typing import NoReturn
+from dataclasses import fields
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
 
@@ -19,6 +20,9 @@ from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.utils.quiet_start import load_tensorflow
 from serving.limits import Limits
+
+if TYPE_CHECKING:
+    from serving.rpc.server import Access
 
 EXIT_CUT_OFF = 3
 """Exit status of a server that ended before its requests did."""
@@ -40,12 +44,35 @@ def main(_: list[str]) -> None:
     # TensorFlow calls loading into a session deprecated; serving.models.model says why it is done.
     tf.get_logger().setLevel("ERROR")
     warn_of_unseen_device()
-    limits = Limits(FLAGS.max_message_bytes, FLAGS.max_images, FLAGS.max_values, FLAGS.max_seconds)
+    # What is wrong with the flags is told before a model is loaded.
+    limits = Limits(**{field.name: FLAGS[f"max_{field.name}"].value for field in fields(Limits)})
+    access = _access()
     manager = ModelManager.from_folder(FLAGS.name, FLAGS.model)
-    server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits)
+    server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access)
     server.start()
     stopping.wait()
-    _end(0 if server.stop(FLAGS.grace) else EXIT_CUT_OFF)
+    is_idle = server.stop(FLAGS.grace)
+    if access.log is not None:
+        access.log.close()
+    _end(0 if is_idle else EXIT_CUT_OFF)
+
+
+def _access() -> "Access":
+    from serving.rpc.access_log import AccessLog
+    from serving.rpc.credentials import Tokens, transport
+    from serving.rpc.quota import Quota
+    from serving.rpc.server import Access
+
+    if (FLAGS.tls_cert is None) != (FLAGS.tls_key is None) or (FLAGS.tls_client_ca and FLAGS.tls_cert is None):
+        raise flags.Error(
+            "--tls_cert and --tls_key must be given together, and with --tls_client_ca; give both, or none of the three"
+        )
+    return Access(
+        transport(FLAGS.tls_cert, FLAGS.tls_key, FLAGS.tls_client_ca) if FLAGS.tls_cert else None,
+        Tokens.from_file(FLAGS.token_file) if FLAGS.token_file else None,
+        Quota(FLAGS.max_client_requests, FLAGS.max_client_images_per_second),
+        AccessLog.to_file(FLAGS.access_log) if FLAGS.access_log else None,
+    )
 
 
 def _signalled() -> threading.Event:
@@ -80,7 +107,7 @@ def _end(status: int) -> NoReturn:
 if __name__ == "__main__":
     flags.DEFINE_string("model", None, "Model folder, with one subfolder per version.", required=True)
     flags.DEFINE_string("name", "keras_sare", "Name that clients ask for.")
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network, unix:PATH.")
     flags.DEFINE_integer("port", 8500, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
     flags.DEFINE_integer("max_workers", 4, "Requests computed at the same time.", lower_bound=1)
     flags.DEFINE_integer("max_queue", 64, "Requests that may wait; any more are refused.", lower_bound=0)
@@ -90,6 +117,21 @@ if __name__ == "__main__":
     flags.DEFINE_integer("max_images", Limits.images, "Images in a request.", lower_bound=1)
     flags.DEFINE_integer("max_values", Limits.values, "Values of a tensor in a request.", lower_bound=1)
     flags.DEFINE_float("max_seconds", Limits.seconds, "Seconds that a request may be computed.", lower_bound=0.001)
+    flags.DEFINE_integer(
+        "max_bytes_in_flight", Limits.bytes_in_flight, "Bytes of all requests under way together.", lower_bound=1
+    )
+    flags.DEFINE_float(
+        "max_receive_seconds", Limits.receive_seconds, "Seconds that a request may take to arrive.", lower_bound=0.001
+    )
+    flags.DEFINE_integer("max_client_requests", None, "Requests of a client under way.", lower_bound=1)
+    flags.DEFINE_float(
+        "max_client_images_per_second", None, "Images of a client, on average over ten seconds.", lower_bound=0.001
+    )
+    flags.DEFINE_string("tls_cert", None, "PEM file of the server's certificate: encrypts.")
+    flags.DEFINE_string("tls_key", None, "PEM file of its private key.")
+    flags.DEFINE_string("tls_client_ca", None, "PEM file of who signs clients' certificates: clients need one.")
+    flags.DEFINE_string("token_file", None, "File of lines NAME TOKEN: clients need a token. Health checks do not.")
+    flags.DEFINE_string("access_log", None, "File to which a line of JSON is added for each call; - for stdout.")
     flags.DEFINE_float("grace", 10.0, "Seconds that requests under way get when the server stops.", lower_bound=0)
     flags.DEFINE_bool("debug", False, "Shows where in the code an error arose.")
     with expected_errors("serving", flags.Error, debug=lambda: FLAGS["debug"].value):

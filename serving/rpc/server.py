@@ -1,39 +1,70 @@
 """The gRPC server around the services."""
 
+import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from serving.limits import Limits
 from serving.models.manager import ModelManager
-from serving.rpc.services import ModelService, PredictionService
-from serving.wire.parsing import Parsing
+from serving.rpc import event_loop
+from serving.rpc.access_log import AccessLog
+from serving.rpc.admission import Admission
+from serving.rpc.calls import Calls, Service
+from serving.rpc.credentials import Tokens
+from serving.rpc.guard import Guard
+from serving.rpc.health import Health
+from serving.rpc.quota import Quota
+from serving.rpc.receiving import Receiving
+from serving.rpc.services import ModelService, PredictionService, SessionService
 
 logger = logging.getLogger(__name__)
 
-_OPTIONS = [
-    # Descriptors outgrow gRPC's 4 MiB at once.
-    ("grpc.max_send_message_length", -1),
-    # Otherwise a second server on the same port would start and silently take half of the requests.
-    ("grpc.so_reuseport", 0),
-]
+# Calls of which nothing but the headers is there, probes, watchers: they cost memory alone.
+_MORE_CALLS = 1000
 _LIMITS = Limits()
 # What is left of an answered or cancelled request: its answer is taken apart.
 _AFTERMATH_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Access:
+    """Who may call, how much, and where it is noted.
+
+    Attributes:
+        transport: encryption, see `serving.rpc.credentials.transport`; None for none.
+        tokens: those of the clients; None answers everybody.
+        quota: of each client; None for none.
+        log: gets a line for each call; None for none.
+    """
+
+    transport: grpc.ServerCredentials | None = None
+    tokens: Tokens | None = None
+    quota: Quota | None = None
+    log: AccessLog | None = None
+
+
+_EVERYBODY = Access()
+
+
 class ModelServer:
-    """Serves a model through TensorFlow Serving's gRPC interface, without encryption.
+    """Serves models through TensorFlow Serving's gRPC interface, with gRPC's own health checks and reflection.
+
+    Calls are taken on an event loop and predictions computed by workers, so that health, status and metadata are
+    answered also while all workers are busy.
 
     Args:
-        manager: the loaded model.
-        host: address to listen on; `0.0.0.0` for every network, an IPv6 address in brackets.
+        manager: the loaded models.
+        host: address to listen on; `0.0.0.0` for every network, an IPv6 address in brackets, `unix:PATH` for a socket
+            in the file system, which has no port.
         port: port to listen on; 0 takes a free one.
         max_workers: requests computed at the same time. Each needs the memory of one forward pass.
         max_queue: requests that may wait beyond those. Any more are refused with RESOURCE_EXHAUSTED at once.
         limits: of each request.
+        access: who may call.
 
     Raises:
         ValueError: `max_workers` or `max_queue` is out of range.
@@ -48,6 +79,7 @@ class ModelServer:
         max_workers: int = 4,
         max_queue: int = 64,
         limits: Limits = _LIMITS,
+        access: Access = _EVERYBODY,
     ) -> None:
         if max_workers < 1:
             raise ValueError(f"`max_workers` must be at least 1. Received: {max_workers=}")
@@ -56,33 +88,28 @@ class ModelServer:
                 f"`max_queue` must not be negative; 0 refuses what cannot run at once. Received: {max_queue=}"
             )
         self._manager = manager
-        self._server = grpc.server(
-            ThreadPoolExecutor(max_workers, thread_name_prefix="serving"),
-            interceptors=[Parsing()],
-            options=[*_OPTIONS, ("grpc.max_receive_message_length", limits.message_bytes)],
-            # The only bound there is: without it gRPC queues without end.
-            maximum_concurrent_rpcs=max_workers + max_queue,
-        )
-        self._predictions = PredictionService(manager, limits)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self._predictions, self._server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(manager), self._server)
+        self._health = Health(manager)
+        self._admission = Admission(max_workers, max_queue, limits.bytes_in_flight)
+        self._places = max_workers + max_queue
+        self._limits = limits
+        self._access = access
+        event_loop.run(self._build())
         try:
-            self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+            self.port, self.address = event_loop.run(self._listen(host, port))
         except RuntimeError as error:
             raise OSError(
                 f"`host` and `port` must be an address that this machine has and no program listens on; "
                 f"port 0 takes a free one. Received: {host=}, {port=}"
             ) from error
-        self.address = f"{host}:{self.port}"
 
     def start(self) -> None:
         """Begins to answer requests and logs the address."""
-        self._server.start()
+        event_loop.run(self._start())
         for name, versions in self._manager.available().items():
             logger.info("serving %s version %s at %s", name, ", ".join(map(str, versions)), self.address)
 
     def stop(self, grace: float = 10.0) -> bool:
-        """Refuses new requests, waits for those under way, then stops.
+        """Refuses new requests, waits for those under way, then stops. Health says NOT_SERVING from the beginning.
 
         Args:
             grace: seconds to wait. Requests still under way after that are cancelled: their clients get an error.
@@ -92,10 +119,55 @@ class ModelServer:
             the end of the process.
         """
         logger.info("stopping: new requests are refused, those under way get up to %g s", grace)
-        self._server.stop(grace).wait(grace + _AFTERMATH_SECONDS)
-        ended = self._predictions.wait_until_idle(_AFTERMATH_SECONDS)
+        try:
+            event_loop.run(self._stop(grace), grace + _AFTERMATH_SECONDS)
+        except TimeoutError:
+            logger.error("calls did not end when they were cancelled")
+        ended = self._admission.wait_until_idle(_AFTERMATH_SECONDS)
+        self._admission.close()
         if ended:
             logger.info("stopped")
         else:
             logger.error("stopped, with requests that did not end within %g s", grace)
         return ended
+
+    async def _build(self) -> None:
+        access = self._access
+        calls = Calls(Receiving(self._places, self._limits.receive_seconds), access.tokens, access.log)
+        self._server = grpc.aio.server(
+            interceptors=[] if access.tokens is None else [Guard(access.tokens)],
+            options=[
+                # Descriptors outgrow gRPC's 4 MiB at once.
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", self._limits.message_bytes),
+                # Otherwise a second server on the same port would start and silently take half of the requests.
+                ("grpc.so_reuseport", 0),
+            ],
+            maximum_concurrent_rpcs=self._places + _MORE_CALLS,
+        )
+        predictions = PredictionService(self._manager, self._limits, self._admission, access.quota or Quota())
+        services: list[Service] = [predictions, ModelService(self._manager), SessionService()]
+        self._server.add_generic_rpc_handlers([calls.handlers(service) for service in services])
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
+        names = [service.name for service in services[:2]]
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        reflection.enable_server_reflection([*names, health_name, reflection.SERVICE_NAME], self._server)
+
+    async def _listen(self, host: str, port: int) -> tuple[int, str]:
+        is_file = host.startswith("unix:")
+        address = host if is_file else f"{host}:{port}"
+        if self._access.transport is None:
+            taken = self._server.add_insecure_port(address)
+        else:
+            taken = self._server.add_secure_port(address, self._access.transport)
+        return taken, host if is_file else f"{host}:{taken}"
+
+    async def _start(self) -> None:
+        await self._health.update()
+        self._following = asyncio.create_task(self._health.follow())
+        await self._server.start()
+
+    async def _stop(self, grace: float) -> None:
+        await self._health.servicer.enter_graceful_shutdown()
+        self._following.cancel()
+        await self._server.stop(grace)

@@ -1,146 +1,189 @@
 """The gRPC services of TensorFlow Serving, as far as they are offered: Predict, GetModelMetadata, GetModelStatus."""
 
-import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import numpy as np
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_service_pb2_grpc,
+    model_pb2,
+    model_service_pb2,
     predict_pb2,
-    prediction_service_pb2_grpc,
+    prediction_service_pb2,
 )
 
 from serving.errors import RequestError, invalid_argument
 from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.models.model import DEFAULT_SIGNATURE
-from serving.wire.tensors import to_proto
+from serving.rpc.admission import Admission, Ticket
+from serving.rpc.calls import Call
+from serving.rpc.quota import Quota
+from serving.wire.parsing import is_quick, parse_predict, parse_small
+from serving.wire.tensors import images_in, to_proto
 
-logger = logging.getLogger(__name__)
 SIGNATURE_FIELD = "signature_def"
+_PARSERS = 2
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class PredictionService:
     """Runs signatures and describes them.
 
     Args:
         manager: where the model versions come from.
         limits: of each request.
+        admission: which predictions are let in.
+        quota: of each client.
     """
 
-    def __init__(self, manager: ModelManager, limits: Limits) -> None:
+    # Imported from there, reflection knows its messages.
+    name = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+
+    def __init__(self, manager: ModelManager, limits: Limits, admission: Admission, quota: Quota) -> None:
         self._manager = manager
         self._limits = limits
-        self._under_way = 0
-        self._changed = threading.Condition()
+        self._admission = admission
+        self._quota = quota
+        # Apart from the workers: a wrong request is refused also while all of them compute.
+        self._parsers = ThreadPoolExecutor(_PARSERS, thread_name_prefix="parsing")
 
-    def wait_until_idle(self, timeout: float) -> bool:
-        """Waits until no request is computed any more.
+    @property
+    def methods(self) -> dict[str, Callable[[Call], Awaitable[bytes]]]:
+        """What answers each method."""
+        return {
+            "Predict": self.predict,
+            "GetModelMetadata": self.metadata,
+            "Classify": _not_offered("Classify", "a signature of method tensorflow/serving/classify"),
+            "Regress": _not_offered("Regress", "a signature of method tensorflow/serving/regress"),
+            "MultiInference": _not_offered("MultiInference", "signatures for classification or regression"),
+        }
 
-        Args:
-            timeout: seconds to wait.
-
-        Returns:
-            Whether that was so in time.
-        """
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._under_way, timeout)
-
-    def Predict(
-        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> predict_pb2.PredictResponse:
+    async def predict(self, call: Call) -> bytes:
         """Runs one signature on the tensors of the request."""
-        with self._counted(), _answering("Predict", context):
-            _check_spec(request)
-            _check_waiting(context)
-            with self._manager.find(request.model_spec) as model:
-                signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-                outputs = model.predict(
-                    signature_name, request.inputs, request.output_filter, self._limits, context.time_remaining
-                )
-                response = predict_pb2.PredictResponse()
-                response.model_spec.name = request.model_spec.name
-                response.model_spec.version.value = model.version
-                response.model_spec.signature_name = signature_name
-                for name, array in outputs.items():
-                    response.outputs[name].CopyFrom(to_proto(array))
-                return response
+        with self._quota.request(call.client):
+            data = await call.receive()
+            call.fields["bytes_in"] = len(data)
+            with self._admission.admitted(len(data)) as ticket:
+                request = await self._parsed(data)
+                del data
+                return await self._compute(call, request, ticket)
 
-    def GetModelMetadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    async def metadata(self, call: Call) -> bytes:
         """Returns the signatures as they stand in the SavedModel."""
-        with _answering("GetModelMetadata", context):
-            _check_spec(request)
-            _check_fields(request.metadata_field)
-            with self._manager.find(request.model_spec) as model:
-                signatures = get_model_metadata_pb2.SignatureDefMap()
-                for name, definition in model.signature_defs.items():
-                    signatures.signature_def[name].CopyFrom(definition)
-                response = get_model_metadata_pb2.GetModelMetadataResponse()
-                response.model_spec.name = request.model_spec.name
-                response.model_spec.version.value = model.version
-                response.metadata[SIGNATURE_FIELD].Pack(signatures)
-                return response
+        request = parse_small(get_model_metadata_pb2.GetModelMetadataRequest, await call.receive())
+        _describe(call, request)
+        _check_fields(request.metadata_field)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        with self._manager.find(request.model_spec) as model:
+            for name, definition in model.signature_defs.items():
+                signatures.signature_def[name].CopyFrom(definition)
+            response.model_spec.version.value = model.version
+        response.model_spec.name = request.model_spec.name
+        response.metadata[SIGNATURE_FIELD].Pack(signatures)
+        return response.SerializeToString()
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        with self._changed:
-            self._under_way += 1
+    async def _parsed(self, data: bytes) -> predict_pb2.PredictRequest:
+        if is_quick(data):
+            return parse_predict(data)
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, parse_predict, data)
+
+    async def _compute(self, call: Call, request: predict_pb2.PredictRequest, ticket: Ticket) -> bytes:
+        _describe(call, request)
+        images = max((images_in(tensor) for tensor in request.inputs.values()), default=0)
+        call.fields["images"] = images
+        self._quota.spend(call.client, images)
+        model = ticket.held.enter_context(self._manager.find(request.model_spec))
+        signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        call.fields["version"] = model.version
+
+        def work() -> bytes:
+            outputs = model.predict(
+                signature_name, request.inputs, request.output_filter, self._limits, call.seconds_left
+            )
+            return _response(request.model_spec.name, model.version, signature_name, outputs)
+
+        kind = (request.model_spec.name, model.version, signature_name)
         try:
-            yield
+            return await self._admission.compute(ticket, kind, images, call.seconds_left(), work)
         finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
+            call.fields["queue_seconds"] = ticket.queue_seconds
+            call.fields["compute_seconds"] = ticket.compute_seconds
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+class ModelService:
     """Tells which versions can be asked for.
 
     Args:
         manager: where the model versions come from.
     """
 
+    name = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+
     def __init__(self, manager: ModelManager) -> None:
         self._manager = manager
 
-    def GetModelStatus(
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
-    ) -> get_model_status_pb2.GetModelStatusResponse:
+    @property
+    def methods(self) -> dict[str, Callable[[Call], Awaitable[bytes]]]:
+        """What answers each method."""
+        return {"GetModelStatus": self.status}
+
+    async def status(self, call: Call) -> bytes:
         """Returns the state of each version asked for."""
-        with _answering("GetModelStatus", context):
-            _check_spec(request)
-            response = get_model_status_pb2.GetModelStatusResponse()
-            for version in self._manager.statuses(request.model_spec):
-                status = response.model_version_status.add(version=version.version, state=int(version.state))
-                # A healthy version carries an empty status, which is not the same as none.
-                status.status.SetInParent()
-                if version.error is not None:
-                    status.status.error_code = version.error.code.value[0]
-                    status.status.error_message = version.error.details
-            return response
+        request = parse_small(get_model_status_pb2.GetModelStatusRequest, await call.receive())
+        _describe(call, request)
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for version in self._manager.statuses(request.model_spec):
+            status = response.model_version_status.add(version=version.version, state=int(version.state))
+            # A healthy version carries an empty status, which is not the same as none.
+            status.status.SetInParent()
+            if version.error is not None:
+                status.status.error_code = version.error.code.value[0]
+                status.status.error_message = version.error.details
+        return response.SerializeToString()
 
 
-@contextmanager
-def _answering(method: str, context: grpc.ServicerContext) -> Iterator[None]:
-    try:
-        yield
-    except RequestError as error:
-        logger.info("%s failed: %s: %s", method, error.code.name, error.details)
-        context.abort(error.code, error.details)
+class SessionService:
+    """Says that it is not offered."""
+
+    name = "tensorflow.serving.SessionService"
+
+    @property
+    def methods(self) -> dict[str, Callable[[Call], Awaitable[bytes]]]:
+        """What answers each method."""
+        return {"SessionRun": _not_offered("SessionRun", "access to nodes of the graph")}
 
 
-def _check_spec(request: Any) -> None:
-    if isinstance(request, RequestError):  # In place of a request that was not parsed.
-        raise request
+def _not_offered(method: str, needed: str) -> Callable[[Call], Awaitable[bytes]]:
+    async def refuse(_: Call) -> bytes:
+        # The request is not received, let alone parsed.
+        raise RequestError(
+            grpc.StatusCode.UNIMPLEMENTED, f"{method} is not offered: it needs {needed}; call Predict instead"
+        )
+
+    return refuse
+
+
+def _response(name: str, version: int, signature_name: str, outputs: dict[str, np.ndarray]) -> bytes:
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = name
+    response.model_spec.version.value = version
+    response.model_spec.signature_name = signature_name
+    for alias, array in outputs.items():
+        response.outputs[alias].CopyFrom(to_proto(array))
+    return response.SerializeToString()
+
+
+def _describe(call: Call, request: Any) -> None:
+    """Checks that a model is named and notes it for the log."""
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
+    spec: model_pb2.ModelSpec = request.model_spec
+    call.fields |= {"model": spec.name, "signature": spec.signature_name}
 
 
 def _check_fields(fields: Any) -> None:
@@ -149,11 +192,3 @@ def _check_fields(fields: Any) -> None:
     for field in fields:
         if field != SIGNATURE_FIELD:
             raise invalid_argument(f"Metadata field {field} is not supported")
-
-
-def _check_waiting(context: grpc.ServicerContext) -> None:
-    # A request may outlive its client in the queue; computing it would only delay those still waited for.
-    if context.time_remaining() <= 0:
-        raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline was over before the computation began")
-    if not context.is_active():
-        raise RequestError(grpc.StatusCode.CANCELLED, "The client no longer waits for this request")

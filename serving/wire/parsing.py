@@ -4,19 +4,22 @@ A field of two bytes may become an object of a hundred: 64 MiB of empty ones wou
 could refuse them. So the fields are counted first. Methods that are not offered are not parsed at all.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
-import grpc
-from google.protobuf.message import DecodeError
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from google.protobuf.message import DecodeError, Message
+from tensorflow_serving.apis import predict_pb2
 
 from serving.errors import RequestError, invalid_argument
+
+M = TypeVar("M", bound=Message)
 
 MAX_FIELDS = 2**16
 """Fields in a request, with those of its tensors and shapes; numbers are one field a tensor, as clients pack them."""
 MAX_SMALL_BYTES = 2**16
 """Bytes of a request that holds no tensors."""
+_QUICK_FIELDS = 256
+_QUICK_BYTES = 2**20
 
 # By their numbers in TensorFlow's definitions, what is inside a field: those of its fields that are counted.
 _Fields = Mapping[int, Any]
@@ -27,50 +30,53 @@ _INPUT: _Fields = {2: _TENSOR}
 _PREDICT: _Fields = {1: {}, 2: _INPUT, 5: {}, 7: {}}
 
 
-def parse_predict(data: bytes) -> predict_pb2.PredictRequest | RequestError:
-    """Parses a PredictRequest, or returns why it is not parsed: gRPC would make an internal error of an exception."""
+def parse_predict(data: bytes) -> predict_pb2.PredictRequest:
+    """Parses a PredictRequest.
+
+    Args:
+        data: as it came.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, it is none, or has too many fields.
+    """
     try:
         _check_fields(memoryview(data), _PREDICT, MAX_FIELDS)
         return predict_pb2.PredictRequest.FromString(data)
-    except RequestError as error:
-        return error
-    except (DecodeError, IndexError):
-        return invalid_argument("The request is no PredictRequest")
+    except (DecodeError, IndexError) as error:
+        raise invalid_argument("The request is no PredictRequest") from error
 
 
-class Parsing(grpc.ServerInterceptor):
-    """Parses the requests of the methods that are offered; others are unknown."""
+def is_quick(data: bytes) -> bool:
+    """Whether a PredictRequest is parsed within a millisecond.
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
-        """Puts the parser of this module into the handler of a method."""
-        parse = _PARSERS.get(handler_call_details.method)
-        handler = continuation(handler_call_details) if parse is not None else None
-        if handler is None:
-            return None
-        return grpc.unary_unary_rpc_method_handler(handler.unary_unary, parse, handler.response_serializer)
-
-
-def _small(message: Any) -> Callable[[bytes], Any]:
-    def parse(data: bytes) -> Any:
-        if len(data) > MAX_SMALL_BYTES:
-            return invalid_argument(f"The request must have at most {MAX_SMALL_BYTES} bytes")
-        try:
-            return message.FromString(data)
-        except DecodeError:
-            return invalid_argument(f"The request is no {message.DESCRIPTOR.name}")
-
-    return parse
+    Args:
+        data: as it came.
+    """
+    if len(data) > _QUICK_BYTES:
+        return False
+    try:
+        _check_fields(memoryview(data), _PREDICT, _QUICK_FIELDS)
+    except (RequestError, IndexError):
+        return False
+    return True
 
 
-_PARSERS: dict[str, Callable[[bytes], Any]] = {
-    "/tensorflow.serving.PredictionService/Predict": parse_predict,
-    "/tensorflow.serving.PredictionService/GetModelMetadata": _small(get_model_metadata_pb2.GetModelMetadataRequest),
-    "/tensorflow.serving.ModelService/GetModelStatus": _small(get_model_status_pb2.GetModelStatusRequest),
-}
+def parse_small(message: type[M], data: bytes) -> M:
+    """Parses a request that holds no tensors.
+
+    Args:
+        message: its type.
+        data: as it came.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, it is none, or has too many bytes.
+    """
+    if len(data) > MAX_SMALL_BYTES:
+        raise invalid_argument(f"The request must have at most {MAX_SMALL_BYTES} bytes")
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise invalid_argument(f"The request is no {message.DESCRIPTOR.name}") from error
 
 
 def _check_fields(data: memoryview, inside: _Fields, left: int) -> int:

@@ -83,6 +83,14 @@ def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
     return proto
 
 
+def images_in(proto: tensor_pb2.TensorProto) -> int:
+    """Images that a tensor says to hold: each of its strings, or each row of a tensor of four dimensions."""
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.dtype == tf.string.as_datatype_enum:
+        return math.prod(max(size, 1) for size in sizes)
+    return sizes[0] if len(sizes) == 4 else 0
+
+
 def _check_size(name: str, proto: tensor_pb2.TensorProto, limits: Limits) -> None:
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     # A size of zero hides those beside it, and TensorFlow ends the process where their product overflows.
@@ -92,7 +100,7 @@ def _check_size(name: str, proto: tensor_pb2.TensorProto, limits: Limits) -> Non
             f'input "{name}" must hold at most {limits.values} values; send fewer or smaller images a request. '
             f"Received: shape={sizes}"
         )
-    images = values if proto.dtype == tf.string.as_datatype_enum else sizes[0] if len(sizes) == 4 else 0
+    images = images_in(proto)
     if images > limits.images:
         raise invalid_argument(
             f'input "{name}" must hold at most {limits.images} images; send the others in further requests. '

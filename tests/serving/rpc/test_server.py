@@ -1,8 +1,6 @@
 """The server: address, bounds, stopping."""
 
 import logging
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,36 +17,6 @@ from serving.models.manager import ModelManager
 from serving.rpc.server import ModelServer
 
 REQUEST = predict_pb2.PredictRequest(model_spec={"name": "slow"})
-
-
-class SlowModel:
-    """A model whose requests end when the test says so."""
-
-    version = 1
-
-    def __init__(self) -> None:
-        self.started = threading.Semaphore(0)
-        self.finish = threading.Event()
-        self.calls = 0
-
-    def predict(self, *_: Any) -> dict[str, np.ndarray]:
-        self.calls += 1
-        self.started.release()
-        self.finish.wait(20)
-        return {"embedding": np.zeros((1, 1), np.float32)}
-
-
-@pytest.fixture
-def slow() -> Iterator[SimpleNamespace]:
-    """A server with one worker and one place in the queue, its slow model, and a stub."""
-    model = SlowModel()
-    server = ModelServer(ModelManager.from_models("slow", [model]), port=0, max_workers=1, max_queue=1)
-    server.start()
-    with grpc.insecure_channel(server.address) as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        yield SimpleNamespace(model=model, server=server, predict=stub.Predict)
-        model.finish.set()
-        server.stop(grace=5)
 
 
 def code_of(call: Any) -> str:

@@ -12,14 +12,11 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
-    regression_pb2,
 )
 
 SIZE_LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -210,14 +207,24 @@ def test_bytes_that_are_no_request_are_an_invalid_argument(channel: Any, method:
     assert received.startswith(text)
 
 
-@pytest.mark.parametrize("method", ["Classify", "Regress", "MultiInference"])
-def test_other_methods_are_not_offered(predictions: Any, method: str) -> None:
-    request = {
-        "Classify": classification_pb2.ClassificationRequest,
-        "Regress": regression_pb2.RegressionRequest,
-        "MultiInference": inference_pb2.MultiInferenceRequest,
-    }[method]
-    assert answer(getattr(predictions, method), request()) == ("UNIMPLEMENTED", "Method not found!")
+@pytest.mark.parametrize(
+    "method",
+    [
+        "PredictionService/Classify",
+        "PredictionService/Regress",
+        "PredictionService/MultiInference",
+        "SessionService/SessionRun",
+    ],
+)
+def test_other_methods_are_not_offered_and_their_requests_not_parsed(channel: Any, method: str) -> None:
+    code, text = answer(channel.unary_unary(f"/tensorflow.serving.{method}"), b"\xff\xff")
+    assert code == "UNIMPLEMENTED"
+    assert text.startswith(f"{method.partition('/')[2]} is not offered: it needs ")
+    assert text.endswith("; call Predict instead")
+
+
+def test_a_method_that_does_not_exist_is_unimplemented(channel: Any) -> None:
+    assert answer(channel.unary_unary("/tensorflow.serving.PredictionService/Ask"), b"")[0] == "UNIMPLEMENTED"
 
 
 def test_a_broken_image_is_an_invalid_argument_with_tensorflows_text(predictions: Any, files: list[Path]) -> None:

@@ -1,0 +1,178 @@
+"""Which predictions are let in: places, bytes, and whether one can end in time."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+
+from serving.errors import RequestError
+
+T = TypeVar("T")
+
+# Weight of the newest request in the average of seconds an image.
+_NEWEST = 0.2
+# The wait is an estimate, and one that is too short costs a computation that nobody waits for.
+_WAIT_MARGIN = 2.0
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A prediction that was let in.
+
+    Attributes:
+        size: bytes of its request.
+        expected: seconds that its computation is thought to take.
+        computing: whether it has a worker.
+        queue_seconds: that it waited for one.
+        compute_seconds: that the worker took.
+        held: what is let go of when the prediction has ended, such as the model's version.
+    """
+
+    size: int
+    expected: float = 0.0
+    computing: bool = False
+    queue_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    held: ExitStack = field(default_factory=ExitStack)
+
+
+class Admission:
+    """Bounds the predictions of a server and runs them, a few at a time.
+
+    All methods but `wait_until_idle` are called on the event loop. A ticket is held until the work ends, also where
+    its client has gone: until then it takes memory and a worker.
+
+    Args:
+        workers: predictions computed at the same time.
+        queue: predictions that may wait beyond those.
+        bytes_in_flight: see `Limits`.
+        clock: seconds, for the times.
+    """
+
+    def __init__(
+        self, workers: int, queue: int, bytes_in_flight: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._workers = workers
+        self._places = workers + queue
+        self._bytes = bytes_in_flight
+        self._clock = clock
+        self._tickets: set[Ticket] = set()
+        self._average: dict[object, float] = {}
+        self._free = asyncio.Semaphore(workers)
+        self._running: set[Future] = set()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="prediction")
+
+    @contextmanager
+    def admitted(self, size: int) -> Iterator[Ticket]:
+        """Lets a request in, before it is parsed.
+
+        Args:
+            size: bytes of the request.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, places or bytes are used up.
+        """
+        if len(self._tickets) >= self._places:
+            raise _exhausted(
+                f"The server computes and queues at most {self._places} requests (`max_workers` + `max_queue`); "
+                f"try again later"
+            )
+        in_flight = sum(ticket.size for ticket in self._tickets)
+        if in_flight + size > self._bytes:
+            raise _exhausted(
+                f"The requests under way may have at most {self._bytes} bytes together (`max_bytes_in_flight`); try "
+                f"again later. Received: {size} bytes beside {in_flight}"
+            )
+        ticket = Ticket(size)
+        self._tickets.add(ticket)
+        try:
+            yield ticket
+        finally:
+            if not ticket.computing:
+                self._leave(ticket)
+
+    async def compute(self, ticket: Ticket, kind: object, images: int, seconds_left: float, work: Callable[[], T]) -> T:
+        """Runs the work of a request on a worker. Cancelled before it has one, it is not run.
+
+        Args:
+            ticket: of the request.
+            kind: what requests of about the same cost an image have in common, such as model and signature.
+            images: in the request.
+            seconds_left: until the client's deadline.
+            work: what to run.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, the work could not end in time. Or whatever `work` raises.
+        """
+        self._check_time(ticket, images * self._average.get(kind, 0.0), seconds_left)
+        entered = self._clock()
+        await self._free.acquire()
+        ticket.computing = True
+        started = self._clock()
+        ticket.queue_seconds = started - entered
+        loop = asyncio.get_running_loop()
+
+        def end(future: Future) -> None:
+            ticket.compute_seconds = self._clock() - started
+            loop.call_soon_threadsafe(self._end, ticket, kind, images, future)
+
+        future = self._pool.submit(work)
+        self._running.add(future)
+        future.add_done_callback(end)
+        return await asyncio.wrap_future(future)
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Waits until nothing is computed any more; called from any thread.
+
+        Args:
+            timeout: seconds to wait.
+
+        Returns:
+            Whether that was so in time.
+        """
+        return not wait(list(self._running), timeout).not_done
+
+    def close(self) -> None:
+        """Takes no more work; what runs goes on."""
+        self._pool.shutdown(wait=False)
+
+    def _check_time(self, ticket: Ticket, expected: float, seconds_left: float) -> None:
+        ahead = [other.expected for other in self._tickets if other is not ticket]
+        ticket.expected = expected
+        # With a worker free it is tried: the average may be that of a slow first request, and is only mended so.
+        if len(ahead) < self._workers:
+            return
+        waiting = sum(ahead) / self._workers
+        if _WAIT_MARGIN * waiting + expected > seconds_left:
+            raise _exhausted(
+                f"The request would wait about {waiting:.2g} s and take {expected:.2g} s, and its deadline is in "
+                f"{seconds_left:.2g} s; try again later, or with a later deadline"
+            )
+
+    def _leave(self, ticket: Ticket) -> None:
+        self._tickets.discard(ticket)
+        ticket.held.close()
+
+    def _end(self, ticket: Ticket, kind: object, images: int, future: Future) -> None:
+        self._running.discard(future)
+        self._leave(ticket)
+        self._free.release()
+        if future.cancelled():
+            return
+        error = future.exception()
+        seconds = ticket.compute_seconds / max(images, 1)
+        if error is None:
+            average = self._average.get(kind, seconds)
+            self._average[kind] = average + _NEWEST * (seconds - average)
+        elif isinstance(error, RequestError) and error.code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            # It would have taken longer yet.
+            self._average[kind] = max(self._average.get(kind, 0.0), seconds)
+
+
+def _exhausted(text: str) -> RequestError:
+    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

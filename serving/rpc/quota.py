@@ -1,0 +1,92 @@
+"""What one client may ask for, so that the others keep their share."""
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from serving.errors import RequestError
+
+_MOST_CLIENTS = 10_000
+_BURST_SECONDS = 10.0
+
+
+class Quota:
+    """Bounds the predictions of each client.
+
+    Args:
+        requests: of a client under way at the same time; None for as many as the server takes.
+        images_per_second: of a client on average over ten seconds, which it may send at once; None for any number.
+        clock: seconds.
+
+    Raises:
+        ValueError: a bound is not positive.
+    """
+
+    def __init__(
+        self,
+        requests: int | None = None,
+        images_per_second: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        for name, bound in (("requests", requests), ("images_per_second", images_per_second)):
+            if bound is not None and not bound > 0:
+                raise ValueError(f"`{name}` must be positive; leave it out for no bound. Received: {name}={bound}")
+        self._requests = requests
+        self._rate = images_per_second
+        self._clock = clock
+        self._under_way: Counter[str] = Counter()
+        # When the images that a client sent are paid off: one more second for each `images_per_second` of them.
+        self._paid: OrderedDict[str, float] = OrderedDict()
+
+    @contextmanager
+    def request(self, client: str) -> Iterator[None]:
+        """Counts a request as long as it is under way.
+
+        Args:
+            client: who sent it.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, the client has too many.
+        """
+        if self._requests is not None and self._under_way[client] >= self._requests:
+            raise _exhausted(
+                f"A client may have at most {self._requests} requests under way (`max_client_requests`); wait for one"
+            )
+        self._under_way[client] += 1
+        try:
+            yield
+        finally:
+            self._under_way[client] -= 1
+            if not self._under_way[client]:
+                del self._under_way[client]
+
+    def spend(self, client: str, images: int) -> None:
+        """Counts the images of a request.
+
+        Args:
+            client: who sent it.
+            images: in the request.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, the client has sent too many of late.
+        """
+        if self._rate is None:
+            return
+        now = self._clock()
+        paid = max(self._paid.get(client, 0.0), now)
+        if paid + images / self._rate > now + max(_BURST_SECONDS, images / self._rate):
+            raise _exhausted(
+                f"A client may send at most {self._rate:g} images a second (`max_client_images_per_second`); "
+                f"try again in {paid - now:.1f} s"
+            )
+        self._paid[client] = paid + images / self._rate
+        self._paid.move_to_end(client)
+        if len(self._paid) > _MOST_CLIENTS:
+            self._paid.popitem(last=False)
+
+
+def _exhausted(text: str) -> RequestError:
+    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
