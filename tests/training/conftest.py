@@ -1,5 +1,7 @@
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -154,10 +156,18 @@ def small_trainer(
     return Trainer(model, loss or SARELoss(), places("train", 12, 0), validation, folder, strategy)
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Without the picture of a run, which takes longer to draw than an epoch to train."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_sare.training.logs.draw_training", lambda *_: None)
+        yield
+
+
 @pytest.fixture
-def without_picture(monkeypatch):
-    """It takes longer to draw than an epoch to train."""
-    monkeypatch.setattr("keras_sare.training.logs.draw_training", lambda *_: None)
+def without_picture():
+    with undrawn():
+        yield
 
 
 @pytest.fixture
@@ -168,3 +178,17 @@ def make_small_trainer(tmp_path, without_picture):
         return small_trainer(tmp_path / name, **changed)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def train_shared(tmp_path_factory):
+    """Trains a `small_trainer` that several tests look at, after `prepare` has seen it; without the picture."""
+
+    def train(prepare: Callable[[Trainer], object] = lambda _: None, **changed) -> Trainer:
+        trainer = small_trainer(tmp_path_factory.mktemp("shared"), **changed)
+        prepare(trainer)
+        with undrawn():
+            trainer.fit()
+        return trainer
+
+    return train

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import itertools
+import shutil
 
 import keras
 import numpy as np
@@ -36,6 +37,43 @@ def make_trainer(make_places, make_model, settings, tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def unbroken(train_shared):
+    """A run of three epochs that nothing stops."""
+    return train_shared()
+
+
+@pytest.fixture(scope="module")
+def short(train_shared):
+    """A run of one epoch."""
+    return train_shared(epochs=1)
+
+
+@pytest.fixture(scope="module")
+def killed(train_shared):
+    """Folder of a run with a checkpoint after each step, killed before the fourth step of the second epoch."""
+    folders = []
+
+    def prepare(trainer):
+        folders.append(trainer.log.folder)
+        kill_at(trainer, 9)
+
+    with pytest.raises(Killed):
+        train_shared(prepare, checkpoint_every=1)
+    return folders[0]
+
+
+@pytest.fixture
+def go_on(make_small_trainer, tmp_path):
+    """Makes a trainer that goes on in a copy of a run's folder."""
+
+    def make(folder, **changed):
+        shutil.copytree(folder, tmp_path / "run")
+        return make_small_trainer(**changed)
+
+    return make
+
+
 def weights(trainer):
     return [keras.ops.convert_to_numpy(w) for w in trainer.model.weights]
 
@@ -57,8 +95,8 @@ def assert_same_run(a, b):
     np.testing.assert_array_equal(a.miner.state_dict()["remembered"], b.miner.state_dict()["remembered"])
 
 
-def names(folder, run="run"):
-    return sorted(path.name for path in (folder / run / "checkpoints").iterdir())
+def names(run):
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
 def kill_at(trainer, step):
@@ -108,61 +146,43 @@ def test_time_that_the_frozen_layers_took_counts_for_the_epoch_that_comes_first(
     def rows():
         return list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
 
-    make_small_trainer(epochs=1).fit({"frozen_layers": 40.0})
+    make_small_trainer(epochs=1, refresh_every=12).fit({"frozen_layers": 40.0})
     assert [float(row["seconds_frozen_layers"]) for row in rows()] == [40.0, 0.0]
     assert float(rows()[0]["seconds"]) >= 40
     assert float(rows()[1]["seconds"]) < 40
-    make_small_trainer(epochs=2).fit({"frozen_layers": 50.0})  # They had to be computed anew.
+    make_small_trainer(epochs=2, refresh_every=12).fit({"frozen_layers": 50.0})  # They had to be computed anew.
     assert [float(row["seconds_frozen_layers"]) for row in rows()] == [40.0, 0.0, 50.0]
 
 
-def test_resumed_run_ends_with_the_same_weights_bit_by_bit(make_small_trainer, tmp_path):
+def test_resumed_run_ends_with_the_same_weights_bit_by_bit(unbroken, killed, go_on, tmp_path):
     """Six steps an epoch, two a window: killed in the middle of the second window of the second epoch."""
-    unbroken = make_small_trainer("unbroken")
-    expected = unbroken.fit()
-    broken = make_small_trainer("broken", checkpoint_every=1)
-    kill_at(broken, 9)
-    with pytest.raises(Killed):
-        broken.fit()
-    assert names(tmp_path, "broken")[-1] == "epoch-0001-window-0001-step-000001"
-    resumed = make_small_trainer("broken", checkpoint_every=4)
+    assert names(killed)[-1] == "epoch-0001-window-0001-step-000001"
+    resumed = go_on(killed, checkpoint_every=4)
     steps = itertools.count()
     step = resumed.tuple_trainer.step
     resumed.tuple_trainer.step = lambda *batch: (next(steps), step(*batch))[1]
     resumed.fit()
     assert next(steps) == 9  # of 18: none of the nine before is trained again
-    assert expected.epoch == 3
+    assert unbroken.state.epoch == 3
     assert_same_run(unbroken, resumed)
-    events = read_events(tmp_path / "broken" / "tensorboard")
+    events = read_events(tmp_path / "run" / "tensorboard")
     assert len(events) == len(set(events))
     assert {step for step, _ in events} == {0, 1, 2, 3}
-    rows = list(csv.DictReader((tmp_path / "broken" / "log.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
 
 
-def test_damaged_checkpoint_costs_its_steps_and_nothing_else(make_small_trainer, tmp_path, caplog):
-    unbroken = make_small_trainer("unbroken", epochs=2)
-    broken = make_small_trainer("broken", epochs=2, checkpoint_every=1)
-    unbroken.fit()
-    kill_at(broken, 9)
-    with pytest.raises(Killed):
-        broken.fit()
-    last = tmp_path / "broken" / "checkpoints" / "epoch-0001-window-0001-step-000001"
+def test_damaged_checkpoint_costs_its_steps_and_nothing_else(unbroken, killed, go_on, tmp_path, caplog):
+    resumed = go_on(killed, checkpoint_every=1)
+    last = tmp_path / "run" / "checkpoints" / "epoch-0001-window-0001-step-000001"
     (last / "weights.npz").write_bytes(b"half")
-    resumed = make_small_trainer("broken", epochs=2, checkpoint_every=1)
     resumed.fit()
     assert f"Checkpoint {last} is damaged" in caplog.text
     assert_same_run(unbroken, resumed)
 
 
-def test_run_with_fewer_epochs_than_it_has_ends_with_the_best_of_those_that_are_complete(make_small_trainer):
-    short = make_small_trainer("short", epochs=1)
-    broken = make_small_trainer("broken", checkpoint_every=1)
-    short.fit()
-    kill_at(broken, 9)  # in the second epoch
-    with pytest.raises(Killed):
-        broken.fit()
-    resumed = make_small_trainer("broken", epochs=1)
+def test_run_with_fewer_epochs_than_it_has_ends_with_the_best_of_those_that_are_complete(short, killed, go_on):
+    resumed = go_on(killed, epochs=1)
     resumed.tuple_trainer.step = None  # would fail if called
     assert resumed.fit().epoch == 1
     assert resumed.state.best_epoch == short.state.best_epoch
@@ -171,17 +191,13 @@ def test_run_with_fewer_epochs_than_it_has_ends_with_the_best_of_those_that_are_
 
 
 @pytest.mark.parametrize("role", ["train", "validation"])
-def test_run_is_not_resumed_on_other_images(make_small_trainer, role):
-    trainer = make_small_trainer(epochs=1)
-    trainer.fit()
-    places = {"train": trainer.miner.train, "validation": trainer.validation.images}
+def test_run_is_not_resumed_on_other_images(short, role):
+    places = {"train": short.miner.train, "validation": short.validation.images}
     dataset = places[role].dataset
     fewer = ImageSet(dataset.queries.paths[1:], dataset.queries.positions[1:])
     places[role] = dataclasses.replace(places[role], dataset=dataclasses.replace(dataset, queries=fewer))
-    folder = trainer.log.folder
-    strategy = trainer.workers.strategy
     validation = RecallValidation(places["validation"])
-    other = Trainer(trainer.model, SARELoss(), places["train"], validation, folder, strategy)
+    other = Trainer(short.model, SARELoss(), places["train"], validation, short.log.folder, short.workers.strategy)
     with pytest.raises(ValueError, match=f"was written on other datasets.* Received: {role}: [^;]* now$"):
         other.fit()
 
@@ -202,7 +218,7 @@ def test_image_in_the_place_of_another_is_another_dataset(make_small_trainer):
 
 
 def test_epoch_that_is_kept_is_the_chiefs_choice(make_small_trainer):
-    trainer = make_small_trainer(epochs=1)
+    trainer = make_small_trainer(epochs=1, refresh_every=12)
     recalls = iter([0.2, 0.9])
     trainer.workers.broadcast = lambda values: np.full_like(values, next(recalls))
     state = trainer.fit()
@@ -213,7 +229,7 @@ def test_epoch_that_is_kept_is_the_chiefs_choice(make_small_trainer):
 
 @pytest.mark.parametrize(("keep_untrained", "kept"), [(True, 0), (False, 2)])
 def test_untrained_model_is_the_best_epoch_only_where_it_may_be(make_small_trainer, keep_untrained, kept):
-    trainer = make_small_trainer(epochs=3, keep_untrained=keep_untrained)
+    trainer = make_small_trainer(epochs=3, keep_untrained=keep_untrained, refresh_every=12)
     recalls = iter([0.9, 0.2, 0.3, 0.3])
     trainer.workers.broadcast = lambda values: np.full_like(values, next(recalls))
     start = weights(trainer)
@@ -221,9 +237,8 @@ def test_untrained_model_is_the_best_epoch_only_where_it_may_be(make_small_train
     assert all(np.array_equal(a, b) for a, b in zip(weights(trainer), start, strict=True)) == (kept == 0)
 
 
-def test_workers_that_find_different_checkpoints_do_not_train(make_small_trainer):
-    make_small_trainer(epochs=1).fit()
-    trainer = make_small_trainer()
+def test_workers_that_find_different_checkpoints_do_not_train(short, go_on):
+    trainer = go_on(short.log.folder)
     trainer.workers.all_gather = lambda rows, n: np.concatenate([[[-1, -1, 0]], rows])  # The chief found none.
     trainer.tuple_trainer.step = None  # would fail if called
     with pytest.raises(
@@ -233,8 +248,8 @@ def test_workers_that_find_different_checkpoints_do_not_train(make_small_trainer
 
 
 def test_two_replicas_train_like_one(make_small_trainer, mirrored):
-    one = make_small_trainer("one", dropout=0)
-    two = make_small_trainer("two", dropout=0, strategy=mirrored)
+    one = make_small_trainer("one", dropout=0, epochs=2)
+    two = make_small_trainer("two", dropout=0, epochs=2, strategy=mirrored)
     history = one.fit().history
     shared = two.fit().history
     np.testing.assert_allclose([r["loss"] for r in shared[1:]], [r["loss"] for r in history[1:]], rtol=1e-6)
@@ -242,22 +257,20 @@ def test_two_replicas_train_like_one(make_small_trainer, mirrored):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
-def test_finished_run_is_not_trained_again(make_small_trainer):
-    first = make_small_trainer(epochs=1)
-    first.fit()
-    again = make_small_trainer(epochs=1)
+def test_finished_run_is_not_trained_again(short, go_on):
+    again = go_on(short.log.folder, epochs=1)
     again.tuple_trainer.step = None  # would fail if called
     assert again.fit().epoch == 1
-    assert_same_run(first, again)
+    assert_same_run(short, again)
 
 
 def test_training_stops_when_validation_stops_rising(make_small_trainer):
-    state = make_small_trainer(epochs=50, patience=2, learning_rate=1e-9, refresh_every=6).fit()
+    state = make_small_trainer(epochs=50, patience=2, learning_rate=1e-9, refresh_every=12).fit()
     assert state.epoch == state.best_epoch + 2
 
 
 @pytest.fixture
-def fed(make_places, settings, tmp_path):
+def fed(make_places, settings, tmp_path, without_picture):
     """A run on a model in two parts, with the first stored, or computed in every step, or augmented by nothing."""
 
     def run(way):
@@ -266,8 +279,8 @@ def fed(make_places, settings, tmp_path):
         x = keras.layers.AveragePooling2D(4, name="pool")(keras.layers.Rescaling(1 / 255)(images))
         x = keras.layers.Dense(5, name="last")(keras.layers.Flatten()(keras.layers.Conv2D(4, 3, name="conv")(x)))
         trunk, head = split(keras.Model(images, keras.layers.UnitNormalization()(x)), "conv")
-        short = dataclasses.replace(settings, epochs=1)
-        places = [make_places("train", 12, 0, short), make_places("val", 8, 1, short)]
+        one_epoch = dataclasses.replace(settings, epochs=1, refresh_every=12)
+        places = [make_places("train", 12, 0, one_epoch), make_places("val", 8, 1, one_epoch)]
         if way != "computed":
             for i, one in enumerate(places):
                 pixels = one.inputs.gather(tf.range(len(one.inputs.paths)))
@@ -328,13 +341,13 @@ def test_loss_that_is_not_finite_names_the_images_and_leaves_the_checkpoint(make
     with pytest.raises(
         FloatingPointError, match="The loss is nan in epoch 1, step 3, at the learning rate 0.05"
     ) as info:
-        make_small_trainer(loss=Broken(), refresh_every=12).fit()
+        make_small_trainer(loss=Broken(), epochs=1, refresh_every=12).fit()
     assert str(info.value).count("train_query_") == 2
     assert str(info.value).count("train_database_") == 2 * 3
     assert "The last checkpoint, epoch-0000-window-0000-step-000000, is whole" in str(info.value)
-    assert names(tmp_path) == ["epoch-0000", "epoch-0000-window-0000-step-000000"]
-    unbroken = make_small_trainer("unbroken", refresh_every=12)
-    resumed = make_small_trainer(refresh_every=12)
+    assert names(tmp_path / "run") == ["epoch-0000", "epoch-0000-window-0000-step-000000"]
+    unbroken = make_small_trainer("unbroken", epochs=1, refresh_every=12)
+    resumed = make_small_trainer(epochs=1, refresh_every=12)
     unbroken.fit()
     resumed.fit()
     assert_same_run(unbroken, resumed)
@@ -355,44 +368,43 @@ def test_weight_that_is_not_finite_is_not_written(make_small_trainer, tmp_path):
     trainer.tuple_trainer.step = spoils
     with pytest.raises(FloatingPointError, match="A weight is not finite after the update in epoch 1, step 4"):
         trainer.fit()
-    assert names(tmp_path)[-1] == "epoch-0000-window-0001-step-000000"
+    assert names(tmp_path / "run")[-1] == "epoch-0000-window-0001-step-000000"
 
 
-@pytest.mark.parametrize("moment", ["refresh", "step"])
-def test_unreadable_image_stops_the_run_with_its_name_and_the_run_goes_on_when_it_is_back(
-    make_trainer, tmp_path, moment
-):
+def test_unreadable_image_stops_the_run_with_its_name_and_the_run_goes_on_when_it_is_back(make_trainer, tmp_path):
     trainer = make_trainer(epochs=1, refresh_every=12)
     path = tmp_path / "photos" / "train_query_7.jpg"
     whole = path.read_bytes()
     mine = trainer.miner.mine
+    stopped = f"Cannot read image {path}: .*resume the run. The last checkpoint, epoch-0000"
 
-    def damages(*arguments):
-        if moment == "refresh":
-            path.write_bytes(whole[:100])
+    def damages_before(*arguments):
+        path.write_bytes(whole[:100])
+        return mine(*arguments)
+
+    def damages_after(*arguments):
         window = mine(*arguments)
         path.write_bytes(whole[:100])
         return window
 
-    trainer.miner.mine = damages
-    with pytest.raises(
-        ValueError, match=f"Cannot read image {path}: .*resume the run. The last checkpoint, epoch-0000"
-    ):
-        trainer.fit()
-    path.write_bytes(whole)
+    for damages in (damages_before, damages_after):  # seen by the refresh, and by a step
+        trainer.miner.mine = damages
+        with pytest.raises(ValueError, match=stopped):
+            trainer.fit()
+        path.write_bytes(whole)
     trainer.miner.mine = mine
     assert trainer.fit().epoch == 1
     assert (tmp_path / "run" / "training.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_log_that_cannot_be_written_is_written_by_the_resumed_run(make_small_trainer, tmp_path):
-    trainer = make_small_trainer(epochs=1)
+    trainer = make_small_trainer(epochs=1, refresh_every=12)
     trainer.log.write = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     with pytest.raises(
         OSError, match="Cannot write the log .*No space left.* The last checkpoint, epoch-0000, is whole"
     ):
         trainer.fit()
-    make_small_trainer(epochs=1).fit()
+    make_small_trainer(epochs=1, refresh_every=12).fit()
     assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 3
 
 
@@ -419,6 +431,7 @@ def test_fewer_queries_than_a_step_needs_are_refused(make_small_trainer):
 def test_adam_trains_and_resumes_to_the_same_weights(make_small_trainer, caplog):
     caplog.set_level("INFO", "keras_sare")
     changed = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine", "select": "last"}
+    changed |= {"epochs": 2, "refresh_every": 12}
     unbroken = make_small_trainer("unbroken", **changed)
     unbroken.fit()
     broken = make_small_trainer("broken", **changed)
@@ -429,8 +442,8 @@ def test_adam_trains_and_resumes_to_the_same_weights(make_small_trainer, caplog)
     resumed.fit()
     for a, b in zip(weights(unbroken), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert resumed.state.best_epoch == 3  # the last one, whatever its recall
-    assert "Kept epoch: 3 of 3 (the last)" in caplog.text
+    assert resumed.state.best_epoch == 2  # the last one, whatever its recall
+    assert "Kept epoch: 2 of 2 (the last)" in caplog.text
     losses = [row["loss"] for row in unbroken.state.history[1:]]
     assert losses[-1] < losses[0]
 
@@ -441,7 +454,7 @@ def test_last_epoch_that_is_kept_though_the_model_before_training_was_better_is_
 ):
     caplog.set_level("INFO", "keras_sare")
     # Steps so large that nothing is left of what the first weights tell apart.
-    trainer = make_small_trainer(learning_rate=20.0, epochs=1, select=select)
+    trainer = make_small_trainer(learning_rate=20.0, epochs=1, refresh_every=12, select=select)
     trainer.fit()
     before, after = (row["recall@1"] for row in trainer.state.history)
     assert after < before
