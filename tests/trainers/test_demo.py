@@ -1,18 +1,44 @@
+import contextlib
+import logging
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import pytest
 from PIL import Image
 
+from trainers import demo, pitts
+from trainers.config import DemoConfig, PittsConfig
+from trainers.config.flags import parse
 from trainers.stages import whole_line
 
 ORIENTATION = 0x0112  # In EXIF; 6 is for a camera that was held upright.
 
 
-def test_demo_runs_the_whole_line_on_photographs_and_a_model_of_the_users_own(town, demo_start, tmp_path):
+@pytest.fixture
+def commands(monkeypatch):
+    """Modules that the demo starts. It trains in this process, where TensorFlow is imported already."""
+    started = []
+
+    def run(command, check):
+        started.append(command[2])
+        if command[2] != "trainers.pitts":
+            return subprocess.run(command, check=check)
+        pitts.run(parse(PittsConfig, command[3:])[0])
+        return SimpleNamespace(returncode=0)
+
+    replaced = SimpleNamespace(run=run, Popen=subprocess.Popen, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(whole_line, "subprocess", replaced)
+    return started
+
+
+def test_demo_runs_the_whole_line_on_photographs_and_a_model_of_the_users_own(
+    town, demo_start, commands, monkeypatch, undrawn, capsys, caplog, tmp_path
+):
     photos = tmp_path / "photos"
     shutil.copytree(town, photos)
     for query in (photos / "queries").rglob("*.jpg"):
@@ -20,24 +46,28 @@ def test_demo_runs_the_whole_line_on_photographs_and_a_model_of_the_users_own(to
             exif = Image.Exif()
             exif[ORIENTATION] = 6
             image.save(query, exif=exif)
-    command = [sys.executable, "-m", "trainers.demo", f"--output={tmp_path / 'demo'}", f"--data={photos}"]
-    command += [f"--weights={demo_start}", "--image_size=48,64", "--epochs=1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    given = [f"--output={tmp_path / 'demo'}", f"--data={photos}"]
+    config = parse(DemoConfig, [*given, f"--weights={demo_start}", "--image_size=48,64", "--epochs=1"])[0]
+    demo.run(config)
 
+    assert commands == ["trainers.pitts", "export"]
+    printed = capsys.readouterr().out
     for stage in ("trainers.pitts", "export saved_model", "serving"):
-        assert f"$ python -m {stage} " in done.stdout
-    assert "| off the shelf |" in done.stdout
-    assert re.search(r"place found: .*, [0-9.]+ m from where the photo was taken", done.stdout)
-    assert float(re.search(r"served descriptors to the Keras model's: ([0-9.]+)", done.stdout)[1]) >= 0.9999
+        assert f"$ python -m {stage} " in printed
+    assert "| off the shelf |" in printed
+    assert re.search(r"place found: .*, [0-9.]+ m from where the photo was taken", printed)
+    assert float(re.search(r"served descriptors to the Keras model's: ([0-9.]+)", printed)[1]) >= 0.9999
     for name in ("run/recall.md", "run/recall.png", "run/matches.png", "export/saved_model/1/saved_model.pb"):
         assert (tmp_path / "demo" / name).stat().st_size > 100
 
-    again = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert again.returncode == 0, again.stdout + again.stderr[-3000:]
-    assert "Resuming after epoch 1" in again.stderr
-    assert "Saved already" in again.stderr
-    # Nothing changed, so that nothing is exported anew.
+    # Nothing changed, so that nothing is exported anew, and what is served is the same.
+    monkeypatch.setattr(whole_line, "served", lambda *_: contextlib.nullcontext("address"))
+    monkeypatch.setattr(whole_line, "find_places", lambda *_: None)
+    with undrawn(), caplog.at_level(logging.INFO, "keras_sare"):
+        demo.run(config)
+    assert "Resuming after epoch 1" in caplog.text
+    assert "Saved already" in caplog.text
+    assert commands == ["trainers.pitts", "export", "trainers.pitts"]
     assert [path.name for path in (tmp_path / "demo" / "export/saved_model").glob("*/")] == ["1"]
 
 
