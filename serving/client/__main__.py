@@ -16,7 +16,6 @@ import numpy as np
 
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.files import atomic_path
-from keras_sare.utils.quiet_start import load_tensorflow
 
 PROGRAM = "serving.client"
 
@@ -36,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     flags = _parser().parse_args(arguments)
     with expected_errors(PROGRAM, debug=lambda: flags.debug):
-        load_tensorflow()
         from serving.client.embedding_client import EmbeddingClient
 
         with _stored(flags.output) as file, EmbeddingClient(flags.address, flags.model, flags.timeout) as client:

@@ -2,48 +2,57 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-import grpc
 import numpy as np
-import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
 from keras_sare.utils.progress import progress
+from serving.client.batches import (
+    Batch,
+    ImageBatch,
+    Target,
+    check_batch_size,
+    check_batches,
+    checked_images,
+    file_groups,
+    names_of,
+    read_files,
+    read_files_tolerantly,
+)
+from serving.client.calls import Calls
+from serving.client.connection import Connection
+from serving.client.exchange import (
+    IMAGES,
+    STRICT,
+    TOLERANT,
+    Answer,
+    EmbeddingError,
+    FileAnswer,
+    available_versions,
+    embedded,
+    signatures,
+    stacked,
+    with_unread,
+)
+from serving.client.settings import RequestSettings
 
-# gRPC clients accept 4 MiB by default: 256 descriptors of 4096 float32 are already more.
-_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-_AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+__all__ = ["EmbeddingClient", "EmbeddingError"]
+
 _POLL_SECONDS = 0.2
-
-
-class EmbeddingError(RuntimeError):
-    """The server refused or failed a request.
-
-    Args:
-        error: what gRPC reported.
-        subject: what was being embedded.
-    """
-
-    def __init__(self, error: grpc.RpcError, subject: str) -> None:
-        super().__init__(f"{error.code().name}: {error.details()}. While embedding {subject}")
-        self.code = error.code()
+_CONNECTION = Connection()
+_SETTINGS = RequestSettings()
 
 
 class EmbeddingClient:
     """Turns photos into embeddings on a server. Usable from several threads, and in a `with` block.
 
     Args:
-        address: `host:port` of the server's gRPC port.
+        address: `host:port` of the server's gRPC port, or `unix:/path`.
         model: name the model is served under.
         timeout: seconds a single request may take.
+        connection: encryption, token and sizes of messages.
+        settings: how large requests are, how many are under way at once, and how often they are sent again.
 
     Example:
         with EmbeddingClient("localhost:8500") as client:
@@ -51,13 +60,20 @@ class EmbeddingClient:
             embeddings = client.embed_files(["a.jpg", "b.jpg"])
     """
 
-    def __init__(self, address: str, model: str = "keras_sare", timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        model: str = "keras_sare",
+        timeout: float = 60.0,
+        connection: Connection = _CONNECTION,
+        settings: RequestSettings = _SETTINGS,
+    ) -> None:
         self.address = address
         self.model = model
         self.timeout = timeout
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
-        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self.connection = connection
+        self.settings = settings
+        self._channel = connection.channel(address)
 
     def __enter__(self) -> "EmbeddingClient":
         return self
@@ -68,6 +84,29 @@ class EmbeddingClient:
     def close(self) -> None:
         """Closes the connection."""
         self._channel.close()
+
+    def versions(self) -> list[int]:
+        """The versions of the model that are available.
+
+        Raises:
+            EmbeddingError: the server does not know the model, or does not answer.
+            RuntimeError: none is available; tells the state of each.
+        """
+        available, states = self._calls(self.settings).perform(available_versions(self.model, self.settings))
+        if not available:
+            raise RuntimeError(
+                f"`model` must have a version that is available; wait until it has. Received: model={self.model}, "
+                f"of which the server says: {states or 'no version'}"
+            )
+        return available
+
+    def signatures(self) -> dict[str, tuple[set[str], set[str]]]:
+        """The names of inputs and outputs of each signature of the model.
+
+        Raises:
+            EmbeddingError: the server refused or failed the request.
+        """
+        return self._calls(self.settings).perform(signatures(self._target(""), self.settings))
 
     def wait_until_ready(self, timeout: float = 60.0) -> int:
         """Waits until the server answers and the model is loaded.
@@ -81,9 +120,10 @@ class EmbeddingClient:
         Raises:
             TimeoutError: the model did not become available in time; tells what the server said last.
         """
-        deadline = time.monotonic() + timeout
+        deadline = self.settings.clock() + timeout
+        sleep = time.sleep if self.settings.sleep is None else self.settings.sleep
         while True:
-            left = deadline - time.monotonic()
+            left = deadline - self.settings.clock()
             versions, seen = self._available_versions(min(self.timeout, max(left, _POLL_SECONDS)))
             if versions:
                 return max(versions)
@@ -93,7 +133,7 @@ class EmbeddingClient:
                     f"`timeout`. Last answer: {seen}. "
                     f"Received: model={self.model}, address={self.address}, timeout={timeout}"
                 )
-            time.sleep(_POLL_SECONDS)
+            sleep(_POLL_SECONDS)
 
     def embed_files(self, paths: Sequence[str | os.PathLike[str]], batch_size: int = 8) -> np.ndarray:
         """Embeds image files. The server decodes and resizes them, so they may differ in size.
@@ -106,22 +146,26 @@ class EmbeddingClient:
             Embeddings, float32 [len(paths), dimension], in the order of `paths`.
 
         Raises:
-            ValueError: `paths` is empty or `batch_size` is below 1.
+            ValueError: `paths` is empty, `batch_size` is below 1, or a file has more than `max_bytes` of the settings.
+            OSError: a file cannot be read.
             EmbeddingError: the server's text, with the files of the request that failed.
+            TimeoutError: the deadline of the settings is over.
         """
+        check_batches("paths", paths, batch_size)
+        groups = list(file_groups(names_of(paths), batch_size, self.settings.max_bytes))
+        calls = self._calls(self.settings)
 
-        def embed(batch: Sequence[str | os.PathLike[str]]) -> np.ndarray:
-            contents = np.array([Path(path).read_bytes() for path in batch], dtype=object)
-            subject = ", ".join(os.fspath(path) for path in batch)
-            return self._predict("serving_default", "image_bytes", contents, subject)
+        def embed(group: list[str]) -> np.ndarray:
+            return self._embedded(calls, read_files(group, self.settings.max_bytes), STRICT).embeddings
 
-        return _in_batches(embed, "paths", paths, batch_size)
+        return stacked(list(progress(calls.in_order(embed, groups), "embedding", len(groups), "batch")))
 
     def embed_images(self, images: np.ndarray, batch_size: int = 8) -> np.ndarray:
         """Embeds decoded images of one size.
 
         Args:
-            images: RGB images, [number, height, width, 3], values 0 to 255; sent as float32.
+            images: RGB images, [number, height, width, 3], values 0 to 255; sent as float32. A memory map is read batch
+                by batch.
             batch_size: images per request; servers of this package take up to 16 and 8 million values unless told
                 otherwise.
 
@@ -131,47 +175,56 @@ class EmbeddingClient:
         Raises:
             ValueError: `images` is empty or not of this shape, or `batch_size` is below 1.
             EmbeddingError: the server's text, with the numbers of the images of the request that failed.
+            TimeoutError: the deadline of the settings is over.
         """
-        images = np.asarray(images)
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(
-                f"`images` must be RGB images of shape [number, height, width, 3]; add an axis to a single image. "
-                f"Received: images.shape={images.shape}"
-            )
+        batches = checked_images(images, batch_size, self.settings.max_bytes)
+        calls = self._calls(self.settings)
 
-        def embed(batch: Sequence[int]) -> np.ndarray:
-            subject = f"images {batch[0]} to {batch[-1]}"
-            return self._predict("images", "images", images[batch[0] : batch[-1] + 1].astype(np.float32), subject)
+        def embed(batch: ImageBatch) -> np.ndarray:
+            return self._embedded(calls, batch, IMAGES).embeddings
 
-        return _in_batches(embed, "images", range(len(images)), batch_size)
+        return stacked(list(progress(calls.in_order(embed, batches), "embedding", len(batches), "batch")))
 
-    def _predict(self, signature: str, name: str, values: np.ndarray, subject: str) -> np.ndarray:
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = self.model
-        request.model_spec.signature_name = signature
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-        try:
-            response = self._predictions.Predict(request, timeout=self.timeout)
-        except grpc.RpcError as error:
-            raise EmbeddingError(error, subject) from error
-        return tf.make_ndarray(response.outputs["embedding"])
+    def stream_files(
+        self, paths: Iterable[str | os.PathLike[str]], batch_size: int = 8, signature: str = TOLERANT
+    ) -> Iterator[FileAnswer]:
+        """Embeds any number of image files in bounded memory; damaged ones do not fail the others.
+
+        Args:
+            paths: JPEG, PNG, WebP or GIF files; read a few batches ahead of the answers.
+            batch_size: files per request.
+            signature: "tolerant"; "serving_default" for a model without it: a refused batch is then sent in parts.
+
+        Yields:
+            An answer for each batch, in the order of `paths`.
+
+        Raises:
+            ValueError: `batch_size` is below 1.
+            EmbeddingError: the server refused or failed a request for another reason than a file's content.
+            TimeoutError: the deadline of the settings is over.
+        """
+        check_batch_size(batch_size)
+        calls = self._calls(self.settings)
+
+        def embed(group: list[str]) -> FileAnswer:
+            batch, unread = read_files_tolerantly(group, self.settings.max_bytes)
+            return with_unread(self._embedded(calls, batch, signature, tolerant=True), group, unread)
+
+        groups = file_groups(names_of(paths), batch_size, self.settings.max_bytes)
+        yield from calls.in_order(embed, groups)
+
+    def _target(self, signature: str) -> Target:
+        return Target(self.model, signature, self.settings.version)
+
+    def _calls(self, settings: RequestSettings, timeout: float | None = None) -> Calls:
+        return Calls(self._channel, self.connection, self.timeout if timeout is None else timeout, settings)
+
+    def _embedded(self, calls: Calls, batch: Batch, signature: str, tolerant: bool = False) -> Answer:
+        return calls.perform(embedded(batch, self._target(signature), self.settings, tolerant))
 
     def _available_versions(self, timeout: float) -> tuple[list[int], str]:
-        request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self.model
+        once = replace(self.settings, retries=0)
         try:
-            statuses = self._models.GetModelStatus(request, timeout=timeout).model_version_status
-        except grpc.RpcError as error:
-            return [], f"{error.code().name}: {error.details()}"
-        states = ", ".join(f"version {s.version} in state {s.State.Name(s.state)}" for s in statuses)
-        return [status.version for status in statuses if status.state == _AVAILABLE], states
-
-
-def _in_batches(embed: Callable[[Any], np.ndarray], argument: str, items: Sequence[Any], batch_size: int) -> np.ndarray:
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size=}")
-    if not len(items):
-        raise ValueError(f"`{argument}` must hold at least one image. Received: {argument}={items}")
-    starts = range(0, len(items), batch_size)
-    batches = progress(starts, "embedding", unit="batch")
-    return np.concatenate([embed(items[start : start + batch_size]) for start in batches])
+            return self._calls(once, timeout).perform(available_versions(self.model, once))
+        except EmbeddingError as error:
+            return [], str(error)
