@@ -163,10 +163,9 @@ def _open_splits(config: RetrievalConfig, replicas: int) -> tuple[RetrievalConfi
 
 
 def _check_sufficient(config: RetrievalConfig, splits: dict[str, SfMDataset], replicas: int) -> RetrievalConfig:
-    """Makes the miner and the validation as training does, which check the photos."""
+    """Makes a miner and the validation as training does, which check the photos."""
     config = fit_photos(config, splits["train"], replicas)
     check_replicas(config.settings(), replicas)
-    _unread(config, splits["train"]).tuple_source()
     MeanAveragePrecisionValidation(_unread(config, splits["val"]))
     return config
 
