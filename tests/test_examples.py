@@ -51,6 +51,15 @@ def untrained_file(tmp_path_factory):
     return str(path)
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """They take longer than all the rest of a small run."""
+    for name in ("training.logs.draw_training", "evaluation.place_report.draw_matches"):
+        monkeypatch.setattr(f"keras_sare.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("keras_sare.evaluation.report_files.recall_curves", lambda *_: None)
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_a_model_is_trained_and_a_second_call_trains_no_more(town, untrained_file, tmp_path):
     train = load("train").train
     settings = {"weights": untrained_file, "train_from": "conv2", "image_size": SIZE, "dim": 4, "epochs": 1}
