@@ -119,7 +119,7 @@ def _with_matrix(variable: keras.Variable, matrix: HalfStored, extract: Extract)
 
 
 def _images(extract: Extract, least: int) -> Any:
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")], autograph=False)
     def images(images: Any) -> dict[str, Any]:
         too_small = _too_small(tf.shape(images), least)
         with tf.control_dependencies([tf.debugging.Assert(too_small == "", ["images:", too_small])]):
@@ -154,7 +154,7 @@ def _decoder(source: Source, max_pixels: int) -> Any:
     else:
         decode = partial(decode_batch, size=source.size, **how)
         shape = [None]
-    return tf.function(decode, input_signature=[tf.TensorSpec(shape, tf.string)])
+    return tf.function(decode, input_signature=[tf.TensorSpec(shape, tf.string)], autograph=False)
 
 
 def _tolerant(extract: Extract, decode: Any, source: Source, least: int) -> Any:
@@ -174,7 +174,7 @@ def _tolerant(extract: Extract, decode: Any, source: Source, least: int) -> Any:
         embedding, errors = tf.map_fn(extract_one, image_bytes, fn_output_signature=signature, parallel_iterations=1)
         return embedding, name_errors(errors)
 
-    @tf.function(input_signature=[_FILES])
+    @tf.function(input_signature=[_FILES], autograph=False)
     def tolerant(image_bytes: Any) -> dict[str, Any]:
         embedding, errors = extract_all(image_bytes)
         missing = name_errors(tf.where(_is_unit(embedding), "", _NO_DESCRIPTOR))
@@ -185,7 +185,7 @@ def _tolerant(extract: Extract, decode: Any, source: Source, least: int) -> Any:
 
 
 def _strict(tolerant: Any) -> Any:
-    @tf.function(input_signature=[_FILES])
+    @tf.function(input_signature=[_FILES], autograph=False)
     def strict(image_bytes: Any) -> dict[str, Any]:
         outputs = tolerant(image_bytes)
         with tf.control_dependencies([require_all(outputs["error"])]):
@@ -197,7 +197,7 @@ def _strict(tolerant: Any) -> Any:
 def _metadata(source: Source, version: int) -> Any:
     size = [source.size] if isinstance(source.size, int) else list(source.size)
 
-    @tf.function(input_signature=[])
+    @tf.function(input_signature=[], autograph=False)
     def metadata() -> dict[str, Any]:
         numbers = {"dimension": [source.dim], "version": [version], "size": size}
         values = {name: tf.constant(value, tf.int64) for name, value in numbers.items()}

@@ -81,7 +81,7 @@ def _is_plain_jpeg(contents: Any, max_pixels: int) -> Any:
     return jpeg & (largest > 0) & (largest <= max_pixels) & (largest * scans <= _PASSES * max_pixels)
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)])
+@tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)], autograph=False)
 def _judge(contents: Any, max_pixels: Any) -> Any:
     head = bytes_at(contents, 0, 30)
     formats = [

@@ -52,6 +52,12 @@ def exif_orientation(contents: Any) -> Any:
     """
     if tf.executing_eagerly():
         return tf.constant(orientation_of_bytes(tf.convert_to_tensor(contents).numpy()))
+    return _searched(contents)
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def _searched(contents: Any) -> Any:
+    """`exif_orientation` in a graph; traced once for all graphs that read images."""
     first = tf.strings.substr(contents, 0, 2)
     start, end = tf.case(
         [

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_sare.datasets.images.pipeline import decode_image
+from keras_sare.datasets.images.pipeline import as_written, decode_image
 from keras_sare.datasets.images.pixels import Size, why_undecodable
 from keras_sare.utils.arguments import plain_arguments
 
@@ -38,7 +38,7 @@ def decode_single(
     # An element that fails to decode is left out, and then the zeros come first. (`reduce` says the same in less, but
     # hangs in `tf.map_fn` where a session has a single thread for its operations.)
     decoded = tf.data.Dataset.from_tensors(contents).map(
-        lambda one: (decode_image(one, size, None, orientation, antialias, max_pixels), True)
+        as_written(lambda one: (decode_image(one, size, None, orientation, antialias, max_pixels), True))
     )
     nothing = tf.data.Dataset.from_tensors((tf.zeros([*sides, 3]), False))
     image, whole = decoded.ignore_errors().concatenate(nothing).take(1).get_single_element()
