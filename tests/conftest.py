@@ -5,11 +5,13 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -71,9 +73,18 @@ def is_whole(config: pytest.Config) -> bool:
     return by_default and not chosen and options.markexpr in config.getini("addopts") and not is_worker
 
 
+@pytest.fixture(autouse=True, scope="module")
+def fixed_seed_of_a_module() -> None:
+    """TensorFlow's seed too. Setting it makes TensorFlow prepare every function anew, which takes up to a second each:
+    so that is done once for a module, and its tests draw nothing from `tf.random` that takes no seed of its own."""
+    keras.utils.set_random_seed(1)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
-    keras.utils.set_random_seed(1)
+    """What weights are initialised with, and what NumPy draws."""
+    random.seed(1)
+    np.random.seed(1)
 
 
 @pytest.fixture(scope="session")

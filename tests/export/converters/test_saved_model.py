@@ -272,7 +272,7 @@ def test_a_fitted_whitening_does_not_hide_the_power_of_gem():
     network = keras.Model(inputs, GeM(name="gem")(keras.layers.Conv2D(6, 3, activation="relu")(inputs)))
     projection = np.random.default_rng(1).normal(size=(6, 4))
     bias = np.full(4, 0.1)
-    images = tf.random.uniform((1, 24, 32, 3), 0, 255)
+    images = np.random.default_rng(2).uniform(0, 255, (1, 24, 32, 3)).astype("float32")
     at_scales = [network(images).numpy(), network(tf.image.resize(images, (33, 45))).numpy()]
     mean = unit(np.mean([one**3 for one in at_scales], axis=0) ** (1 / 3))
     result = at_scales_of(with_whitening(network, projection, bias, 4), SCALES)(images)
