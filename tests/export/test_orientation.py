@@ -1,5 +1,6 @@
 """Photos that are stored turned, as phones store them, have one descriptor along the whole line."""
 
+import functools
 import json
 import shutil
 from contextlib import nullcontext
@@ -87,10 +88,17 @@ def tflite(model, tmp_path_factory):
     return path
 
 
-def measured(model, places, orientation):
-    """By what training and evaluation read."""
-    inputs = ImageInputs(places.paths, SIZE, orientation)
-    return Extractor(model)(inputs.batches(np.arange(len(places.paths)), 4), len(places.paths))
+@pytest.fixture(scope="module")
+def measured(model):
+    """Descriptors of places, by what training and evaluation read; computed once for each orientation."""
+    extractor = Extractor(model)
+
+    @functools.cache
+    def measure(places, orientation):
+        inputs = ImageInputs(places.paths, SIZE, orientation)
+        return extractor(inputs.batches(np.arange(len(places.paths)), 4), len(places.paths))
+
+    return measure
 
 
 def recalls(descriptors, places):
@@ -103,9 +111,9 @@ def cosines(descriptors, others):
 
 
 @pytest.mark.parametrize("orientation", ["upright", "stored"])
-def test_measured_served_and_device_descriptors_are_the_same(model, places, saved_models, tflite, orientation):
+def test_measured_served_and_device_descriptors_are_the_same(measured, places, saved_models, tflite, orientation):
     turned, upright = places
-    expected = measured(model, turned, orientation)
+    expected = measured(turned, orientation)
     served = tf.saved_model.load(saved_models / orientation)
     files = [tf.io.read_file(path) for path in turned.paths.tolist()]
     by_server = served.signatures["serving_default"](image_bytes=tf.stack(files))["embedding"].numpy()
@@ -115,11 +123,11 @@ def test_measured_served_and_device_descriptors_are_the_same(model, places, save
     for descriptors in (by_server, by_device):
         assert cosines(descriptors, expected).min() > 0.99999
         assert recalls(descriptors, turned) == recalls(expected, turned)
-    as_shown = cosines(expected, measured(model, upright, "upright"))
+    as_shown = cosines(expected, measured(upright, "upright"))
     # Two of the sixteen are stored as they are shown.
     assert np.count_nonzero(as_shown > 0.999) == (16 if orientation == "upright" else 2)
     if orientation == "upright":
-        assert recalls(expected, turned) == recalls(measured(model, upright, "upright"), upright)
+        assert recalls(expected, turned) == recalls(measured(upright, "upright"), upright)
 
 
 def test_manifest_and_index_say_the_orientation_and_the_device_follows(model, places, tflite, tmp_path, capsys):

@@ -114,8 +114,12 @@ def test_the_same_photos_and_seed_give_the_same_models(made, tmp_path):
     np.testing.assert_array_equal(first.centres, second.centres)
 
 
-def test_a_killed_run_goes_on_after_the_stage_that_was_finished(tmp_path, calls, monkeypatch):
+def test_a_killed_run_goes_on_after_the_stage_that_was_finished_and_added_photos_alone_are_computed(
+    tmp_path, calls, monkeypatch
+):
     SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
+    later = tmp_path / "images" / "0_3.png"
+    later.rename(tmp_path / "0_3.png")
     original = ColmapDatabase.match_exhaustively
 
     def killed(*_):
@@ -135,19 +139,13 @@ def test_a_killed_run_goes_on_after_the_stage_that_was_finished(tmp_path, calls,
     monkeypatch.setattr(module, "_map", mapping)
     result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
     assert calls == ["extract", "match_exhaustively", "_map"]
-    assert [row["images"] for row in result.models] == [4]
-
-
-def test_with_photos_added_only_their_features_and_matches_are_computed(tmp_path, calls, monkeypatch):
-    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
-    later = tmp_path / "images" / "0_3.png"
-    later.rename(tmp_path / "0_3.png")
-    reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
+    assert [row["images"] for row in result.models] == [3]
+    # Of a photo that is added its features and matches alone are computed.
     (tmp_path / "0_3.png").rename(later)
     extracted = []
-    original = ColmapDatabase.extract
+    extract = ColmapDatabase.extract
     monkeypatch.setattr(
-        ColmapDatabase, "extract", lambda self, names, *rest: extracted.extend(names) or original(self, names, *rest)
+        ColmapDatabase, "extract", lambda self, names, *rest: extracted.extend(names) or extract(self, names, *rest)
     )
     result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
     assert extracted == ["0_3.png"]
@@ -169,28 +167,24 @@ def test_other_settings_of_features_and_changed_files_are_refused(tmp_path, made
         reconstruct(tmp_path / "images", folder / "run", SETTINGS)
 
 
-def test_unreadable_photos_are_named_and_stop_the_run_only_beyond_a_share(tmp_path, caplog):
-    SCENES.draw_scene(tmp_path / "images", 1, np.linspace(0, 1.6, 3))
-    (tmp_path / "images" / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"1 of the 4 photos.*first file broken.jpg: not a JPEG"):
+def test_unreadable_photos_stop_the_run_only_beyond_a_share_and_may_be_replaced_by_whole_ones(tmp_path, caplog):
+    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
+    photo = tmp_path / "images" / "0_3.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(b"no picture")
+    with pytest.raises(
+        ValueError, match=r"1 of the 4 photos in `images` cannot be read.*first file 0_3.png: not a JPEG"
+    ):
         reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
     result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS, max_corrupt_share=0.25)
-    assert result.corrupt == {"broken.jpg": "not a JPEG, PNG, GIF or WebP image"}
-    assert "broken.jpg: not a JPEG" in caplog.text
-    assert result.images == ["1_0.png", "1_1.png", "1_2.png"]
-
-
-def test_an_unreadable_photo_may_be_replaced_by_a_whole_one(tmp_path):
-    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
-    whole = (tmp_path / "images" / "0_3.png").read_bytes()
-    (tmp_path / "images" / "0_3.png").write_bytes(whole[:1000])
-    with pytest.raises(ValueError, match=r"1 of the 4 photos in `images` cannot be read"):
-        reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
-    (tmp_path / "images" / "0_3.png").write_bytes(whole)
+    assert result.corrupt == {"0_3.png": "not a JPEG, PNG, GIF or WebP image"}
+    assert "0_3.png: not a JPEG" in caplog.text
+    assert result.images == ["0_0.png", "0_1.png", "0_2.png"]
+    photo.write_bytes(whole)
     result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
     assert [row["images"] for row in result.models] == [4]
     # From now on there are features of it.
-    (tmp_path / "images" / "0_3.png").write_bytes(whole[:1000])
+    photo.write_bytes(whole[:1000])
     with pytest.raises(ValueError, match=r"`images` must be the files.*first file 0_3.png"):
         reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
 
@@ -269,11 +263,12 @@ def test_a_folder_in_which_another_process_runs_is_refused_and_left_as_it_is(tmp
         other.kill()
 
 
-def test_many_photos_are_matched_by_a_vocabulary_of_their_own(tmp_path):
-    SCENES.draw_scene(tmp_path / "images", 0, np.linspace(0, 2.4, 4))
-    SCENES.draw_scene(tmp_path / "images", 1, np.linspace(0, 1.6, 3))
+def test_many_photos_are_matched_by_a_vocabulary_of_their_own(made, tmp_path, calls):
+    folder, _ = made
+    shutil.copytree(folder / "run", tmp_path / "run")
     settings = ReconstructionSettings(max_features=400, exhaustive_images=3, neighbours=4)
-    result = reconstruct(tmp_path / "images", tmp_path / "run", settings)
+    result = reconstruct(folder / "images", tmp_path / "run", settings)
+    assert calls == ["match_similar", "_map"]
     assert [row["images"] for row in result.models] == [4, 3]
     assert (tmp_path / "run" / "vocabulary.bin").is_file()
 

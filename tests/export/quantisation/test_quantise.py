@@ -31,11 +31,28 @@ def source():
     return Source(whitened, SIZE, "tiny_netvlad", "a test")
 
 
-@pytest.fixture(autouse=True)
-def sizes_of_a_small_model(monkeypatch):
-    monkeypatch.setattr(rounded_model, "SMALL", 1_000)
-    monkeypatch.setattr(rounded_model, "LARGE", 10_000)
-    monkeypatch.setattr(quantise, "LARGE", 10_000)
+@pytest.fixture(scope="module", autouse=True)
+def sizes_of_a_small_model():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounded_model, "SMALL", 1_000)
+        patch.setattr(rounded_model, "LARGE", 10_000)
+        patch.setattr(quantise, "LARGE", 10_000)
+        yield
+
+
+@pytest.fixture(scope="module")
+def float32_file(source):
+    return float32_bytes(source.model, SIZE)
+
+
+@pytest.fixture(scope="module")
+def balanced_file(source, sizes_of_a_small_model):
+    return balanced(source, False)
+
+
+@pytest.fixture(scope="module")
+def small_file(source, sizes_of_a_small_model):
+    return small(source, False, PHOTOS)
 
 
 def run(content):
@@ -65,22 +82,20 @@ def stored_types(content, source):
     return types
 
 
-def test_balanced_stores_large_weights_in_int8_and_small_ones_in_float16(source):
-    content = balanced(source, False)
-    float32 = float32_bytes(source.model, SIZE)
-    types = stored_types(content, source)
+def test_balanced_stores_large_weights_in_int8_and_small_ones_in_float16(source, balanced_file, float32_file):
+    types = stored_types(balanced_file, source)
     assert {name: types[name] for name in ("conv1", "conv2", "conv3", "whitening")} == {
         "conv1": "float16",
         "conv2": "float16",
         "conv3": "int8",
         "whitening": "int8",
     }
-    assert smallest_cosine(content, source) > 0.998
+    assert smallest_cosine(balanced_file, source) > 0.998
     saved = 4 * 16 * 27 / 2 + 16 * 9 * 48 * 2 + (48 * 9 * 64 + 256 * 64) * 3
-    assert len(float32) - len(content) == pytest.approx(saved, rel=0.05)
+    assert len(float32_file) - len(balanced_file) == pytest.approx(saved, rel=0.05)
 
 
-def test_balanced_is_the_model_with_each_weight_rounded_to_the_nearest(source):
+def test_balanced_is_the_model_with_each_weight_rounded_to_the_nearest(source, balanced_file):
     rounded = keras.models.clone_model(source.model)
     rounded.set_weights(source.model.get_weights())
     for layer in rounded.layers:
@@ -91,26 +106,24 @@ def test_balanced_is_the_model_with_each_weight_rounded_to_the_nearest(source):
         steps = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0) / 127
         int8 = layer.name in ("conv3", "whitening")
         weight.assign(np.round(values / steps) * steps if int8 else values.astype("float16"))
-    assert smallest_cosine(balanced(source, False), Source(rounded, SIZE, "", "")) > 0.99999
+    assert smallest_cosine(balanced_file, Source(rounded, SIZE, "", "")) > 0.99999
 
 
-def test_small_stores_large_weights_in_int4_and_keeps_the_descriptor(source):
-    content = small(source, False, PHOTOS)
-    float32 = float32_bytes(source.model, SIZE)
-    assert smallest_cosine(content, source) > 0.97
+def test_small_stores_large_weights_in_int4_and_keeps_the_descriptor(source, small_file, float32_file):
+    assert smallest_cosine(small_file, source) > 0.97
     saved = 16 * 9 * 48 * 3 + (48 * 9 * 64 + 256 * 64) * 3.5
-    assert len(float32) - len(content) == pytest.approx(saved, rel=0.05)
+    assert len(float32_file) - len(small_file) == pytest.approx(saved, rel=0.05)
 
 
-def test_small_is_the_rounded_model_to_the_last_digits(source):
+def test_small_is_the_rounded_model_to_the_last_digits(source, small_file):
     rounded, bits = rounded_model.rounded_model(source.model, PHOTOS)
     assert list(bits.values()) == [8, 4, 4]
     # All but conv1 and NetVLAD's assignment, which are in float16, is what the file has to be.
-    assert smallest_cosine(small(source, False, PHOTOS), Source(rounded, SIZE, "", "")) > 0.99999
+    assert smallest_cosine(small_file, Source(rounded, SIZE, "", "")) > 0.99999
 
 
-def test_rounding_for_photos_keeps_more_than_rounding_to_the_nearest(source, monkeypatch):
-    calibrated = smallest_cosine(small(source, False, PHOTOS), source)
+def test_rounding_for_photos_keeps_more_than_rounding_to_the_nearest(source, small_file, monkeypatch):
+    calibrated = smallest_cosine(small_file, source)
     monkeypatch.setattr(rounded_model, "gptq", lambda kernel, _, bits: rounded_model.nearest_on_grid(kernel, bits))
     assert 1 - calibrated < 0.6 * (1 - smallest_cosine(small(source, False, PHOTOS), source))
 
