@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -31,6 +32,8 @@ as_written = tf.autograph.experimental.do_not_convert
 _PATHS_PER_BLOCK = 1024
 # Images of unlike shapes are sorted into batches within a stretch of this many batches, which bounds the memory held.
 _BATCHES_PER_STRETCH = 8
+# Of threads that need the same new graph at once, one makes it.
+_TRACING = threading.Lock()
 
 
 @plain_arguments
@@ -232,10 +235,12 @@ def bytes_decoder(
         the size is limited or the file's own, so that pixels that wait for their batch take a quarter of the memory.
     """
     most = pixel_limit(max_pixels)
-    if size is None or isinstance(size, int):
-        return _traced(size, boxed, orientation, antialias, most)
+    limited = size is None or isinstance(size, int)
+    with _TRACING:
+        traced = _traced(size if limited else "given", boxed, orientation, antialias, most)
+    if limited:
+        return traced
     height, width = size
-    traced = _traced("given", boxed, orientation, antialias, most)
     sides = tf.constant([height, width], tf.int32)
     return lambda contents, *box: tf.ensure_shape(traced(contents, sides, *box), [height, width, 3])
 

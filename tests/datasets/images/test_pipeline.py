@@ -1,6 +1,8 @@
 import logging
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -363,3 +365,14 @@ def test_boxes_that_are_not_one_for_each_image_are_refused(photos):
 def test_boxes_are_refused_where_all_images_get_one_shape(photos):
     with pytest.raises(ValueError, match="`size` must limit the longer side, or be None, where images are cropped"):
         image_batches(photos, SIZE, 2, np.tile([0, 0, 9, 9], (10, 1)))
+
+
+def test_threads_that_need_a_new_graph_at_once_share_one():
+    together = threading.Barrier(4)
+
+    def make(_):
+        together.wait()
+        return images.bytes_decoder(None, False, "stored", True, 54_321)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len({id(decoder) for decoder in threads.map(make, range(4))}) == 1
