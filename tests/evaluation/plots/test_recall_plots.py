@@ -105,10 +105,11 @@ def test_a_gallery_of_the_most_detailed_photos_stays_within_2_megabytes(tmp_path
     assert _has(_pixels(tmp_path / "gallery.png"), GREEN)
 
 
-@pytest.mark.parametrize("caption", ["$25_a$.jpg", "a" * 500, "Площадь\n東京/é.jpg", "\\frac{"])
-def test_any_caption_is_drawn_as_it_is(tmp_path, caption):
-    shown = Match(_picture(100), True, None, caption)
-    match_gallery(tmp_path / "gallery.png", [GalleryRow(_picture(200), shown, shown, caption)])
+def test_any_caption_is_drawn_as_it_is(tmp_path):
+    captions = ["$25_a$.jpg", "a" * 500, "Площадь\n東京/é.jpg", "\\frac{"]
+    matches = [Match(_picture(100), True, None, caption) for caption in captions]
+    rows = [GalleryRow(_picture(200), match, match, match.caption) for match in matches]
+    match_gallery(tmp_path / "gallery.png", rows)
 
     assert _pixels(tmp_path / "gallery.png").shape[1] < 1100
 
