@@ -71,7 +71,7 @@ def _access() -> "Access":
         transport(FLAGS.tls_cert, FLAGS.tls_key, FLAGS.tls_client_ca) if FLAGS.tls_cert else None,
         Tokens.from_file(FLAGS.token_file) if FLAGS.token_file else None,
         Quota(FLAGS.max_client_requests, FLAGS.max_client_images_per_second),
-        AccessLog.to_file(FLAGS.access_log) if FLAGS.access_log else None,
+        AccessLog(sys.stdout if FLAGS.access_log == "-" else open(FLAGS.access_log, "a")) if FLAGS.access_log else None,
     )
 
 

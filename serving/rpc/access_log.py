@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,8 +10,6 @@ from typing import IO
 
 from keras_sare.utils.text import printable
 
-MOST_WAITING = 10_000
-"""Lines that wait for a slow disk; any more are dropped and counted."""
 MOST_TEXT = 200
 """Characters of a name that a client chose."""
 
@@ -24,27 +20,16 @@ class AccessLog:
     """Writes lines of JSON in a thread of its own, so that a slow disk delays no request.
 
     Args:
-        stream: text file to write to.
+        stream: text file to write to; closing it is the caller's.
+        most_waiting: lines that wait for a slow disk; any more are dropped, and the next line says how many.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], most_waiting: int = 10_000) -> None:
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
+        self._lines: queue.Queue[str | None] = queue.Queue(most_waiting)
         self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="access log", daemon=True)
         self._thread.start()
-
-    @classmethod
-    def to_file(cls, path: str | os.PathLike[str]) -> "AccessLog":
-        """Appends to a file.
-
-        Args:
-            path: of the file; `-` for the standard output.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        return cls(sys.stdout if path == "-" else open(path, "a"))
 
     def write(self, fields: Mapping[str, str | int | float | None]) -> None:
         """Adds a line.

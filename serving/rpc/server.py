@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from dataclasses import dataclass
 
 import grpc
@@ -156,6 +157,8 @@ class ModelServer:
     async def _listen(self, host: str, port: int) -> tuple[int, str]:
         is_file = host.startswith("unix:")
         address = host if is_file else f"{host}:{port}"
+        if is_file and _is_served(host.removeprefix("unix:")):
+            raise RuntimeError(f"A program listens on {host}, which gRPC would take away from it")
         if self._access.transport is None:
             taken = self._server.add_insecure_port(address)
         else:
@@ -171,3 +174,9 @@ class ModelServer:
         await self._health.servicer.enter_graceful_shutdown()
         self._following.cancel()
         await self._server.stop(grace)
+
+
+def _is_served(path: str) -> bool:
+    """Whether a program listens on a socket in the file system; one that was killed leaves it behind."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(path) == 0

@@ -1,5 +1,6 @@
 """`python -m serving` as a process of its own."""
 
+import json
 import re
 import shutil
 import signal
@@ -39,9 +40,11 @@ def running(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_the_process_serves_until_sigterm_and_then_exits_with_0(
-    model_folder: Path, files: list[Path], embeddings: np.ndarray
+    model_folder: Path, files: list[Path], embeddings: np.ndarray, tmp_path: Path
 ) -> None:
-    with running("--model", str(model_folder), "--name", "places", "--port", "0") as process:
+    log = tmp_path / "access.jsonl"
+    arguments = ["--model", str(model_folder), "--name", "places", "--port", "0", "--access_log", str(log)]
+    with running(*arguments) as process:
         ready = started(process, r"serving (\S+) version (\d+) at (\S+)$")
         # The one that waits for them: another would never tell.
         assert [takers(process.pid, number) for number in (signal.SIGTERM, signal.SIGINT)] == [1, 1]
@@ -53,6 +56,7 @@ def test_the_process_serves_until_sigterm_and_then_exits_with_0(
     assert process.returncode == 0
     assert output == ""
     assert errors.rstrip().endswith("stopped")
+    assert [json.loads(line)["images"] for line in log.read_text().splitlines()] == [5]
 
 
 def takers(pid: int, number: int) -> int:

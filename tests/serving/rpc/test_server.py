@@ -46,6 +46,19 @@ def test_a_taken_port_is_refused_instead_of_shared(manager: ModelManager) -> Non
         ModelServer(manager, port=first.port)
 
 
+def test_a_unix_socket_is_an_address(manager: ModelManager, tmp_path: Path) -> None:
+    server = ModelServer(manager, host=f"unix:{tmp_path}/s")
+    server.start()
+    assert server.address == f"unix:{tmp_path}/s"
+    request = predict_pb2.PredictRequest(model_spec={"name": "other"})
+    with grpc.insecure_channel(server.address) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        assert code_of(predict.future(request, timeout=20)) == "NOT_FOUND"
+    with pytest.raises(OSError, match="`host` and `port` must be an address"):
+        ModelServer(manager, host=server.address)
+    server.stop(grace=0)
+
+
 def test_requests_beyond_workers_and_queue_are_refused_at_once(slow: SimpleNamespace) -> None:
     computed = slow.predict.future(REQUEST, timeout=20)
     waiting = slow.predict.future(REQUEST, timeout=20)
