@@ -102,13 +102,14 @@ class Admission:
         Args:
             ticket: of the request.
             kind: what requests of about the same cost an image have in common, such as model and signature.
-            images: in the request.
+            images: in the request; one without any counts as one of one.
             seconds_left: until the client's deadline.
             work: what to run.
 
         Raises:
             RequestError: RESOURCE_EXHAUSTED, the work could not end in time. Or whatever `work` raises.
         """
+        images = max(images, 1)
         self._check_time(ticket, images * self._average.get(kind, 0.0), seconds_left)
         entered = self._clock()
         await self._free.acquire()
@@ -165,7 +166,7 @@ class Admission:
         if future.cancelled():
             return
         error = future.exception()
-        seconds = ticket.compute_seconds / max(images, 1)
+        seconds = ticket.compute_seconds / images
         if error is None:
             average = self._average.get(kind, seconds)
             self._average[kind] = average + _NEWEST * (seconds - average)

@@ -137,7 +137,7 @@ def test_work_under_way_keeps_its_place_and_what_it_holds_until_it_ends() -> Non
 @pytest.mark.parametrize(
     ("images", "seconds_left", "refused"),
     # An image took 2 s. One is ahead: the wait counts twice.
-    [(1, 7.0, False), (1, 5.9, True), (3, 9.0, True), (3, 11.0, False), (1, math.inf, False)],
+    [(1, 7.0, False), (1, 5.9, True), (0, 5.9, True), (3, 9.0, True), (3, 11.0, False), (1, math.inf, False)],
 )
 def test_what_cannot_end_in_time_is_refused_while_others_are_ahead(
     images: int, seconds_left: float, refused: bool
@@ -156,7 +156,7 @@ def test_what_cannot_end_in_time_is_refused_while_others_are_ahead(
             error = task.exception()
             assert isinstance(error, RequestError)
             assert error.code.name == "RESOURCE_EXHAUSTED"
-            assert error.text.startswith(f"The request would wait about 2 s and take {2 * images} s, and its deadline")
+            assert error.text.startswith(f"The request would wait about 2 s and take {2 * max(images, 1)} s, and its deadline")
 
     async def test() -> None:
         await compute(admission, two_seconds_an_image, images=4)
