@@ -156,7 +156,9 @@ def test_what_cannot_end_in_time_is_refused_while_others_are_ahead(
             error = task.exception()
             assert isinstance(error, RequestError)
             assert error.code.name == "RESOURCE_EXHAUSTED"
-            assert error.text.startswith(f"The request would wait about 2 s and take {2 * max(images, 1)} s, and its deadline")
+            assert error.text.startswith(
+                f"The request would wait about 2 s and take {2 * max(images, 1)} s, and its deadline"
+            )
 
     async def test() -> None:
         await compute(admission, two_seconds_an_image, images=4)
