@@ -72,13 +72,13 @@ def test_run_shows_mean_average_precision_and_keeps_its_best_epoch(make_trainer,
 
 
 def test_killed_run_is_resumed_to_the_same_weights_bit_by_bit(make_trainer, without_picture):
-    unbroken = make_trainer("unbroken")
-    broken = make_trainer("broken", checkpoint_every=1)
+    unbroken = make_trainer("unbroken", mine_times=1)
+    broken = make_trainer("broken", mine_times=1, checkpoint_every=1)
     unbroken.fit()
     kill_at(broken, 11)  # the fourth step of the second epoch
     with pytest.raises(Killed):
         broken.fit()
-    resumed = make_trainer("broken", checkpoint_every=1)
+    resumed = make_trainer("broken", mine_times=1, checkpoint_every=1)
     resumed.fit()
     for a, b in zip(unbroken.model.weights, resumed.model.weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
@@ -135,27 +135,19 @@ def make_unlike_trainer(make_sfm_photos, tmp_path, without_picture):
     return make
 
 
-def assert_train_alike(one, other):
+def test_photos_of_unlike_shapes_train_alike_stored_or_not_on_one_replica_or_two(make_unlike_trainer, mirrored):
+    one = make_unlike_trainer("stored", 1e9)
     before = one.model.get_weights()
-    _, a = one.fit().history
-    _, b = other.fit().history
-    assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
-    for mine, theirs in zip(one.state.history, other.state.history, strict=True):
-        assert mine["mAP"] == pytest.approx(theirs["mAP"])
-    for start, x, y in zip(before, one.model.get_weights(), other.model.get_weights(), strict=True):
-        assert np.linalg.norm(x - start) > 1e-3
-        assert np.linalg.norm(x - y) < 1e-4 * np.linalg.norm(x - start)
-
-
-def test_photos_of_unlike_shapes_train_alike_stored_or_not(make_unlike_trainer):
-    assert_train_alike(make_unlike_trainer("stored", 1e9), make_unlike_trainer("computed", 0))
-
-
-@pytest.mark.parametrize("store_limit", [1e9, 0], ids=["stored", "computed"])
-def test_two_replicas_train_on_photos_of_unlike_shapes_like_one(make_unlike_trainer, mirrored, store_limit):
-    two = make_unlike_trainer("two", store_limit, mirrored)
-    one = make_unlike_trainer("one", store_limit)
-    assert_train_alike(two, one)
+    _, expected = one.fit().history
+    for name, store_limit, strategy in (("computed", 0, None), ("two", 1e9, mirrored), ("two computed", 0, mirrored)):
+        other = make_unlike_trainer(name, store_limit, strategy)
+        _, found = other.fit().history
+        assert expected["loss"] == pytest.approx(found["loss"], rel=1e-5), name
+        for mine, theirs in zip(one.state.history, other.state.history, strict=True):
+            assert mine["mAP"] == pytest.approx(theirs["mAP"]), name
+        for start, x, y in zip(before, one.model.get_weights(), other.model.get_weights(), strict=True):
+            assert np.linalg.norm(x - start) > 1e-3
+            assert np.linalg.norm(x - y) < 1e-4 * np.linalg.norm(x - start), name
 
 
 def test_step_on_photos_of_unlike_shapes_is_not_compiled(make_unlike_trainer):
