@@ -151,7 +151,7 @@ def test_no_tensor_holds_the_residuals_of_every_position():
     import tensorflow as tf
 
     layer = initialised(clusters=5)
-    graph = tf.function(layer).get_concrete_function(tf.TensorSpec((2, 7, 9, 6))).graph
+    graph = tf.function(layer, autograph=False).get_concrete_function(tf.TensorSpec((2, 7, 9, 6))).graph
     largest = max(
         int(np.prod(t.shape)) for op in graph.get_operations() for t in op.outputs if t.shape.is_fully_defined()
     )

@@ -45,12 +45,12 @@ def model_of(layer):
     return keras.Model(inputs, layer(inputs))
 
 
-@pytest.mark.parametrize("size", [(6, 9), (9, 4), (5, 5), (1, 3), (1, 1)])
-def test_descriptors_of_any_map_size_have_norm_one(pooling, size):
+def test_descriptors_of_any_map_size_have_norm_one(pooling):
     layer = pooling()
-    descriptors = layer(maps(2, *size))
-    assert tuple(descriptors.shape) == (2, layer.compute_output_spec(keras.Input((*size, CHANNELS))).shape[1])
-    np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, rtol=1e-5)
+    for size in ((6, 9), (9, 4), (5, 5), (1, 3), (1, 1)):
+        descriptors = layer(maps(2, *size))
+        assert tuple(descriptors.shape) == (2, layer.compute_output_spec(keras.Input((*size, CHANNELS))).shape[1])
+        np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, rtol=1e-5, err_msg=str(size))
 
 
 def test_model_round_trips_through_a_keras_file_with_its_settings_and_weights(pooling, tmp_path):
@@ -92,10 +92,10 @@ def test_one_step_of_training_changes_the_layers_before(pooling):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("scale", [0, 1, 1e-4])
-def test_gradients_are_finite(pooling, dtype, scale):
+def test_gradients_are_finite(pooling, dtype):
+    """Of maps of zeros, of usual ones and of small ones, in one batch: a sum of gradients hides none that is not."""
     layer = pooling()
-    x = tf.cast(scale * maps(), dtype)
+    x = tf.cast(np.concatenate([scale * maps() for scale in (0, 1, 1e-4)]), dtype)
     with tf.GradientTape() as tape:
         tape.watch(x)
         loss = tf.reduce_sum(layer(x)[:, 0])
