@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from serving.wire.signature import Signature
 
 DEFAULT_SIGNATURE = "serving_default"
 _LIMITS = Limits()
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+"""By the numbers that TensorFlow has for them, too."""
+
 _LONGEST_SECONDS = 1e6
-_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+# What TensorFlow adds to the texts of errors: where in the graph they arose.
+_NODES = re.compile(r"\n\t \[\[[^\n]*\]\]|\{\{(?:function_)?node [^}]*\}\} ?")
 
 
 class ServedModel:
@@ -44,7 +49,11 @@ class ServedModel:
             )
         self.version = version
         self._session = tf.compat.v1.Session(graph=tf.Graph())
-        self.signature_defs = _load(self._session, folder)
+        try:
+            self.signature_defs = _load(self._session, folder)
+        except ValueError:
+            self.close()
+            raise
         self._signatures = {name: Signature(definition) for name, definition in self.signature_defs.items()}
 
     def predict(
@@ -86,7 +95,7 @@ class ServedModel:
         try:
             return self._session.run(fetches, feeds, options)
         except tf.errors.OpError as error:
-            raise RequestError(_STATUS_CODES[error.error_code], _graph_text(error)) from error
+            raise RequestError(STATUS_CODES[error.error_code], _graph_text(error)) from error
 
     def close(self) -> None:
         """Frees the weights. No signature may be run any more."""
@@ -118,6 +127,7 @@ def _run_options(seconds: float) -> tf.compat.v1.RunOptions:
 
 
 def _graph_text(error: tf.errors.OpError) -> str:
-    """The text of the graph's error before the Python session wrapped it into a report of its own."""
+    """The text of the graph's error before the Python session wrapped it into a report of its own, without nodes."""
     original = error.__context__
-    return original.message if isinstance(original, tf.errors.OpError) else error.message
+    text = original.message if isinstance(original, tf.errors.OpError) else error.message
+    return _NODES.sub("", text)

@@ -71,13 +71,15 @@ class Signature:
         return chosen
 
     def check_feeds(self, feeds: Mapping[str, np.ndarray]) -> None:
-        """Compares dtypes and shapes with the signature.
+        """Compares dtypes and shapes with the signature, and looks for what no graph answers sensibly.
+
+        That is an empty batch, and numbers that are none: a maximum may swallow them, and the answer looks right.
 
         Args:
             feeds: what `feeds` returned.
 
         Raises:
-            RequestError: INVALID_ARGUMENT, a dtype or a shape differs.
+            RequestError: INVALID_ARGUMENT, a dtype or a shape differs, or a tensor is empty or has NaN or infinity.
         """
         aliases = {info.name: alias for alias, info in self._inputs.items()}
         # The number in TensorFlow's text counts the inputs in the order of their names in the graph.
@@ -93,6 +95,7 @@ class Signature:
                     f'input "{aliases[name]}" does not match signature: expected shape '
                     f"{_shape_text(info.tensor_shape)}, got {list(array.shape)}"
                 )
+            _check_contents(aliases[name], array)
 
     def _check_names(self, given: set[str]) -> None:
         expected = set(self._inputs)
@@ -109,6 +112,20 @@ class Signature:
                 f"default value provided. Inputs expected to be in the request {{{_joined(given)}}}, "
                 f"or default input alias set: "
             )
+
+
+def _check_contents(alias: str, array: np.ndarray) -> None:
+    if not array.size:
+        raise invalid_argument(f'input "{alias}" must not be empty. Received: shape={list(array.shape)}')
+    if not np.issubdtype(array.dtype, np.inexact):
+        return
+    # The sum takes no memory and is finite for all but a few tensors.
+    with np.errstate(all="ignore"):
+        total = array.sum()
+    if np.isfinite(total) or np.isfinite(array).all():
+        return
+    index = np.argwhere(~np.isfinite(array))[0].tolist()
+    raise invalid_argument(f'input "{alias}" must hold finite numbers. Received: {array[*index]} at {index}')
 
 
 def _check_tensors(names: Iterable[str]) -> None:

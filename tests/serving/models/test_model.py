@@ -15,7 +15,7 @@ from serving.errors import RequestError
 from serving.limits import Limits
 from serving.models.model import ServedModel
 
-PNG_ERROR = r"^Unknown image file format\..* required\.\n\t \[\[.*DecodeImage\}\}\]\]$"
+PNG_ERROR = r"^Unknown image file format\..* required\.$"
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,31 @@ def test_only_the_outputs_asked_for_come_back(model: ServedModel) -> None:
     assert list(result) == ["product"]
 
 
-def test_an_empty_batch_is_a_batch(model: ServedModel) -> None:
-    assert model.predict("images", protos(images=np.zeros((0, 8, 8, 3), np.float32)))["embedding"].shape == (0, 3)
+@pytest.mark.parametrize(
+    ("signature", "inputs", "text"),
+    [
+        ("images", protos(images=np.zeros((0, 8, 8, 3), np.float32)), '"images" must not be empty.*[0, 8, 8, 3]'),
+        ("images", protos(images=np.zeros((2, 0, 8, 3), np.float32)), '"images" must not be empty.*[2, 0, 8, 3]'),
+        ("serving_default", protos(image_bytes=np.zeros(0, object)), '"image_bytes" must not be empty.*[0]'),
+    ],
+)
+def test_an_empty_batch_is_refused(model: ServedModel, signature: str, inputs: dict[str, Any], text: str) -> None:
+    with pytest.raises(RequestError, match=f"^input {text.replace('[', chr(92) + '[')}$") as caught:
+        model.predict(signature, inputs)
+    assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused_with_their_place(model: ServedModel, value: float) -> None:
+    images = np.ones((2, 8, 8, 3), np.float32)
+    images[1, 2, 3, 0] = value
+    with pytest.raises(RequestError, match=rf'"images" must hold finite numbers. Received: {value} at \[1, 2, 3, 0\]$'):
+        model.predict("images", protos(images=images))
+
+
+def test_finite_numbers_whose_sum_is_not_are_taken(model: ServedModel) -> None:
+    left = np.full(3, np.finfo(np.float32).max)
+    np.testing.assert_array_equal(model.predict("combine", protos(left=left, right=np.int64(1)))["sum"], left)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +175,10 @@ def test_an_unknown_signature_is_a_failed_precondition(model: ServedModel) -> No
     assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
 
 
-@pytest.mark.parametrize(("data", "text"), [(b"no image", PNG_ERROR), (b"", r"^Input is empty\.\n\t \[\[")])
-def test_an_error_of_the_graph_keeps_its_code_and_its_own_text(model: ServedModel, data: bytes, text: str) -> None:
+@pytest.mark.parametrize(("data", "text"), [(b"no image", PNG_ERROR), (b"", r"^Input is empty\.$")])
+def test_an_error_of_the_graph_keeps_its_code_and_text_but_names_no_nodes(
+    model: ServedModel, data: bytes, text: str
+) -> None:
     with pytest.raises(RequestError, match=text) as caught:
         model.predict("serving_default", protos(image_bytes=[data]))
     assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
