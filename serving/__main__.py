@@ -1,7 +1,9 @@
 """Serves an exported model: `python -m serving --model FOLDER`.
 
-FOLDER holds one subfolder per version, as in `FOLDER/1/saved_model.pb`; the highest is served. When the server is ready
-it logs `serving NAME version V at HOST:PORT`.
+FOLDER holds one subfolder per version, as in `FOLDER/1/saved_model.pb`; the highest that can be loaded is served. When
+the server is ready it logs `serving NAME version V at HOST:PORT`. A higher version that is copied in later takes over
+once it is loaded and warmed up; the old one ends with its last request. Several models, other versions than the highest
+and labels: `--models_config FILE`, as serving/tf_serving/models.config.
 
 SIGTERM and SIGINT refuse new requests and let those under way finish: exit status 0. Those that have not ended after
 `--grace` seconds, or at a second signal, are cut off with the process: exit status 3.
@@ -12,6 +14,7 @@ import signal
 import sys
 import threading
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
@@ -22,6 +25,7 @@ from keras_sare.utils.quiet_start import load_tensorflow
 from serving.limits import Limits
 
 if TYPE_CHECKING:
+    from serving.models.config import ModelConfig
     from serving.rpc.server import Access
 
 EXIT_CUT_OFF = 3
@@ -37,6 +41,7 @@ def main(_: list[str]) -> None:
     import tensorflow as tf
 
     from serving.models.manager import ModelManager
+    from serving.models.polling import Polling
     from serving.rpc.server import ModelServer
 
     if FLAGS["verbosity"].using_default_value:
@@ -47,14 +52,21 @@ def main(_: list[str]) -> None:
     # What is wrong with the flags is told before a model is loaded.
     limits = Limits(**{field.name: FLAGS[f"max_{field.name}"].value for field in fields(Limits)})
     access = _access()
-    manager = ModelManager.from_folder(FLAGS.name, FLAGS.model)
+    manager = ModelManager(_configs(), FLAGS.allow_reload)
     server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access)
     server.start()
+    Polling(manager.poll, FLAGS.poll_seconds).start()
     stopping.wait()
     is_idle = server.stop(FLAGS.grace)
     if access.log is not None:
         access.log.close()
     _end(0 if is_idle else EXIT_CUT_OFF)
+
+
+def _configs() -> "list[ModelConfig]":
+    from serving.models.config import ModelConfig, read_config
+
+    return read_config(FLAGS.models_config) if FLAGS.models_config else [ModelConfig(FLAGS.name, Path(FLAGS.model))]
 
 
 def _access() -> "Access":
@@ -105,8 +117,12 @@ def _end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("model", None, "Model folder, with one subfolder per version.", required=True)
-    flags.DEFINE_string("name", "keras_sare", "Name that clients ask for.")
+    flags.DEFINE_string("model", None, "Model folder, with one subfolder per version: the highest is served.")
+    flags.DEFINE_string("name", "keras_sare", "Name that clients ask for, of --model.")
+    flags.DEFINE_string("models_config", None, "File of several models: TensorFlow Serving's --model_config_file.")
+    flags.mark_flags_as_mutual_exclusive(["model", "models_config"], required=True)
+    flags.DEFINE_float("poll_seconds", 1.0, "Seconds between looks for new versions.", lower_bound=0.01)
+    flags.DEFINE_bool("allow_reload", False, "Lets clients replace the models: any folder, and SavedModels are code.")
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network, unix:PATH.")
     flags.DEFINE_integer("port", 8500, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
     flags.DEFINE_integer("max_workers", 4, "Requests computed at the same time.", lower_bound=1)

@@ -19,7 +19,16 @@ NAME = re.compile(r"`(keras_sare(?:\.\w+)+)`")
 
 
 FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]*)")
-FOREIGN_FLAGS = {"gpus", "grpc_max_threads", "model_config_file", "no-deps", "rm"}
+FOREIGN_FLAGS = {
+    "allow_version_labels_for_unavailable_models",
+    "gpus",
+    "grpc_max_threads",
+    "max_num_load_retries",
+    "model_config_file",
+    "no-deps",
+    "rm",
+    "ssl_config_file",
+}
 """Of docker, TensorFlow Serving and pip."""
 
 

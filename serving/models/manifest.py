@@ -20,7 +20,7 @@ def check_manifest(folder: Path) -> None:
     Raises:
         ValueError: the folder is not what the manifest describes, or the manifest is none.
     """
-    manifest = folder.with_suffix(".json")
+    manifest = manifest_path(folder)
     if not manifest.is_file():
         logger.warning("There is no manifest %s: nothing tells whether %s is as it was exported", manifest, folder)
         return
@@ -32,6 +32,11 @@ def check_manifest(folder: Path) -> None:
             f"model again, or copy folder and manifest again. Received: folder={folder}, whose SHA-256 is {received} "
             f"instead of {expected}"
         )
+
+
+def manifest_path(folder: Path) -> Path:
+    """Where the manifest of a version folder lies: `1.json` beside `1`."""
+    return folder.with_suffix(".json")
 
 
 def _digest_in(manifest: Path) -> str:

@@ -54,7 +54,8 @@ class _Entry:
 class VersionTable:
     """The versions of all models by name and number. Safe to call from several threads.
 
-    A version that is taken out of service goes once the last request that holds it has ended.
+    A version that is taken out of service and that no request holds any more goes with the next `close_unused`: not in
+    the thread of that request, since freeing a large model takes a while.
     """
 
     def __init__(self) -> None:
@@ -82,7 +83,6 @@ class VersionTable:
         finally:
             with self._lock:
                 entry.uses -= 1
-            self._close_if_unused(entry)
 
     def statuses(self, name: str) -> list[VersionStatus]:
         """The versions of a model, highest first; none for an unknown model."""
@@ -128,9 +128,19 @@ class VersionTable:
     def unload(self, name: str, version: int) -> None:
         """Takes a version out of service. Requests that hold it go on."""
         with self._lock:
-            entry = self._entries[name][version]
-            entry.enter(State.UNLOADING)
-        self._close_if_unused(entry)
+            self._entries[name][version].enter(State.UNLOADING)
+
+    def close_unused(self) -> None:
+        """Frees the versions out of service that no request holds."""
+        with self._lock:
+            everything = [entry for entries in self._entries.values() for entry in entries.values()]
+            unused = [entry for entry in everything if entry.status.state is State.UNLOADING and not entry.uses]
+        for entry in unused:
+            if entry.model is not None:
+                entry.model.close()
+            with self._lock:
+                entry.model = None
+                entry.enter(State.END)
 
     def _entry(self, name: str, version: int) -> _Entry:
         entries = self._entries.setdefault(name, {})
@@ -144,16 +154,6 @@ class VersionTable:
             request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise RequestError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request}")
         return entry, entry.model
-
-    def _close_if_unused(self, entry: _Entry) -> None:
-        with self._lock:
-            if entry.uses or entry.model is None or entry.status.state is not State.UNLOADING:
-                return
-            model = entry.model
-            entry.model = None
-        model.close()
-        with self._lock:
-            entry.enter(State.END)
 
 
 def _available(entries: Mapping[int, _Entry]) -> list[int]:

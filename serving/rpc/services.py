@@ -1,4 +1,4 @@
-"""The gRPC services of TensorFlow Serving, as far as they are offered: Predict, GetModelMetadata, GetModelStatus."""
+"""The gRPC services of TensorFlow Serving, as far as they are offered: prediction, and what is served."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,6 +10,7 @@ import numpy as np
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_pb2,
     model_service_pb2,
     predict_pb2,
@@ -116,7 +117,7 @@ class PredictionService:
 
 
 class ModelService:
-    """Tells which versions can be asked for.
+    """Tells which versions can be asked for, and changes what is served.
 
     Args:
         manager: where the model versions come from.
@@ -130,7 +131,7 @@ class ModelService:
     @property
     def methods(self) -> dict[str, Callable[[Call], Awaitable[bytes]]]:
         """What answers each method."""
-        return {"GetModelStatus": self.status}
+        return {"GetModelStatus": self.status, "HandleReloadConfigRequest": self.reload}
 
     async def status(self, call: Call) -> bytes:
         """Returns the state of each version asked for."""
@@ -144,6 +145,14 @@ class ModelService:
             if version.error is not None:
                 status.status.error_code = version.error.code.value[0]
                 status.status.error_message = version.error.details
+        return response.SerializeToString()
+
+    async def reload(self, call: Call) -> bytes:
+        """Serves the models of another configuration, once they are loaded."""
+        request = parse_small(model_management_pb2.ReloadConfigRequest, await call.receive())
+        await asyncio.to_thread(self._manager.reload, request.config)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
         return response.SerializeToString()
 
 

@@ -1,5 +1,8 @@
 """Which version a request means."""
 
+import gc
+import shutil
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,13 +92,44 @@ def test_the_highest_version_of_a_folder_is_loaded(model_folder: Path, tmp_path:
     assert ModelManager.from_folder("places", tmp_path).available() == {"places": [20]}
 
 
-def test_a_highest_version_without_a_saved_model_is_refused(model_folder: Path, tmp_path: Path) -> None:
+def test_a_highest_version_without_a_saved_model_is_passed_over(model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "3").symlink_to(model_folder / "7")
+    (tmp_path / "20").mkdir()
+    manager = ModelManager.from_folder("places", tmp_path)
+    assert [(s.version, s.state.name, s.error.code.name if s.error else "") for s in manager.statuses(spec())] == [
+        (20, "END", "NOT_FOUND"),
+        (3, "AVAILABLE", ""),
+    ]
+
+
+def test_an_only_version_without_a_saved_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "20").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no saved_model.pb in it.*Received: folder=.*20"):
         ModelManager.from_folder("places", tmp_path)
 
 
-def test_an_empty_name_is_refused() -> None:
+def test_a_folder_without_versions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "variables").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"at least one subfolder named by an integer.*Received: folder="):
+        ModelManager.from_folder("places", tmp_path)
+
+
+def test_a_version_that_is_copied_in_takes_over_and_the_old_one_frees_its_memory(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model_folder / "7", tmp_path / "1")
+    manager = ModelManager.from_folder("places", tmp_path)
+    with manager.find(spec()) as model:
+        old = weakref.ref(model)
+    del model
+    shutil.copytree(model_folder / "7", tmp_path / "2")
+    manager.poll()
+    manager.poll()
+    gc.collect()
+    assert manager.available() == {"places": [2]}
+    assert old() is None
+
+
+def test_an_empty_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`name` must be the name that clients ask for.*Received: name=''"):
-        ModelManager.from_models("", [SimpleNamespace(version=1)])
+        ModelManager.from_folder("", tmp_path)

@@ -34,6 +34,7 @@ def states(table: VersionTable) -> dict[int, State]:
 
 def test_a_version_that_no_request_holds_goes_at_once(table: VersionTable, model: Model) -> None:
     table.unload("places", 1)
+    table.close_unused()
     assert model.closed
     assert states(table) == {1: State.END}
 
@@ -43,10 +44,11 @@ def test_a_version_goes_when_the_last_request_that_holds_it_ends(table: VersionT
     for _ in range(3):
         assert requests.enter_context(table.hold("places", None)) is model
     table.unload("places", 1)
-    first = requests.pop_all()
-    with first:
+    with requests:
+        table.close_unused()
         assert not model.closed
         assert states(table) == {1: State.UNLOADING}
+    table.close_unused()
     assert model.closed
     assert states(table) == {1: State.END}
 
@@ -66,6 +68,7 @@ def test_requests_without_a_version_pass_from_the_old_to_the_new_one(table: Vers
         table.unload("places", 1)
         with table.hold("places", None) as next_one:
             assert (held, next_one) == (model, newer)
+    table.close_unused()
     assert (model.closed, newer.closed) == (True, False)
     assert table.available() == {"places": [2]}
 
@@ -74,6 +77,7 @@ def test_a_request_that_fails_lets_go_of_its_version(table: VersionTable, model:
     with pytest.raises(ZeroDivisionError), table.hold("places", None):
         raise ZeroDivisionError
     table.unload("places", 1)
+    table.close_unused()
     assert model.closed
 
 
