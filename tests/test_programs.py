@@ -23,7 +23,7 @@ WRONG = {
     "export": ["keras", "--run=nowhere", "--output=out"],
     "export.index": ["--model=nowhere.tflite", "--root=nowhere", "--output=out"],
     "serving": ["--model=nowhere"],
-    "serving.client": ["nowhere.jpg", "--output=out"],
+    "serving.client": ["nowhere.jpg", "--output=out.npy"],
 }
 
 

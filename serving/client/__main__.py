@@ -1,21 +1,26 @@
 """Embeds photos on a server: this package's, or TensorFlow Serving.
 
-    python -m serving.client --address=localhost:8500 photo.jpg ... [--output=embeddings.npy]
+    python -m serving.client --address=localhost:8500 PHOTOS ... [--output=embeddings.npy]
 
-In Python: `serving.client.EmbeddingClient`.
+PHOTOS are files, folders and patterns. Damaged photos do not fail the others. The output is .npy with the names in .txt
+beside it, .parquet or hloc's .h5. Where a run is broken off, the same command goes on from what is stored beside the
+output. In Python: `serving.client.EmbeddingClient`.
 """
 
 import argparse
-import os
+import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import IO, NoReturn
-
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from keras_sare.utils.error_text import expected_errors
-from keras_sare.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from serving.client.connection import Connection
+    from serving.client.photos import PhotoNames
+    from serving.client.settings import RequestSettings
 
 PROGRAM = "serving.client"
 
@@ -28,62 +33,104 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Embeds the photos named on the command line, prints them as a table and stores them where asked to.
+    """Embeds the photos named on the command line, and prints them as a table or stores them where asked to.
 
     Raises:
         SystemExit: an error, which the text of one line tells.
     """
     flags = _parser().parse_args(arguments)
     with expected_errors(PROGRAM, debug=lambda: flags.debug):
-        from serving.client.embedding_client import EmbeddingClient
+        _run(flags)
 
-        with _stored(flags.output) as file, EmbeddingClient(flags.address, flags.model, flags.timeout) as client:
-            embeddings = client.embed_files(flags.photos, flags.batch_size)
-            sys.stdout.write(_table(flags.photos, embeddings) + "\n")
-            if file is not None:
-                np.save(file, embeddings)
+
+def _run(flags: argparse.Namespace) -> None:
+    # Here, because these take longer than --help should.
+    from keras_sare.utils.progress import show_information
+    from serving.client.batches import check_batch_size
+    from serving.client.outputs import check_output
+    from serving.client.photos import PhotoNames, find_photos
+
+    show_information()
+    connection, settings = _settings(flags)
+    check_batch_size(flags.batch_size)
+    with PhotoNames(find_photos(flags.photos, flags.list)) as names:
+        output = None if flags.output is None else check_output(flags.output)
+        _embed(flags, connection, settings, names, output)
+
+
+def _settings(flags: argparse.Namespace) -> "tuple[Connection, RequestSettings]":
+    from serving.client.connection import Connection
+    from serving.client.settings import RequestSettings
+
+    token = None if flags.token_file is None else Path(flags.token_file).read_text().strip()
+    connection = Connection(flags.tls, flags.ca, flags.cert, flags.key, token, flags.max_message_bytes)
+    settings = RequestSettings(
+        flags.max_bytes, flags.concurrency, flags.retries, deadline=flags.deadline, version=flags.model_version
+    )
+    return connection, settings
+
+
+def _embed(
+    flags: argparse.Namespace,
+    connection: "Connection",
+    settings: "RequestSettings",
+    names: "PhotoNames",
+    output: Path | None,
+) -> None:
+    from serving.client.embedding_client import EmbeddingClient
+    from serving.client.job import embed_to_file, embed_to_table, signature_for_files
+
+    with EmbeddingClient(flags.address, flags.model, flags.timeout, connection, settings) as client:
+        # One version for the whole run: embeddings of two do not compare.
+        settings = replace(settings, version=_version(client.versions(), flags.model_version))
+        signature = signature_for_files(client)
+    with EmbeddingClient(flags.address, flags.model, flags.timeout, connection, settings) as client:
+        if output is None:
+            embed_to_table(client, names, flags.batch_size, signature)
+        else:
+            done = embed_to_file(client, names, output, flags.batch_size, signature, _root(flags))
+            sys.stdout.write(f"{done}\n")
+
+
+def _version(available: Sequence[int], wanted: int | None) -> int:
+    if wanted is None:
+        return max(available)
+    if wanted not in available:
+        raise ValueError(f"`model_version` must be one of {sorted(available)}, which are available. Received: {wanted}")
+    return wanted
+
+
+def _root(flags: argparse.Namespace) -> str | None:
+    """hloc names photos relative to their folder."""
+    if flags.root is None and flags.output.endswith((".h5", ".hdf5")) and len(flags.photos) == 1 and not flags.list:
+        return flags.photos[0] if Path(flags.photos[0]).is_dir() else None
+    return flags.root
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="Embeds photos on a server.")
-    parser.add_argument("photos", nargs="+", help="JPEG, PNG, WebP or GIF files")
-    parser.add_argument("--address", default="localhost:8500", help="host:port of the server")
-    parser.add_argument("--model", default="keras_sare", help="name the model is served under")
-    parser.add_argument("--batch_size", type=int, default=8, help="photos per request; see the server's --max_images")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds a request may take")
-    parser.add_argument("--output", help="file for the embeddings, float32 [photos, dimension], .npy")
-    parser.add_argument("--debug", action="store_true", help="show where in the code an error arose")
+    parser = _Parser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("photos", nargs="*", help="JPEG, PNG, WebP or GIF files, folders, or patterns in quotes: 'photos/**/*.jpg'")
+    add("--list", action="append", default=[], metavar="FILE", help="text file with a path a line; may be repeated")
+    add("--address", default="localhost:8500", help="host:port of the server, or unix:/path")
+    add("--model", default="keras_sare", help="name the model is served under")
+    add("--model_version", type=int, help="of the model; default: the newest when the run begins")
+    add("--output", metavar="FILE", help="for the embeddings: .npy, .parquet or .h5; default: a table is printed")
+    add("--root", metavar="FOLDER", help="names in the output are relative to it; .h5: by default to a single folder")
+    add("--batch_size", type=int, default=8, help="photos per request; see the server's --max_images")
+    add("--max_bytes", type=int, default=60 * 2**20, help="bytes of the photos in a request, or of a single photo")
+    add("--concurrency", type=int, default=2, help="requests under way at the same time")
+    add("--timeout", type=float, default=60.0, help="seconds a request may take")
+    add("--deadline", type=float, default=math.inf, help="seconds all requests may take together")
+    add("--retries", type=int, default=8, help="times a request is sent again that the server could not take")
+    add("--tls", action="store_true", help="encrypts, and checks the server's certificate")
+    add("--ca", metavar="FILE", help="PEM file of the authorities to trust")
+    add("--cert", metavar="FILE", help="PEM file of one's own certificate, for mutual TLS")
+    add("--key", metavar="FILE", help="PEM file of its private key")
+    add("--token_file", metavar="FILE", help="file with a token, sent as `authorization: Bearer TOKEN`")
+    add("--max_message_bytes", type=int, default=256 * 2**20, help="of a request or an answer")
+    add("--debug", action="store_true", help="show where in the code an error arose")
     return parser
-
-
-def _table(paths: Sequence[str], embeddings: np.ndarray) -> str:
-    width = max(len(path) for path in paths)
-    lines = [f"{'photo':<{width}}  dimension  first values"]
-    for path, embedding in zip(paths, embeddings, strict=True):
-        values = " ".join(f"{value:.4f}" for value in embedding[:4])
-        lines.append(f"{path:<{width}}  {len(embedding):>9}  {values}")
-    return "\n".join(lines)
-
-
-@contextmanager
-def _stored(output: str | None) -> Iterator[IO[bytes] | None]:
-    """Opens the file before anything is embedded: a place that cannot be written is told of at once."""
-    if output is None:
-        yield None
-        return
-    if not output or os.path.isdir(output):
-        raise IsADirectoryError(
-            f"`output` must be a file, such as embeddings.npy; name one in the folder. Received: output={output!r}"
-        )
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(stack.enter_context(atomic_path(output)), "wb"))
-        except OSError as error:
-            raise OSError(
-                f"`output` must be a file in a folder that can be written; name another. "
-                f"Received: output={output!r}, which fails with: {error.strerror}"
-            ) from error
-        yield file
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -187,7 +187,7 @@ class EmbeddingClient:
 
     def stream_files(
         self, paths: Iterable[str | os.PathLike[str]], batch_size: int = 8, signature: str = TOLERANT
-    ) -> Iterator[FileAnswer]:
+    ) -> Generator[FileAnswer, None, None]:
         """Embeds any number of image files in bounded memory; damaged ones do not fail the others.
 
         Args:

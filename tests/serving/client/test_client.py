@@ -1,6 +1,5 @@
 """The client, against a running server."""
 
-import errno
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from serving.client import EmbeddingClient, EmbeddingError
-from serving.client import __main__ as program
 from serving.models.manager import ModelManager
 from serving.rpc.server import ModelServer
 
@@ -128,86 +126,3 @@ def test_images_of_another_shape_are_refused(client: EmbeddingClient, shape: tup
 def test_a_batch_size_below_1_is_refused(client: EmbeddingClient, files: list[Path]) -> None:
     with pytest.raises(ValueError, match="`batch_size` must be at least 1. Received: batch_size=0"):
         client.embed_files(files, batch_size=0)
-
-
-def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What the command line ends with: one line, with exit status 1 and nothing else printed."""
-    with pytest.raises(SystemExit) as ended:
-        program.main(arguments)
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
-    assert isinstance(ended.value.code, str)
-    assert "\n" not in ended.value.code
-    return ended.value.code
-
-
-def test_the_command_line_prints_a_table_and_stores_the_embeddings(
-    address: str, files: list[Path], embeddings: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "new" / "embeddings.npy"
-    arguments = ["--address", address, "--batch_size", "2", "--output", str(output), *map(str, files)]
-    program.main(arguments)
-    np.testing.assert_allclose(np.load(output), embeddings, atol=1e-6)
-    header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["photo", "dimension", "first", "values"]
-    assert [line.split()[:2] for line in lines] == [[str(file), "3"] for file in files]
-    assert lines[4].split()[2:] == [f"{value:.4f}" for value in embeddings[4]]
-
-
-@pytest.mark.parametrize("place", ["", "folder", "file/below.npy", "file/deeper/below.npy", "locked/embeddings.npy"])
-def test_an_output_that_cannot_be_written_is_told_of_before_anything_is_embedded(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
-) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_text("kept")
-    if place.startswith("locked"):
-        monkeypatch.setattr(program, "atomic_path", refuse_to_write)
-    output = str(tmp_path / place) if place else ""
-    # Nobody listens at this address: whoever embedded would get UNAVAILABLE.
-    line = error_of(["--address", "127.0.0.1:1", "--output", output, str(files[0])], capsys)
-    assert line.startswith("serving.client: `output` must be a file")
-    assert f"Received: output={output!r}" in line
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
-    assert (tmp_path / "file").read_text() == "kept"
-
-
-def refuse_to_write(target: str) -> None:
-    raise PermissionError(errno.EACCES, "Permission denied", target)
-
-
-def test_an_output_that_is_there_stays_where_the_embedding_fails(
-    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "embeddings.npy"
-    output.write_text("of an earlier run")
-    line = error_of(["--address", "127.0.0.1:1", "--output", str(output), str(files[0])], capsys)
-    assert line.startswith("serving.client: UNAVAILABLE: ")
-    assert [path.name for path in tmp_path.iterdir()] == ["embeddings.npy"]
-    assert output.read_text() == "of an earlier run"
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    ["nowhere.jpg", "--batch_size=0 x.jpg", "--timeout=0.1 .", "--timeout=soon a"],
-)
-def test_the_command_line_tells_of_each_error_in_one_line(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert error_of(["--address", "127.0.0.1:1", *arguments.split()], capsys).startswith("serving.client: ")
-
-
-def test_the_command_line_tells_of_an_error_of_the_graph_in_one_line(
-    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no image")
-    line = error_of(["--address", address, str(broken)], capsys)
-    assert line.startswith("serving.client: INVALID_ARGUMENT: Unknown image file format")
-    assert line.endswith(f"While embedding {broken}")
-
-
-def test_the_command_line_ends_with_1_and_the_error(
-    address: str, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "embeddings.npy"
-    line = error_of(["--address", address, "--model", "other", "--output", str(output), str(files[0])], capsys)
-    assert "NOT_FOUND: Servable not found for request: Latest(other)" in line
-    assert not output.exists()
