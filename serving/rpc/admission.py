@@ -120,6 +120,8 @@ class Admission:
 
         def end(future: Future) -> None:
             ticket.compute_seconds = self._clock() - started
+            # On the worker, because the end of a model that was waiting for this takes time.
+            ticket.held.close()
             loop.call_soon_threadsafe(self._end, ticket, kind, images, future)
 
         future = self._pool.submit(work)
