@@ -94,6 +94,9 @@ class ServedModel:
         options = _run_options(min(time_left(), limits.seconds if limits else math.inf))
         try:
             return self._session.run(fetches, feeds, options)
+        except tf.errors.DeadlineExceededError as error:
+            text = f"Timed out: the computation may take as long as its client waits{_at_most(limits)}"
+            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, text) from error
         except tf.errors.OpError as error:
             raise RequestError(STATUS_CODES[error.error_code], _graph_text(error)) from error
 
@@ -124,6 +127,10 @@ def _run_options(seconds: float) -> tf.compat.v1.RunOptions:
     if milliseconds < 1:
         raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline was over before the computation began")
     return tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+
+
+def _at_most(limits: Limits | None) -> str:
+    return "" if limits is None else f", and at most {limits.seconds:g} s (`max_seconds`)"
 
 
 def _graph_text(error: tf.errors.OpError) -> str:

@@ -95,7 +95,8 @@ class PredictionService:
 
     async def _compute(self, call: Call, request: predict_pb2.PredictRequest, ticket: Ticket) -> bytes:
         _describe(call, request)
-        images = max((images_in(tensor) for tensor in request.inputs.values()), default=0)
+        # Of more it is refused later, whatever it claims.
+        images = min(max(map(images_in, request.inputs.values()), default=0), self._limits.images)
         call.fields["images"] = images
         self._quota.spend(call.client, images)
         model = ticket.held.enter_context(self._manager.find(request.model_spec))

@@ -88,7 +88,7 @@ def images_in(proto: tensor_pb2.TensorProto) -> int:
     sizes = [dim.size for dim in proto.tensor_shape.dim]
     if proto.dtype == tf.string.as_datatype_enum:
         return math.prod(max(size, 1) for size in sizes)
-    return sizes[0] if len(sizes) == 4 else 0
+    return max(sizes[0], 0) if len(sizes) == 4 else 0
 
 
 def _check_size(name: str, proto: tensor_pb2.TensorProto, limits: Limits) -> None:
@@ -97,14 +97,14 @@ def _check_size(name: str, proto: tensor_pb2.TensorProto, limits: Limits) -> Non
     values = math.prod(max(size, 1) for size in sizes)
     if values > limits.values:
         raise invalid_argument(
-            f'input "{name}" must hold at most {limits.values} values; send fewer or smaller images a request. '
-            f"Received: shape={sizes}"
+            f'input "{name}" must hold at most {limits.values} values (`max_values`); send fewer or smaller images a '
+            f"request. Received: shape={sizes}"
         )
     images = images_in(proto)
     if images > limits.images:
         raise invalid_argument(
-            f'input "{name}" must hold at most {limits.images} images; send the others in further requests. '
-            f"Received: shape={sizes}"
+            f'input "{name}" must hold at most {limits.images} images (`max_images`); send the others in further '
+            f"requests. Received: shape={sizes}"
         )
 
 

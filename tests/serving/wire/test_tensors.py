@@ -7,7 +7,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.errors import RequestError
 from serving.limits import Limits
-from serving.wire.tensors import to_array, to_proto
+from serving.wire.tensors import images_in, to_array, to_proto
 
 NUMBERS = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 OTHERS = ["float16", "bfloat16", "complex64", "complex128"]
@@ -106,16 +106,31 @@ def test_types_that_no_client_can_send_are_refused(dtype: str) -> None:
 
 @pytest.mark.parametrize("shape", [(2**62, 2**62), (0, 2**40), (2**40, 0, 2**40), (2**21, 2, 3)])
 def test_the_number_of_values_is_bounded_even_where_a_zero_hides_it(shape: tuple[int, ...]) -> None:
-    text = f'input "x" must hold at most {2**23} values; send fewer or smaller images a request. Received: shape='
-    assert refusal(proto_of("float32", shape, float_val=[1]), Limits()) == text + str(list(shape))
+    text = refusal(proto_of("float32", shape, float_val=[1]), Limits())
+    assert text.startswith(f'input "x" must hold at most {2**23} values (`max_values`); send fewer or smaller images')
+    assert text.endswith(f"Received: shape={list(shape)}")
 
 
 @pytest.mark.parametrize(("dtype", "shape"), [("string", (17,)), ("string", (1, 17)), ("float32", (17, 1, 1, 3))])
 def test_the_number_of_images_is_bounded(dtype: str, shape: tuple[int, ...]) -> None:
     text = refusal(proto_of(dtype, shape), Limits(images=16))
     assert text.startswith(
-        'input "x" must hold at most 16 images; send the others in further requests. Received: shape'
+        'input "x" must hold at most 16 images (`max_images`); send the others in further requests. Received: shape'
     )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "images"),
+    [("string", (3,), 3), ("string", (), 1), ("float32", (5, 8, 8, 3), 5), ("float32", (5, 8), 0)],
+)
+def test_images_of_a_tensor_are_its_strings_or_rows(dtype: str, shape: tuple[int, ...], images: int) -> None:
+    assert images_in(proto_of(dtype, shape)) == images
+
+
+@pytest.mark.parametrize("shape", [(-5, 8, 8, 3), (0, 8, 8, 3), (-5,)])
+def test_images_of_a_tensor_are_never_negative(shape: tuple[int, ...]) -> None:
+    assert images_in(proto_of("float32", shape)) == 0
+    assert images_in(proto_of("string", shape)) >= 0
 
 
 def test_values_that_are_no_images_are_not_counted_as_such() -> None:
