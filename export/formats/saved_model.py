@@ -50,7 +50,7 @@ def _plan(request: Request, options: Mapping[str, Any]) -> Iterator[Artefact]:
 
 def _free_version(folder: Path, version: int | None) -> int:
     """The version to write: one that does not exist, as a server may be using those that do."""
-    from keras_sare.utils.version_folders import version_folders
+    from keras_sare.utils.version_folders import MAX_VERSION, version_folders
 
     taken = version_folders(folder)
     free = 1 + max(taken, default=0)
@@ -59,7 +59,13 @@ def _free_version(folder: Path, version: int | None) -> int:
             f"`version` must be new: {str(folder / str(version))!r} exists, and a server may be using it. Export "
             f"version {free} instead. Received: version={version}"
         )
-    return free if version is None else version
+    chosen = free if version is None else version
+    if chosen > MAX_VERSION:
+        raise ValueError(
+            f"`version` must be at most {MAX_VERSION}, which is what a request can ask for; export a lower one. "
+            f"Received: version={chosen}"
+        )
+    return chosen
 
 
 def _signatures(folder: Path) -> dict[str, Any]:

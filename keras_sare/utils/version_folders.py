@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+MAX_VERSION = 2**63 - 1
+"""Versions are int64 in requests."""
+
 
 def version_folders(folder: str | os.PathLike[str]) -> dict[int, Path]:
     """Lists the versions in a model folder.

@@ -27,7 +27,7 @@ class ModelConfig:
         labels: names of versions.
 
     Raises:
-        ValueError: `name` is empty.
+        ValueError: `name` is empty or has characters that cannot be printed.
     """
 
     name: str
@@ -36,8 +36,10 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("`name` must be the name that clients ask for, such as 'keras_sare'. Received: name=''")
+        if not self.name or not self.name.isprintable():
+            raise ValueError(
+                f"`name` must be the name that clients ask for, such as 'keras_sare'. Received: name={self.name!r}"
+            )
 
 
 def read_config(path: str | os.PathLike[str]) -> list[ModelConfig]:

@@ -5,11 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_sare.utils.version_folders import version_folders
+from keras_sare.utils.version_folders import MAX_VERSION, version_folders
 from serving.models.manifest import manifest_path
-
-MAX_VERSION = 2**63 - 1
-"""Versions are int64 in requests."""
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 """Name, bytes and time of change (ns) of files."""

@@ -151,6 +151,15 @@ def test_existing_version_is_not_overwritten_and_the_next_free_one_is_named(sour
         names(["saved_model"], source, tmp_path, version=7)
 
 
+def test_a_version_that_no_request_can_ask_for_is_refused(source, tmp_path):
+    assert names(["saved_model"], source, tmp_path, version=2**63 - 1) == [f"saved_model/{2**63 - 1}"]
+    with pytest.raises(ValueError, match=f"`version` must be at most {2**63 - 1}.* Received: version={2**63}"):
+        names(["saved_model"], source, tmp_path, version=2**63)
+    (tmp_path / "saved_model" / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(ValueError, match=f"Received: version={2**63}"):
+        names(["saved_model"], source, tmp_path)
+
+
 class Adder(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([], tf.float32, "x"), tf.TensorSpec([None], tf.string, "name")])
     def add(self, x, name):

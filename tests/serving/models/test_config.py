@@ -67,6 +67,7 @@ def one(more: str = "", name: str = "places", folder: str = "/models", platform:
         (b"\xff\xfe", "in the format of TensorFlow Serving's --model_config_file"),
         ("models: 3", "in the format of TensorFlow Serving's --model_config_file"),
         (one(name=""), "`name` must be the name that clients ask for"),
+        (one(name="a\\nb"), "`name` must be the name that clients ask for"),
         (one(folder="models"), r"Expected model places to have an absolute path or URI; got base_path\(\)=models"),
         (one(platform=""), "Illegal setting neither .* model name is places"),
         (one(platform="pytorch"), "Model places requests unsupported platform pytorch"),
