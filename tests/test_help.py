@@ -9,7 +9,7 @@ import pytest
 
 from export.formats import FORMATS
 
-PROGRAMS = ["export", "export.index", "serving", "serving.client"]
+PROGRAMS = ["export", "export.index", "serving", "serving.client", "serving.health"]
 
 START = """
 import runpy, sys
