@@ -99,7 +99,10 @@ def _write_parquet(output: Path, names: Iterable[str], store: Store) -> None:
     schema = pa.schema([("path", pa.string()), ("embedding", kind), ("error", pa.string())])
     rows = _rows(names, store)
     nothing = np.zeros(store.dimension, np.float32)
-    with atomic_path(output) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+    with (
+        atomic_path(output) as temporary,
+        pyarrow.parquet.ParquetWriter(temporary, schema, use_dictionary=False) as writer,
+    ):
         while chunk := list(islice(rows, max(1, _CHUNK_BYTES // (4 * store.dimension)))):
             values = np.concatenate([nothing if embedding is None else embedding for _, embedding, _ in chunk])
             missing = pa.array([embedding is None for _, embedding, _ in chunk])
@@ -153,6 +156,6 @@ def _named(names: Iterable[str], store: Store) -> Iterator[tuple[str, str]]:
 
 
 def _rows(names: Iterable[str], store: Store) -> Iterator[Row]:
-    embeddings = iter(np.load(store.data, mmap_mode="r"))
+    embeddings = store.embeddings()
     for name, error in _named(names, store):
         yield name, None if error else next(embeddings), error

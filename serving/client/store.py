@@ -108,6 +108,13 @@ class Store:
             _write_header(self._embeddings, self.rows, self.dimension)
             _settle(self._embeddings)
 
+    def embeddings(self) -> Iterator[np.ndarray]:
+        """Each embedding of a finished run, read when it is asked for: pages of a memory map would stay in memory."""
+        with open(self.data, "rb") as file:
+            file.seek(_header_length(self.dimension))
+            for _ in range(self.rows):
+                yield np.fromfile(file, "<f4", self.dimension)
+
     def errors(self) -> Iterator[tuple[int, str]]:
         """Number of each photo that has an error, ascending, and the error."""
         self._errors.flush()
@@ -165,7 +172,11 @@ def _length(entry: dict[str, int]) -> int:
     """Bytes of the file of embeddings."""
     if not entry["rows"]:
         return 0
-    return _write_header(io.BytesIO(), entry["rows"], entry["dimension"]) + 4 * entry["rows"] * entry["dimension"]
+    return _header_length(entry["dimension"]) + 4 * entry["rows"] * entry["dimension"]
+
+
+def _header_length(dimension: int) -> int:
+    return _write_header(io.BytesIO(), 0, dimension)
 
 
 def _opened(path: Path) -> IO[bytes]:
