@@ -11,12 +11,14 @@ class RequestError(Exception):
     Args:
         code: status code of the answer.
         text: explanation for the client. TensorFlow Serving's own wording where it has one.
+        limit: name of the limit that refuses the request, as in `max_images`; empty for other reasons.
     """
 
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+    def __init__(self, code: grpc.StatusCode, text: str, limit: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.limit = limit
 
     @property
     def details(self) -> str:
@@ -27,6 +29,11 @@ class RequestError(Exception):
         return encoded[:MAX_DETAILS].decode(errors="ignore") + "...TRUNCATED"
 
 
-def invalid_argument(text: str) -> RequestError:
+def invalid_argument(text: str, limit: str = "") -> RequestError:
     """The most frequent error: the request itself is wrong."""
-    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, text)
+    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, text, limit)
+
+
+def exhausted(text: str, limit: str) -> RequestError:
+    """The server, or the client's share of it, is used up."""
+    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, text, limit)

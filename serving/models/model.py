@@ -96,7 +96,7 @@ class ServedModel:
             return self._session.run(fetches, feeds, options)
         except tf.errors.DeadlineExceededError as error:
             text = f"Timed out: the computation may take as long as its client waits{_at_most(limits)}"
-            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, text) from error
+            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, text, "deadline") from error
         except tf.errors.OpError as error:
             raise RequestError(STATUS_CODES[error.error_code], _graph_text(error)) from error
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import grpc
 
-from serving.errors import RequestError
+from serving.errors import RequestError, exhausted
 
 T = TypeVar("T")
 
@@ -39,6 +39,20 @@ class Ticket:
     queue_seconds: float = 0.0
     compute_seconds: float = 0.0
     held: ExitStack = field(default_factory=ExitStack)
+
+
+class Load(NamedTuple):
+    """How much of a server is used.
+
+    Attributes:
+        queued: predictions that were let in and have no worker yet.
+        computing: predictions that have one.
+        bytes_in_flight: of the requests of both.
+    """
+
+    queued: int
+    computing: int
+    bytes_in_flight: int
 
 
 class Admission:
@@ -78,15 +92,17 @@ class Admission:
             RequestError: RESOURCE_EXHAUSTED, places or bytes are used up.
         """
         if len(self._tickets) >= self._places:
-            raise _exhausted(
+            raise exhausted(
                 f"The server computes and queues at most {self._places} requests (`max_workers` + `max_queue`); "
-                f"try again later"
+                f"try again later",
+                "max_queue",
             )
         in_flight = sum(ticket.size for ticket in self._tickets)
         if in_flight + size > self._bytes:
-            raise _exhausted(
+            raise exhausted(
                 f"The requests under way may have at most {self._bytes} bytes together (`max_bytes_in_flight`); try "
-                f"again later. Received: {size} bytes beside {in_flight}"
+                f"again later. Received: {size} bytes beside {in_flight}",
+                "max_bytes_in_flight",
             )
         ticket = Ticket(size)
         self._tickets.add(ticket)
@@ -129,6 +145,12 @@ class Admission:
         future.add_done_callback(end)
         return await asyncio.wrap_future(future)
 
+    @property
+    def load(self) -> Load:
+        """What is used at this moment."""
+        computing = sum(ticket.computing for ticket in self._tickets)
+        return Load(len(self._tickets) - computing, computing, sum(ticket.size for ticket in self._tickets))
+
     def wait_until_idle(self, timeout: float) -> bool:
         """Waits until nothing is computed any more; called from any thread.
 
@@ -152,9 +174,10 @@ class Admission:
             return
         waiting = sum(ahead) / self._workers
         if _WAIT_MARGIN * waiting + expected > seconds_left:
-            raise _exhausted(
+            raise exhausted(
                 f"The request would wait about {waiting:.2g} s and take {expected:.2g} s, and its deadline is in "
-                f"{seconds_left:.2g} s; try again later, or with a later deadline"
+                f"{seconds_left:.2g} s; try again later, or with a later deadline",
+                "deadline",
             )
 
     def _leave(self, ticket: Ticket) -> None:
@@ -175,7 +198,3 @@ class Admission:
         elif isinstance(error, RequestError) and error.code == grpc.StatusCode.DEADLINE_EXCEEDED:
             # It would have taken longer yet.
             self._average[kind] = max(self._average.get(kind, 0.0), seconds)
-
-
-def _exhausted(text: str) -> RequestError:
-    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

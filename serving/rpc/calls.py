@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,19 +52,31 @@ class Service(Protocol):
         """Name of each method to what returns the answer's bytes, or raises RequestError."""
 
 
+Metadata = Iterable[tuple[str, str | bytes]]
+Observer = Callable[[Call, RequestError | None, grpc.StatusCode, float], None]
+
+
 class Calls:
-    """Makes the handlers of gRPC out of what answers a call.
+    """Answers calls; makes the handlers of gRPC out of what answers one.
 
     Args:
         receiving: reads the requests.
         tokens: whose calls are answered; None for everybody's.
-        access_log: gets a line for each call.
+        access_log: gets a line for each call; None for none.
+        observe: gets each call that has ended, the error or None where it was answered, its code and its seconds.
     """
 
-    def __init__(self, receiving: Receiving, tokens: Tokens | None, access_log: AccessLog | None) -> None:
-        self._receiving = receiving
+    def __init__(
+        self,
+        receiving: Receiving,
+        tokens: Tokens | None,
+        access_log: AccessLog | None,
+        observe: Observer = lambda *_: None,
+    ) -> None:
+        self.receiving = receiving
         self._tokens = tokens
         self._access_log = access_log
+        self._observe = observe
         self._client_errors = ClientErrors()
 
     def handlers(self, service: Service) -> grpc.GenericRpcHandler:
@@ -72,15 +84,55 @@ class Calls:
         handlers = {name: self._handler(f"/{service.name}/{name}", answer) for name, answer in service.methods.items()}
         return grpc.method_handlers_generic_handler(service.name, handlers)
 
-    def client_of(self, context: grpc.aio.ServicerContext) -> str:
-        """Who calls.
+    async def run(
+        self,
+        call: Call,
+        peer: str,
+        metadata: Iterable[tuple[str, str | bytes]],
+        answer: Callable[[Call], Awaitable[bytes]],
+    ) -> bytes:
+        """Answers a call, and notes it in the log.
+
+        Args:
+            call: the call; its client is found out here.
+            peer: address of the caller with its port, in gRPC's form, as in `ipv4:127.0.0.1:50000`.
+            metadata: of the call, names in lower case.
+            answer: returns the answer's bytes, or raises RequestError.
 
         Raises:
-            RequestError: UNAUTHENTICATED, the call must carry a token and has none of ours.
+            RequestError: whatever the caller must be told; INTERNAL, where `answer` raised something else.
         """
+        began = time.monotonic()
+        code = grpc.StatusCode.CANCELLED
+        refusal = None
+        response = b""
+        try:
+            call.client = self._client(peer, metadata)
+            response = await answer(call)
+            code = grpc.StatusCode.OK
+            return response
+        except RequestError as error:
+            refusal = error
+            code = error.code
+            self._client_errors.tell(call.method.rpartition("/")[2], code.name, error.details)
+            raise
+        except Exception as error:
+            code = grpc.StatusCode.INTERNAL
+            logger.exception("%s failed", call.method)
+            raise RequestError(code, "The server failed; its log tells why") from error
+        except asyncio.CancelledError:
+            if call.seconds_left() <= 0:
+                code = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
+        finally:
+            seconds = time.monotonic() - began
+            self._observe(call, refusal, code, seconds)
+            self._log(call, peer, code, len(response), seconds)
+
+    def _client(self, peer: str, metadata: Metadata) -> str:
         if self._tokens is not None:
-            return self._tokens.client(context.invocation_metadata() or ())
-        return context.peer().rpartition(":")[0] or context.peer()
+            return self._tokens.client(metadata)
+        return peer.rpartition(":")[0] or peer
 
     def _handler(self, method: str, answer: Callable[[Call], Awaitable[bytes]]) -> grpc.RpcMethodHandler:
         async def handle(_: Any, context: grpc.aio.ServicerContext) -> bytes:
@@ -92,32 +144,13 @@ class Calls:
     async def _handle(
         self, method: str, answer: Callable[[Call], Awaitable[bytes]], context: grpc.aio.ServicerContext
     ) -> bytes:
-        began = time.monotonic()
         remaining = context.time_remaining()
-        call = Call(
-            method, "", lambda: self._receiving.read(context), math.inf if remaining is None else began + remaining
-        )
-        code = grpc.StatusCode.CANCELLED
-        response = b""
+        deadline = math.inf if remaining is None else time.monotonic() + remaining
+        call = Call(method, "", lambda: self.receiving.read(context), deadline)
         try:
-            call.client = self.client_of(context)
-            response = await answer(call)
-            code = grpc.StatusCode.OK
-            return response
+            return await self.run(call, context.peer(), context.invocation_metadata() or (), answer)
         except RequestError as error:
-            code = error.code
-            self._client_errors.tell(method.rpartition("/")[2], code.name, error.details)
-            await context.abort(code, error.details)
-        except Exception:
-            code = grpc.StatusCode.INTERNAL
-            logger.exception("%s failed", method)
-            await context.abort(code, "The server failed; its log tells why")
-        except asyncio.CancelledError:
-            if call.seconds_left() <= 0:
-                code = grpc.StatusCode.DEADLINE_EXCEEDED
-            raise
-        finally:
-            self._log(call, context.peer(), code, len(response), time.monotonic() - began)
+            await context.abort(error.code, error.details)
         raise AssertionError("abort raises")
 
     def _log(self, call: Call, peer: str, code: grpc.StatusCode, sent: int, seconds: float) -> None:

@@ -5,9 +5,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import grpc
-
-from serving.errors import RequestError
+from serving.errors import exhausted
 
 _MOST_CLIENTS = 10_000
 _BURST_SECONDS = 10.0
@@ -52,8 +50,9 @@ class Quota:
             RequestError: RESOURCE_EXHAUSTED, the client has too many.
         """
         if self._requests is not None and self._under_way[client] >= self._requests:
-            raise _exhausted(
-                f"A client may have at most {self._requests} requests under way (`max_client_requests`); wait for one"
+            raise exhausted(
+                f"A client may have at most {self._requests} requests under way (`max_client_requests`); wait for one",
+                "max_client_requests",
             )
         self._under_way[client] += 1
         try:
@@ -78,15 +77,12 @@ class Quota:
         now = self._clock()
         paid = max(self._paid.get(client, 0.0), now)
         if paid + images / self._rate > now + max(_BURST_SECONDS, images / self._rate):
-            raise _exhausted(
+            raise exhausted(
                 f"A client may send at most {self._rate:g} images a second (`max_client_images_per_second`); "
-                f"try again in {paid - now:.1f} s"
+                f"try again in {paid - now:.1f} s",
+                "max_client_images_per_second",
             )
         self._paid[client] = paid + images / self._rate
         self._paid.move_to_end(client)
         if len(self._paid) > _MOST_CLIENTS:
             self._paid.popitem(last=False)
-
-
-def _exhausted(text: str) -> RequestError:
-    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

@@ -1,10 +1,18 @@
 """Requests that arrive: bounded in number and time."""
 
 import asyncio
+from typing import Any, Protocol
 
 import grpc
 
 from serving.errors import RequestError, invalid_argument
+
+
+class Readable(Protocol):
+    """A call of gRPC, or of another protocol."""
+
+    async def read(self) -> Any:
+        """The bytes of the request, or `grpc.aio.EOF`."""
 
 
 class Receiving:
@@ -21,8 +29,11 @@ class Receiving:
         self._seconds = seconds
         self._arriving: dict[asyncio.Timeout, None] = {}
 
-    async def read(self, context: grpc.aio.ServicerContext) -> bytes:
+    async def read(self, context: Readable) -> bytes:
         """The bytes of the request of a call.
+
+        Args:
+            context: where they come from.
 
         Raises:
             RequestError: DEADLINE_EXCEEDED, it did not arrive in time; INVALID_ARGUMENT, the call has none.
@@ -38,6 +49,7 @@ class Receiving:
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 f"The request must arrive within {self._seconds:g} s (`max_receive_seconds`), sooner where more than "
                 f"{self._calls} requests arrive at the same time",
+                "max_receive_seconds",
             ) from error
         finally:
             self._arriving.pop(timeout, None)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass
+from typing import Protocol
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -13,14 +14,11 @@ from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rpc import event_loop
 from serving.rpc.access_log import AccessLog
-from serving.rpc.admission import Admission
-from serving.rpc.calls import Calls, Service
+from serving.rpc.backend import Backend
 from serving.rpc.credentials import Tokens
 from serving.rpc.guard import Guard
 from serving.rpc.health import Health
 from serving.rpc.quota import Quota
-from serving.rpc.receiving import Receiving
-from serving.rpc.services import ModelService, PredictionService, SessionService
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +47,16 @@ class Access:
 
 
 _EVERYBODY = Access()
+
+
+class Listener(Protocol):
+    """Another protocol through which the same models are served."""
+
+    async def start(self) -> None:
+        """Begins to answer requests; on the event loop of gRPC."""
+
+    async def stop(self, grace: float) -> None:
+        """Refuses new requests and waits for those under way; after `grace` seconds they are cancelled."""
 
 
 class ModelServer:
@@ -82,18 +90,12 @@ class ModelServer:
         limits: Limits = _LIMITS,
         access: Access = _EVERYBODY,
     ) -> None:
-        if max_workers < 1:
-            raise ValueError(f"`max_workers` must be at least 1. Received: {max_workers=}")
-        if max_queue < 0:
-            raise ValueError(
-                f"`max_queue` must not be negative; 0 refuses what cannot run at once. Received: {max_queue=}"
-            )
-        self._manager = manager
+        self.backend = Backend(
+            manager, limits, max_workers, max_queue, access.tokens, access.quota or Quota(), access.log
+        )
         self._health = Health(manager)
-        self._admission = Admission(max_workers, max_queue, limits.bytes_in_flight)
-        self._places = max_workers + max_queue
-        self._limits = limits
         self._access = access
+        self._listeners: list[Listener] = []
         event_loop.run(self._build())
         try:
             self.port, self.address = event_loop.run(self._listen(host, port))
@@ -103,10 +105,18 @@ class ModelServer:
                 f"port 0 takes a free one. Received: {host=}, {port=}"
             ) from error
 
+    def add(self, listener: Listener) -> None:
+        """Starts and stops another server with this one.
+
+        Args:
+            listener: the other one, which answers through `backend`.
+        """
+        self._listeners.append(listener)
+
     def start(self) -> None:
         """Begins to answer requests and logs the address."""
         event_loop.run(self._start())
-        for name, versions in self._manager.available().items():
+        for name, versions in self.backend.manager.available().items():
             logger.info("serving %s version %s at %s", name, ", ".join(map(str, versions)), self.address)
 
     def stop(self, grace: float = 10.0) -> bool:
@@ -124,8 +134,8 @@ class ModelServer:
             event_loop.run(self._stop(grace), grace + _AFTERMATH_SECONDS)
         except TimeoutError:
             logger.error("calls did not end when they were cancelled")
-        ended = self._admission.wait_until_idle(_AFTERMATH_SECONDS)
-        self._admission.close()
+        ended = self.backend.admission.wait_until_idle(_AFTERMATH_SECONDS)
+        self.backend.admission.close()
         if ended:
             logger.info("stopped")
         else:
@@ -133,22 +143,20 @@ class ModelServer:
         return ended
 
     async def _build(self) -> None:
-        access = self._access
-        calls = Calls(Receiving(self._places, self._limits.receive_seconds), access.tokens, access.log)
+        tokens = self._access.tokens
         self._server = grpc.aio.server(
-            interceptors=[] if access.tokens is None else [Guard(access.tokens)],
+            interceptors=[] if tokens is None else [Guard(tokens)],
             options=[
                 # Descriptors outgrow gRPC's 4 MiB at once.
                 ("grpc.max_send_message_length", -1),
-                ("grpc.max_receive_message_length", self._limits.message_bytes),
+                ("grpc.max_receive_message_length", self.backend.limits.message_bytes),
                 # Otherwise a second server on the same port would start and silently take half of the requests.
                 ("grpc.so_reuseport", 0),
             ],
-            maximum_concurrent_rpcs=self._places + _MORE_CALLS,
+            maximum_concurrent_rpcs=self.backend.places + _MORE_CALLS,
         )
-        predictions = PredictionService(self._manager, self._limits, self._admission, access.quota or Quota())
-        services: list[Service] = [predictions, ModelService(self._manager), SessionService()]
-        self._server.add_generic_rpc_handlers([calls.handlers(service) for service in services])
+        services = self.backend.services
+        self._server.add_generic_rpc_handlers([self.backend.calls.handlers(service) for service in services])
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
         names = [service.name for service in services[:2]]
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -169,11 +177,13 @@ class ModelServer:
         await self._health.update()
         self._following = asyncio.create_task(self._health.follow())
         await self._server.start()
+        for listener in self._listeners:
+            await listener.start()
 
     async def _stop(self, grace: float) -> None:
         await self._health.servicer.enter_graceful_shutdown()
         self._following.cancel()
-        await self._server.stop(grace)
+        await asyncio.gather(self._server.stop(grace), *(listener.stop(grace) for listener in self._listeners))
 
 
 def _is_served(path: str) -> bool:

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-import numpy as np
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -23,12 +22,14 @@ from serving.models.manager import ModelManager
 from serving.models.model import DEFAULT_SIGNATURE
 from serving.rpc.admission import Admission, Ticket
 from serving.rpc.calls import Call
+from serving.rpc.encoding import Encoding, ProtobufEncoding
 from serving.rpc.quota import Quota
-from serving.wire.parsing import is_quick, parse_predict, parse_small
-from serving.wire.tensors import images_in, to_proto
+from serving.wire.parsing import parse_small
+from serving.wire.tensors import images_in
 
 SIGNATURE_FIELD = "signature_def"
 _PARSERS = 2
+_PROTOBUF = ProtobufEncoding()
 
 
 class PredictionService:
@@ -63,15 +64,20 @@ class PredictionService:
             "MultiInference": _not_offered("MultiInference", "signatures for classification or regression"),
         }
 
-    async def predict(self, call: Call) -> bytes:
-        """Runs one signature on the tensors of the request."""
+    async def predict(self, call: Call, encoding: Encoding = _PROTOBUF) -> bytes:
+        """Runs one signature on the tensors of the request.
+
+        Args:
+            call: the call.
+            encoding: of the request and the answer.
+        """
         with self._quota.request(call.client):
             data = await call.receive()
             call.fields["bytes_in"] = len(data)
-            with self._admission.admitted(len(data)) as ticket:
-                request = await self._parsed(data)
+            with self._admission.admitted(encoding.size(data)) as ticket:
+                request = await self._parsed(data, encoding)
                 del data
-                return await self._compute(call, request, ticket)
+                return await self._compute(call, request, ticket, encoding)
 
     async def metadata(self, call: Call) -> bytes:
         """Returns the signatures as they stand in the SavedModel."""
@@ -88,12 +94,14 @@ class PredictionService:
         response.metadata[SIGNATURE_FIELD].Pack(signatures)
         return response.SerializeToString()
 
-    async def _parsed(self, data: bytes) -> predict_pb2.PredictRequest:
-        if is_quick(data):
-            return parse_predict(data)
-        return await asyncio.get_running_loop().run_in_executor(self._parsers, parse_predict, data)
+    async def _parsed(self, data: bytes, encoding: Encoding) -> predict_pb2.PredictRequest:
+        if encoding.is_quick(data):
+            return encoding.parse(data)
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, encoding.parse, data)
 
-    async def _compute(self, call: Call, request: predict_pb2.PredictRequest, ticket: Ticket) -> bytes:
+    async def _compute(
+        self, call: Call, request: predict_pb2.PredictRequest, ticket: Ticket, encoding: Encoding
+    ) -> bytes:
         _describe(call, request)
         # Of more it is refused later, whatever it claims.
         images = min(max(map(images_in, request.inputs.values()), default=0), self._limits.images)
@@ -107,7 +115,7 @@ class PredictionService:
             outputs = model.predict(
                 signature_name, request.inputs, request.output_filter, self._limits, call.seconds_left
             )
-            return _response(request.model_spec.name, model.version, signature_name, outputs)
+            return encoding.answer(request.model_spec.name, model.version, signature_name, outputs)
 
         kind = (request.model_spec.name, model.version, signature_name)
         try:
@@ -176,16 +184,6 @@ def _not_offered(method: str, needed: str) -> Callable[[Call], Awaitable[bytes]]
         )
 
     return refuse
-
-
-def _response(name: str, version: int, signature_name: str, outputs: dict[str, np.ndarray]) -> bytes:
-    response = predict_pb2.PredictResponse()
-    response.model_spec.name = name
-    response.model_spec.version.value = version
-    response.model_spec.signature_name = signature_name
-    for alias, array in outputs.items():
-        response.outputs[alias].CopyFrom(to_proto(array))
-    return response.SerializeToString()
 
 
 def _describe(call: Call, request: Any) -> None:

@@ -98,13 +98,15 @@ def _check_size(name: str, proto: tensor_pb2.TensorProto, limits: Limits) -> Non
     if values > limits.values:
         raise invalid_argument(
             f'input "{name}" must hold at most {limits.values} values (`max_values`); send fewer or smaller images a '
-            f"request. Received: shape={sizes}"
+            f"request. Received: shape={sizes}",
+            "max_values",
         )
     images = images_in(proto)
     if images > limits.images:
         raise invalid_argument(
             f'input "{name}" must hold at most {limits.images} images (`max_images`); send the others in further '
-            f"requests. Received: shape={sizes}"
+            f"requests. Received: shape={sizes}",
+            "max_images",
         )
 
 
