@@ -39,16 +39,23 @@ def running(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def test_the_process_serves_until_sigterm_and_then_exits_with_0(
+CONFIG = 'model_config_list {{ config {{ name: "places" base_path: "{}" model_platform: "tensorflow" }} }}'
+
+
+def test_the_process_serves_what_is_there_and_what_comes_until_sigterm_and_then_exits_with_0(
     model_folder: Path, files: list[Path], embeddings: np.ndarray, tmp_path: Path
 ) -> None:
     log = tmp_path / "access.jsonl"
-    arguments = ["--model", str(model_folder), "--name", "places", "--port", "0", "--access_log", str(log)]
+    config = tmp_path / "models.config"
+    config.write_text(CONFIG.format(shutil.copytree(model_folder, tmp_path / "places")))
+    arguments = ["--models_config", str(config), "--poll_seconds", "0.1", "--port", "0", "--access_log", str(log)]
     with running(*arguments) as process:
         ready = started(process, r"serving (\S+) version (\d+) at (\S+)$")
         # The one that waits for them: another would never tell.
         assert [takers(process.pid, number) for number in (signal.SIGTERM, signal.SIGINT)] == [1, 1]
         assert ready.group(1, 2) == ("places", "7")
+        shutil.copytree(model_folder / "7", tmp_path / "places" / "8")
+        started(process, "unloading version 7 of places")
         with EmbeddingClient(ready[3], "places") as client:
             np.testing.assert_allclose(client.embed_files(files), embeddings, atol=1e-6)
         process.send_signal(signal.SIGTERM)
@@ -56,7 +63,8 @@ def test_the_process_serves_until_sigterm_and_then_exits_with_0(
     assert process.returncode == 0
     assert output == ""
     assert errors.rstrip().endswith("stopped")
-    assert [json.loads(line)["images"] for line in log.read_text().splitlines()] == [5]
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(call["images"], call["version"]) for call in calls] == [(5, 8)]
 
 
 def takers(pid: int, number: int) -> int:
