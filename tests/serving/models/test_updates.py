@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -12,7 +13,8 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.models.config import ModelConfig
 from serving.models.manager import ModelManager
-from serving.models.table import State
+from serving.models.table import State, VersionStatus, VersionTable
+from serving.models.updates import Updates
 from serving.models.versions import Policy
 
 ANY = model_pb2.ModelSpec(name="places")
@@ -241,3 +243,32 @@ def test_specific_versions_that_are_not_there_are_refused(manage: Any, put: Any,
     put(1)
     with pytest.raises(FileNotFoundError, match="that the policy of places wants"):
         manage(ModelConfig("places", config.folder, Policy(most=None, only=frozenset({2}))))
+
+
+def test_a_version_is_loading_while_it_is_loaded(put: Any, config: ModelConfig) -> None:
+    table = VersionTable()
+    seen = []
+
+    def load(folder: Path, version: int) -> Any:
+        seen.append(table.statuses("places"))
+        return SimpleNamespace(version=version)
+
+    put(5)
+    assert Updates(table, load).load(config, at_once=True) == [5]
+    assert seen == [[VersionStatus(5, State.LOADING)]]
+    assert table.statuses("places") == [VersionStatus(5, State.AVAILABLE)]
+
+
+def test_the_error_of_a_version_keeps_nothing_of_it_in_memory(put: Any, config: ModelConfig) -> None:
+    def load(*_: Any) -> Any:
+        try:
+            raise KeyError("what a frame of the failed load holds")
+        except KeyError as error:
+            raise ValueError("damaged") from error
+
+    put(5)
+    updates = Updates(VersionTable(), load)
+    assert updates.load(config, at_once=True) == []
+    error = updates.failure("places")
+    assert str(error) == "damaged"
+    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
