@@ -21,15 +21,22 @@ NAME = re.compile(r"`(keras_sare(?:\.\w+)+)`")
 FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]*)")
 FOREIGN_FLAGS = {
     "allow_version_labels_for_unavailable_models",
+    "cpp_out",
+    "go-grpc_opt",
+    "go-grpc_out",
+    "go_opt",
+    "go_out",
     "gpus",
     "grpc_max_threads",
+    "grpc_out",
     "max_num_load_retries",
     "model_config_file",
     "no-deps",
+    "plugin",
     "rm",
     "ssl_config_file",
 }
-"""Of docker, TensorFlow Serving and pip."""
+"""Of docker, TensorFlow Serving, protoc and pip."""
 
 
 def named(pattern, paths):
