@@ -42,6 +42,7 @@ def main(_: list[str]) -> None:
 
     from serving.models.manager import ModelManager
     from serving.models.polling import Polling
+    from serving.rpc.batching import BatchingParameters
     from serving.rpc.server import ModelServer
 
     if FLAGS["verbosity"].using_default_value:
@@ -53,7 +54,8 @@ def main(_: list[str]) -> None:
     limits = Limits(**{field.name: FLAGS[f"max_{field.name}"].value for field in fields(Limits)})
     access = _access()
     manager = ModelManager(_configs(), FLAGS.allow_reload)
-    server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access)
+    batching = BatchingParameters(FLAGS.max_batch_size, FLAGS.batch_timeout_micros) if FLAGS.max_batch_size else None
+    server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access, batching)
     server.start()
     Polling(manager.poll, FLAGS.poll_seconds).start()
     stopping.wait()
@@ -139,6 +141,10 @@ if __name__ == "__main__":
     flags.DEFINE_float(
         "max_receive_seconds", Limits.receive_seconds, "Seconds that a request may take to arrive.", lower_bound=0.001
     )
+    flags.DEFINE_integer(
+        "max_batch_size", None, "Images of several requests computed together; by default none.", lower_bound=1
+    )
+    flags.DEFINE_integer("batch_timeout_micros", 0, "Microseconds that a request waits for others.", lower_bound=0)
     flags.DEFINE_integer("max_client_requests", None, "Requests of a client under way.", lower_bound=1)
     flags.DEFINE_float(
         "max_client_images_per_second", None, "Images of a client, on average over ten seconds.", lower_bound=0.001

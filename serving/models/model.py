@@ -83,14 +83,41 @@ class ServedModel:
                 do not match it or go beyond the limits, DEADLINE_EXCEEDED where the time is over, or the code of the
                 graph's own error, such as INVALID_ARGUMENT for a broken image.
         """
-        signature = self._signatures.get(signature_name)
-        if signature is None:
-            raise RequestError(
-                grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.'
-            )
+        feeds = self.read(signature_name, inputs, output_filter, limits)
+        return self.run(signature_name, feeds, output_filter, limits, time_left)
+
+    def read(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        output_filter: Iterable[str],
+        limits: Limits | None,
+    ) -> dict[str, np.ndarray]:
+        """The first part of `predict`: reads the inputs and compares them and the outputs with the signature.
+
+        Returns:
+            Name of a tensor in the graph to its values.
+        """
+        signature = self._signature(signature_name)
         feeds = signature.feeds(inputs, limits)
-        fetches = signature.fetches(output_filter)
+        signature.fetches(output_filter)
         signature.check_feeds(feeds)
+        return feeds
+
+    def run(
+        self,
+        signature_name: str,
+        feeds: Mapping[str, np.ndarray],
+        output_filter: Iterable[str],
+        limits: Limits | None,
+        time_left: Callable[[], float],
+    ) -> dict[str, np.ndarray]:
+        """The second part of `predict`: runs the graph.
+
+        Returns:
+            Output name to values.
+        """
+        fetches = self._signature(signature_name).fetches(output_filter)
         options = _run_options(min(time_left(), limits.seconds if limits else math.inf))
         try:
             return self._session.run(fetches, feeds, options)
@@ -99,6 +126,12 @@ class ServedModel:
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, text, "deadline") from error
         except tf.errors.OpError as error:
             raise RequestError(STATUS_CODES[error.error_code], _graph_text(error)) from error
+
+    def _signature(self, name: str) -> Signature:
+        signature = self._signatures.get(name)
+        if signature is None:
+            raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        return signature
 
     def close(self) -> None:
         """Frees the weights. No signature may be run any more."""

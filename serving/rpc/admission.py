@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ class Ticket:
     Attributes:
         size: bytes of its request.
         expected: seconds that its computation is thought to take.
+        entered: when it began to wait for a worker.
         computing: whether it has a worker.
         queue_seconds: that it waited for one.
         compute_seconds: that the worker took.
@@ -35,6 +36,7 @@ class Ticket:
 
     size: int
     expected: float = 0.0
+    entered: float = 0.0
     computing: bool = False
     queue_seconds: float = 0.0
     compute_seconds: float = 0.0
@@ -125,20 +127,43 @@ class Admission:
         Raises:
             RequestError: RESOURCE_EXHAUSTED, the work could not end in time. Or whatever `work` raises.
         """
-        images = max(images, 1)
-        self._check_time(ticket, images * self._average.get(kind, 0.0), seconds_left)
-        entered = self._clock()
+        self.check_time(ticket, kind, images, seconds_left)
+        await self.acquire()
+        return await self.run([ticket], kind, images, work)
+
+    async def acquire(self) -> None:
+        """Waits for a worker. Then `run` or `release` must follow."""
         await self._free.acquire()
-        ticket.computing = True
+
+    def release(self) -> None:
+        """Gives a worker back that has nothing to do."""
+        self._free.release()
+
+    async def run(self, tickets: Sequence[Ticket], kind: object, images: int, work: Callable[[], T]) -> T:
+        """Runs work on the worker that was waited for.
+
+        Args:
+            tickets: of the requests that it answers.
+            kind: see `compute`.
+            images: in all of them.
+            work: what to run.
+
+        Raises:
+            Exception: whatever `work` raises.
+        """
         started = self._clock()
-        ticket.queue_seconds = started - entered
+        for ticket in tickets:
+            ticket.computing = True
+            ticket.queue_seconds = started - ticket.entered
         loop = asyncio.get_running_loop()
 
         def end(future: Future) -> None:
-            ticket.compute_seconds = self._clock() - started
-            # On the worker, because the end of a model that was waiting for this takes time.
-            ticket.held.close()
-            loop.call_soon_threadsafe(self._end, ticket, kind, images, future)
+            seconds = self._clock() - started
+            for ticket in tickets:
+                ticket.compute_seconds = seconds
+                # On the worker, because the end of a model that was waiting for this takes time.
+                ticket.held.close()
+            loop.call_soon_threadsafe(self._end, tickets, kind, seconds / max(images, 1), future)
 
         future = self._pool.submit(work)
         self._running.add(future)
@@ -150,6 +175,32 @@ class Admission:
         """What is used at this moment."""
         computing = sum(ticket.computing for ticket in self._tickets)
         return Load(len(self._tickets) - computing, computing, sum(ticket.size for ticket in self._tickets))
+
+    def check_time(self, ticket: Ticket, kind: object, images: int, seconds_left: float) -> None:
+        """Refuses what could not end in time.
+
+        Args:
+            ticket: of the request.
+            kind: see `compute`.
+            images: see `compute`.
+            seconds_left: until the client's deadline.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, it could not.
+        """
+        ahead = [other.expected for other in self._tickets if other is not ticket]
+        ticket.entered = self._clock()
+        ticket.expected = max(images, 1) * self._average.get(kind, 0.0)
+        # With a worker free it is tried: the average may be that of a slow first request, and is only mended so.
+        if len(ahead) < self._workers:
+            return
+        waiting = sum(ahead) / self._workers
+        if _WAIT_MARGIN * waiting + ticket.expected > seconds_left:
+            raise exhausted(
+                f"The request would wait about {waiting:.2g} s and take {ticket.expected:.2g} s, and its deadline is "
+                f"in {seconds_left:.2g} s; try again later, or with a later deadline",
+                "deadline",
+            )
 
     def wait_until_idle(self, timeout: float) -> bool:
         """Waits until nothing is computed any more; called from any thread.
@@ -166,35 +217,21 @@ class Admission:
         """Takes no more work; what runs goes on."""
         self._pool.shutdown(wait=False)
 
-    def _check_time(self, ticket: Ticket, expected: float, seconds_left: float) -> None:
-        ahead = [other.expected for other in self._tickets if other is not ticket]
-        ticket.expected = expected
-        # With a worker free it is tried: the average may be that of a slow first request, and is only mended so.
-        if len(ahead) < self._workers:
-            return
-        waiting = sum(ahead) / self._workers
-        if _WAIT_MARGIN * waiting + expected > seconds_left:
-            raise exhausted(
-                f"The request would wait about {waiting:.2g} s and take {expected:.2g} s, and its deadline is in "
-                f"{seconds_left:.2g} s; try again later, or with a later deadline",
-                "deadline",
-            )
-
     def _leave(self, ticket: Ticket) -> None:
         self._tickets.discard(ticket)
         ticket.held.close()
 
-    def _end(self, ticket: Ticket, kind: object, images: int, future: Future) -> None:
+    def _end(self, tickets: Sequence[Ticket], kind: object, seconds_an_image: float, future: Future) -> None:
         self._running.discard(future)
-        self._leave(ticket)
+        for ticket in tickets:
+            self._leave(ticket)
         self._free.release()
         if future.cancelled():
             return
         error = future.exception()
-        seconds = ticket.compute_seconds / images
         if error is None:
-            average = self._average.get(kind, seconds)
-            self._average[kind] = average + _NEWEST * (seconds - average)
+            average = self._average.get(kind, seconds_an_image)
+            self._average[kind] = average + _NEWEST * (seconds_an_image - average)
         elif isinstance(error, RequestError) and error.code == grpc.StatusCode.DEADLINE_EXCEEDED:
             # It would have taken longer yet.
-            self._average[kind] = max(self._average.get(kind, 0.0), seconds)
+            self._average[kind] = max(self._average.get(kind, 0.0), seconds_an_image)

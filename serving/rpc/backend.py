@@ -4,6 +4,7 @@ from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rpc.access_log import AccessLog
 from serving.rpc.admission import Admission
+from serving.rpc.batching import BatchingParameters
 from serving.rpc.calls import Calls, Service
 from serving.rpc.credentials import Tokens
 from serving.rpc.metrics import Metrics
@@ -23,6 +24,7 @@ class Backend:
         tokens: of the clients; None answers everybody.
         quota: of each client.
         log: gets a line for each call; None for none.
+        batching: how requests are computed together; None for one by one.
 
     Raises:
         ValueError: `max_workers` or `max_queue` is out of range.
@@ -37,6 +39,7 @@ class Backend:
         tokens: Tokens | None,
         quota: Quota,
         log: AccessLog | None,
+        batching: BatchingParameters | None = None,
     ) -> None:
         if max_workers < 1:
             raise ValueError(f"`max_workers` must be at least 1. Received: {max_workers=}")
@@ -50,7 +53,7 @@ class Backend:
         self.admission = Admission(max_workers, max_queue, limits.bytes_in_flight)
         self.metrics = Metrics(manager, self.admission)
         self.calls = Calls(Receiving(self.places, limits.receive_seconds), tokens, log, self.metrics.observe)
-        self.predictions = PredictionService(manager, limits, self.admission, quota)
+        self.predictions = PredictionService(manager, limits, self.admission, quota, batching)
         self.models = ModelService(manager)
 
     @property

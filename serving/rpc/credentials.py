@@ -3,7 +3,7 @@
 import hmac
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import grpc
@@ -14,6 +14,7 @@ MIN_TOKEN = 16
 """Characters of a token."""
 _KEY = "authorization"
 _SCHEME = "Bearer "
+_GUARDED = "/grpc.reflection."
 
 
 def transport(
@@ -104,5 +105,38 @@ class Tokens:
         return names[0]
 
 
+class Guard(grpc.aio.ServerInterceptor):
+    """Lets calls of reflection, which asks for nothing itself, through where they have a token.
+
+    Args:
+        tokens: of the clients.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Puts a refusal in place of the handler."""
+        handler = await continuation(handler_call_details)
+        if not handler_call_details.method.startswith(_GUARDED):
+            return handler
+        try:
+            self._tokens.client(handler_call_details.invocation_metadata)
+        except RequestError as error:
+            return _refusal(error)
+        return handler
+
+
 def _unauthenticated(text: str) -> RequestError:
     return RequestError(grpc.StatusCode.UNAUTHENTICATED, text)
+
+
+def _refusal(error: RequestError) -> grpc.RpcMethodHandler:
+    async def refuse(_: object, context: grpc.aio.ServicerContext) -> None:
+        await context.abort(error.code, error.details)
+
+    return grpc.stream_unary_rpc_method_handler(refuse)

@@ -15,8 +15,8 @@ from serving.models.manager import ModelManager
 from serving.rpc import event_loop
 from serving.rpc.access_log import AccessLog
 from serving.rpc.backend import Backend
-from serving.rpc.credentials import Tokens
-from serving.rpc.guard import Guard
+from serving.rpc.batching import BatchingParameters
+from serving.rpc.credentials import Guard, Tokens
 from serving.rpc.health import Health
 from serving.rpc.quota import Quota
 
@@ -74,6 +74,7 @@ class ModelServer:
         max_queue: requests that may wait beyond those. Any more are refused with RESOURCE_EXHAUSTED at once.
         limits: of each request.
         access: who may call.
+        batching: how requests are computed together; None for one by one, which processors do as fast.
 
     Raises:
         ValueError: `max_workers` or `max_queue` is out of range.
@@ -89,9 +90,10 @@ class ModelServer:
         max_queue: int = 64,
         limits: Limits = _LIMITS,
         access: Access = _EVERYBODY,
+        batching: BatchingParameters | None = None,
     ) -> None:
         self.backend = Backend(
-            manager, limits, max_workers, max_queue, access.tokens, access.quota or Quota(), access.log
+            manager, limits, max_workers, max_queue, access.tokens, access.quota or Quota(), access.log, batching
         )
         self._health = Health(manager)
         self._access = access

@@ -1,7 +1,8 @@
 """The gRPC services of TensorFlow Serving, as far as they are offered: prediction, and what is served."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import functools
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,9 +19,11 @@ from tensorflow_serving.apis import (
 
 from serving.errors import RequestError, invalid_argument
 from serving.limits import Limits
+from serving.models.batch import bucket, predict_batch
 from serving.models.manager import ModelManager
-from serving.models.model import DEFAULT_SIGNATURE
+from serving.models.model import DEFAULT_SIGNATURE, ServedModel
 from serving.rpc.admission import Admission, Ticket
+from serving.rpc.batching import Batcher, BatchingParameters, Task
 from serving.rpc.calls import Call
 from serving.rpc.encoding import Encoding, ProtobufEncoding
 from serving.rpc.quota import Quota
@@ -40,16 +43,25 @@ class PredictionService:
         limits: of each request.
         admission: which predictions are let in.
         quota: of each client.
+        batching: how requests are computed together; None for one by one.
     """
 
     # Imported from there, reflection knows its messages.
     name = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
 
-    def __init__(self, manager: ModelManager, limits: Limits, admission: Admission, quota: Quota) -> None:
+    def __init__(
+        self,
+        manager: ModelManager,
+        limits: Limits,
+        admission: Admission,
+        quota: Quota,
+        batching: BatchingParameters | None = None,
+    ) -> None:
         self._manager = manager
         self._limits = limits
         self._admission = admission
         self._quota = quota
+        self._batcher = None if batching is None else Batcher(admission, batching)
         # Apart from the workers: a wrong request is refused also while all of them compute.
         self._parsers = ThreadPoolExecutor(_PARSERS, thread_name_prefix="parsing")
 
@@ -118,11 +130,36 @@ class PredictionService:
             return encoding.answer(request.model_spec.name, model.version, signature_name, outputs)
 
         kind = (request.model_spec.name, model.version, signature_name)
+        shapes = None if self._batcher is None else bucket(request.inputs)
         try:
-            return await self._admission.compute(ticket, kind, images, call.seconds_left(), work)
+            if self._batcher is None or shapes is None:
+                return await self._admission.compute(ticket, kind, images, call.seconds_left(), work)
+            key = (*kind, *request.output_filter, shapes)
+            task = Task(ticket, images, (call, request, encoding))
+            together = functools.partial(self._answers, model, signature_name)
+            return await self._batcher.compute(key, kind, task, call.seconds_left(), together)
         finally:
             call.fields["queue_seconds"] = ticket.queue_seconds
             call.fields["compute_seconds"] = ticket.compute_seconds
+
+    def _answers(
+        self,
+        model: ServedModel,
+        signature_name: str,
+        batch: Sequence[tuple[Call, predict_pb2.PredictRequest, Encoding]],
+    ) -> list[bytes | RequestError]:
+        def time_left() -> float:
+            return max(call.seconds_left() for call, _, _ in batch)
+
+        inputs = [request.inputs for _, request, _ in batch]
+        output_filter = batch[0][1].output_filter
+        results = predict_batch(model, signature_name, inputs, output_filter, self._limits, time_left)
+        return [
+            result
+            if isinstance(result, RequestError)
+            else encoding.answer(request.model_spec.name, model.version, signature_name, result)
+            for (_, request, encoding), result in zip(batch, results, strict=True)
+        ]
 
 
 class ModelService:
