@@ -27,7 +27,7 @@ setup(
             "serving.*",
         ]
     ),
-    package_data={"keras_sare": ["py.typed"], "serving": ["tf_serving/*"]},
+    package_data={"keras_sare": ["py.typed"], "serving": ["tf_serving/*", "deployment/*", "deployment/kubernetes/*"]},
     install_requires=[
         f"tensorflow{TENSORFLOW}",
         "keras>=3.15,<3.16",

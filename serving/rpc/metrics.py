@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from serving.errors import RequestError
@@ -49,6 +56,7 @@ class Metrics:
         )
         self._refusals = Counter(_REFUSALS, "Predictions that a limit refused.", ["limit"], registry=registry)
         registry.register(_Load(admission))
+        ProcessCollector(registry=registry)
 
     def observe(self, call: Call, refusal: RequestError | None, code: grpc.StatusCode, seconds: float) -> None:
         """Counts a call that has ended.
