@@ -235,18 +235,21 @@ def bytes_decoder(
         the size is limited or the file's own, so that pixels that wait for their batch take a quarter of the memory.
     """
     most = pixel_limit(max_pixels)
-    limited = size is None or isinstance(size, int)
-    with _TRACING:
-        traced = _traced(size if limited else "given", boxed, orientation, antialias, most)
-    if limited:
-        return traced
+    if size is None or isinstance(size, int):
+        return _traced(size, boxed, orientation, antialias, most)
     height, width = size
+    traced = _traced("given", boxed, orientation, antialias, most)
     sides = tf.constant([height, width], tf.int32)
     return lambda contents, *box: tf.ensure_shape(traced(contents, sides, *box), [height, width, 3])
 
 
+def _traced(*how: Any) -> Any:
+    with _TRACING:
+        return _trace(*how)
+
+
 @functools.lru_cache(maxsize=64, typed=True)  # Typed: `ShorterSide(480)` equals 480.
-def _traced(size: Any, boxed: bool, orientation: str, antialias: bool, max_pixels: int) -> Any:
+def _trace(size: Any, boxed: bool, orientation: str, antialias: bool, max_pixels: int) -> Any:
     """The graph of `bytes_decoder`; with the size "given" that is an argument, int32 [2]."""
 
     def decode(contents: Any, *others: Any) -> Any:
