@@ -17,13 +17,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tensorflow_serving.apis import model_pb2
 
 from export.converters.saved_model import SavedModelOptions, write_saved_model
 from export.source import Source
 from keras_sare.layers import MAC
 from serving.client import EmbeddingClient
 from serving.models.manager import ModelManager
+from serving.models.model import ServedModel
 from serving.rpc.server import ModelServer
 
 ROUNDS = 200
@@ -57,10 +57,10 @@ def main() -> None:
         buffer = io.BytesIO()
         Image.fromarray(photo).resize((640, 480)).save(buffer, "JPEG", quality=95)
         file.write_bytes(buffer.getvalue())
-        manager = ModelManager.from_folder("keras_sare", Path(folder, "export"))
-        server = ModelServer(manager, port=0)
+        served = ServedModel(Path(folder, "export", "1"), 1)
+        server = ModelServer(ModelManager.from_models("keras_sare", [served]), port=0)
         server.start()
-        direct = manager.find(model_pb2.ModelSpec(name="keras_sare")).predict
+        direct = served.predict
         with EmbeddingClient(server.address) as client:
             for size in ((8, 8), (480, 640)):
                 images = np.full((1, *size, 3), 100.0, "float32")
