@@ -12,6 +12,7 @@ import grpc
 logger = logging.getLogger(__name__)
 
 _OF_THIS_MACHINE = re.compile(r"(dns:/*)?(localhost|127\.[\d.]+|\[::1\])(:|$)|unix:|unix-abstract:")
+_FIRST_RECONNECT_MS = 200
 _RECONNECT_MS = 2000
 MAX_MESSAGE_BYTES = 256 * 2**20
 
@@ -81,6 +82,7 @@ class Connection:
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
             # gRPC would wait up to two minutes before it looks again for a server that was restarted.
+            ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
         ]
         if self.tls:

@@ -31,6 +31,7 @@ from serving.client.exchange import (
     FileAnswer,
     available_versions,
     embedded,
+    methods,
     signatures,
     stacked,
     with_unread,
@@ -74,6 +75,7 @@ class EmbeddingClient:
         self.connection = connection
         self.settings = settings
         self._channel = connection.channel(address)
+        self._methods = methods(self._channel)
 
     def __enter__(self) -> "EmbeddingClient":
         return self
@@ -217,7 +219,8 @@ class EmbeddingClient:
         return Target(self.model, signature, self.settings.version)
 
     def _calls(self, settings: RequestSettings, timeout: float | None = None) -> Calls:
-        return Calls(self._channel, self.connection, self.timeout if timeout is None else timeout, settings)
+        timeout = self.timeout if timeout is None else timeout
+        return Calls(self._methods, self.connection.metadata(), timeout, settings)
 
     def _embedded(self, calls: Calls, batch: Batch, signature: str, tolerant: bool = False) -> Answer:
         return calls.perform(embedded(batch, self._target(signature), self.settings, tolerant))

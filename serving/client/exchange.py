@@ -38,10 +38,12 @@ _METHODS = {
     GetModelMetadataRequest: (f"{_SERVICES}PredictionService/GetModelMetadata", GetModelMetadataResponse),
     GetModelStatusRequest: (f"{_SERVICES}ModelService/GetModelStatus", GetModelStatusResponse),
 }
-_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+# CANCELLED is what a server that ends says of requests under way.
+_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
 _REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED)
 # In the words of gRPC, of this package's server and of TensorFlow Serving.
 _TOO_LARGE = re.compile(r"message larger than max|must hold at most|is larger than maximum input batch size")
+_INDEXED = re.compile(r"assertion failed: \[image \d+: (.*?)\]|image \d+: (.*)", re.DOTALL)
 _SIGNATURES = "signature_def"
 
 
@@ -229,5 +231,6 @@ def _read(response: Any, batch: Batch) -> Answer:
 
 
 def _of_one(error: str) -> str:
-    """An error without the index of its image in a batch."""
-    return re.sub(r"^image \d+: ", "", error)
+    """An error without the index of its image in a batch, and without what TensorFlow puts around it."""
+    found = _INDEXED.match(error)
+    return next(filter(None, found.groups()), error) if found else error

@@ -19,7 +19,8 @@ class RequestSettings:
     Attributes:
         max_bytes: bytes of the photos in one request. A file that is larger is not read.
         concurrency: requests under way at the same time; as many again are prepared.
-        retries: how often a request is sent again that a server could not take: UNAVAILABLE or RESOURCE_EXHAUSTED.
+        retries: how often a request is sent again that a server could not take: UNAVAILABLE,
+            RESOURCE_EXHAUSTED, or CANCELLED by its end.
         first_wait: seconds before the first of these. Each further wait is twice as long; all are shortened by up to a
             half at random, so that many clients do not come back at once.
         longest_wait: seconds that a wait grows to.

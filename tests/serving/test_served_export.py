@@ -115,6 +115,18 @@ def test_where_damage_is_tolerated_the_others_get_their_descriptors(client, pred
     np.testing.assert_allclose(answer["embedding"], [np.zeros(8), client.embed_files(photos[:1])[0]], atol=1e-6)
 
 
+@pytest.mark.parametrize("signature", ["tolerant", "serving_default"])
+def test_a_stream_of_files_names_the_damaged_ones(client, model, photos, tmp_path, signature):
+    (tmp_path / "cut.jpg").write_bytes(Path(photos[0]).read_bytes()[:200])
+    (tmp_path / "empty.png").write_bytes(b"")
+    paths = [photos[0], tmp_path / "cut.jpg", photos[1], tmp_path / "empty.png", photos[2]]
+    answers = list(client.stream_files(paths, 4, signature))
+    errors = [error for answer in answers for error in answer.errors]
+    assert errors == ["", "truncated or damaged", "", "empty", ""]
+    expected = model(np.stack([load_image(path, SIZE) for path in photos])).numpy()
+    assert cosines(np.concatenate([answer.embeddings for answer in answers]), expected).min() >= 0.9999
+
+
 def test_the_warm_up_requests_can_be_replayed(folder, manager):
     path = folder / "5" / "assets.extra" / "tf_serving_warmup_requests"
     shapes = {}

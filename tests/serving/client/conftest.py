@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -91,24 +92,42 @@ def scripted() -> ScriptedServer:
     return ScriptedServer()
 
 
+class Listener:
+    """Lets a server listen on an address, encrypted where credentials are given. Called, it returns the port."""
+
+    def __init__(self, scripted: ScriptedServer) -> None:
+        self._scripted = scripted
+        self._server: Any = None
+        self._port = 0
+
+    def __call__(self, address: str = "127.0.0.1:0", credentials: Any = None) -> int:
+        self._server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 2**20)])
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self._scripted, self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self._scripted, self._server)
+        add = partial(self._server.add_secure_port, server_credentials=credentials)
+        self._port = (add if credentials else self._server.add_insecure_port)(address)
+        self._server.start()
+        return self._port
+
+    def restart(self) -> None:
+        """Ends the server at once, whatever is under way, and starts another one on its port."""
+        self.stop()
+        self(f"127.0.0.1:{self._port}")
+
+    def stop(self) -> None:
+        self._server.stop(0).wait(20)
+
+
 @pytest.fixture
-def listen(scripted: ScriptedServer) -> Iterator[Callable[..., int]]:
-    """Makes the server listen on an address, encrypted where credentials are given, and returns the port."""
-    around = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", 2**20)])
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(scripted, around)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(scripted, around)
-
-    def listen(address: str = "127.0.0.1:0", credentials: Any = None) -> int:
-        port = around.add_secure_port(address, credentials) if credentials else around.add_insecure_port(address)
-        around.start()
-        return port
-
-    yield listen
-    around.stop(0).wait()
+def listen(scripted: ScriptedServer) -> Iterator[Listener]:
+    """Makes the server listen."""
+    listener = Listener(scripted)
+    yield listener
+    listener.stop()
 
 
 @pytest.fixture
-def scripted_address(listen: Callable[..., int]) -> str:
+def scripted_address(listen: Listener) -> str:
     return f"127.0.0.1:{listen()}"
 
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import grpc
@@ -47,7 +47,7 @@ def first(times: int, code: Code, text: str = "busy") -> Callable[[Any], tuple[C
     return lambda _: (code, text) if next(left, None) is not None else None
 
 
-@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED])
+@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED])
 def test_what_the_server_could_not_take_is_sent_again_after_ever_longer_waits(
     client: EmbeddingClient, scripted: Any, contents: list[bytes], photos: list[str], waits: Waits, code: Code
 ) -> None:
@@ -368,6 +368,29 @@ def test_a_request_beyond_the_clients_own_limit_of_a_message_is_sent_in_parts(
     with EmbeddingClient(scripted_address, connection=connection) as client:
         expected = client.embed_files(photos * 3, 3)
         np.testing.assert_array_equal(client.embed_files(photos * 3, 33), expected)
+
+
+def test_a_server_that_is_restarted_loses_nothing(
+    listen: Any, scripted: Any, contents: list[bytes], photos: list[str]
+) -> None:
+    restarted = Event()
+
+    def restart() -> None:
+        listen.restart()
+        restarted.set()
+
+    address = f"127.0.0.1:{listen()}"
+    fourth = iter([False, False, False, True])
+
+    def before(*_: Any) -> None:
+        if next(fourth, False):
+            Thread(target=restart).start()
+
+    scripted.before = before
+    settings = RequestSettings(first_wait=0.1, longest_wait=0.2, retries=100)
+    with EmbeddingClient(address, settings=settings) as client:
+        np.testing.assert_array_equal(client.embed_files(photos, 1), scripted.embeddings(contents))
+    assert restarted.wait(20)
 
 
 def test_clients_of_several_threads_share_a_connection(
