@@ -1,7 +1,8 @@
 """Serves an exported model: `python -m serving --model FOLDER`.
 
 FOLDER holds one subfolder per version, as in `FOLDER/1/saved_model.pb`; the highest that can be loaded is served. When
-the server is ready it logs `serving NAME version V at HOST:PORT`. A higher version that is copied in later takes over
+the server is ready it logs `serving NAME version V at HOST:PORT`, with `--rest_port` before it also `serving REST at
+http://HOST:PORT`. A higher version that is copied in later takes over
 once it is loaded and warmed up; the old one ends with its last request. Several models, other versions than the highest
 and labels: `--models_config FILE`, as serving/tf_serving/models.config.
 
@@ -26,7 +27,8 @@ from serving.limits import Limits
 
 if TYPE_CHECKING:
     from serving.models.config import ModelConfig
-    from serving.rpc.server import Access
+    from serving.rest.server import RestServer
+    from serving.rpc.server import Access, ModelServer
 
 EXIT_CUT_OFF = 3
 """Exit status of a server that ended before its requests did."""
@@ -56,6 +58,8 @@ def main(_: list[str]) -> None:
     manager = ModelManager(_configs(), FLAGS.allow_reload)
     batching = BatchingParameters(FLAGS.max_batch_size, FLAGS.batch_timeout_micros) if FLAGS.max_batch_size else None
     server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access, batching)
+    if FLAGS.rest_port is not None:
+        server.add(_rest(server))
     server.start()
     Polling(manager.poll, FLAGS.poll_seconds).start()
     stopping.wait()
@@ -77,6 +81,8 @@ def _access() -> "Access":
     from serving.rpc.quota import Quota
     from serving.rpc.server import Access
 
+    if FLAGS.rest_port is not None and FLAGS.host.startswith("unix:"):
+        raise flags.Error(f"--rest_port must come with a --host of a network. Received: --host={FLAGS.host}")
     if (FLAGS.tls_cert is None) != (FLAGS.tls_key is None) or (FLAGS.tls_client_ca and FLAGS.tls_cert is None):
         raise flags.Error(
             "--tls_cert and --tls_key must be given together, and with --tls_client_ca; give both, or none of the three"
@@ -87,6 +93,13 @@ def _access() -> "Access":
         Quota(FLAGS.max_client_requests, FLAGS.max_client_images_per_second),
         AccessLog(sys.stdout if FLAGS.access_log == "-" else open(FLAGS.access_log, "a")) if FLAGS.access_log else None,
     )
+
+
+def _rest(server: "ModelServer") -> "RestServer":
+    from serving.rest.server import RestServer, TlsFiles
+
+    tls = TlsFiles(FLAGS.tls_cert, FLAGS.tls_key, FLAGS.tls_client_ca) if FLAGS.tls_cert else None
+    return RestServer(server.backend, FLAGS.host, FLAGS.rest_port, tls)
 
 
 def _signalled() -> threading.Event:
@@ -127,6 +140,13 @@ if __name__ == "__main__":
     flags.DEFINE_bool("allow_reload", False, "Lets clients replace the models: any folder, and SavedModels are code.")
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network, unix:PATH.")
     flags.DEFINE_integer("port", 8500, "Port to listen on; 0 takes a free one.", lower_bound=0, upper_bound=65535)
+    flags.DEFINE_integer(
+        "rest_port",
+        None,
+        "Port for REST and metrics, such as 8501; 0 takes a free one.",
+        lower_bound=0,
+        upper_bound=65535,
+    )
     flags.DEFINE_integer("max_workers", 4, "Requests computed at the same time.", lower_bound=1)
     flags.DEFINE_integer("max_queue", 64, "Requests that may wait; any more are refused.", lower_bound=0)
     flags.DEFINE_integer(

@@ -2,11 +2,12 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import numpy as np
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -155,9 +156,7 @@ class PredictionService:
         output_filter = batch[0][1].output_filter
         results = predict_batch(model, signature_name, inputs, output_filter, self._limits, time_left)
         return [
-            result
-            if isinstance(result, RequestError)
-            else encoding.answer(request.model_spec.name, model.version, signature_name, result)
+            _written(encoding, request.model_spec.name, model.version, signature_name, result)
             for (_, request, encoding), result in zip(batch, results, strict=True)
         ]
 
@@ -211,6 +210,16 @@ class SessionService:
     def methods(self) -> dict[str, Callable[[Call], Awaitable[bytes]]]:
         """What answers each method."""
         return {"SessionRun": _not_offered("SessionRun", "access to nodes of the graph")}
+
+
+def _written(
+    encoding: Encoding, name: str, version: int, signature_name: str, result: Mapping[str, np.ndarray] | RequestError
+) -> bytes | RequestError:
+    # What one encoding cannot write, its client is told alone.
+    try:
+        return result if isinstance(result, RequestError) else encoding.answer(name, version, signature_name, result)
+    except RequestError as error:
+        return error
 
 
 def _not_offered(method: str, needed: str) -> Callable[[Call], Awaitable[bytes]]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,8 +49,9 @@ def test_the_process_serves_what_is_there_and_what_comes_until_sigterm_and_then_
     log = tmp_path / "access.jsonl"
     config = tmp_path / "models.config"
     config.write_text(CONFIG.format(shutil.copytree(model_folder, tmp_path / "places")))
-    arguments = ["--models_config", str(config), "--poll_seconds", "0.1", "--port", "0", "--access_log", str(log)]
-    with running(*arguments) as process:
+    arguments = ["--models_config", str(config), "--poll_seconds", "0.1", "--port", "0", "--rest_port", "0"]
+    with running(*arguments, "--access_log", str(log)) as process:
+        rest = started(process, r"serving REST at (\S+)$")[1]
         ready = started(process, r"serving (\S+) version (\d+) at (\S+)$")
         # The one that waits for them: another would never tell.
         assert [takers(process.pid, number) for number in (signal.SIGTERM, signal.SIGINT)] == [1, 1]
@@ -58,13 +60,15 @@ def test_the_process_serves_what_is_there_and_what_comes_until_sigterm_and_then_
         started(process, "unloading version 7 of places")
         with EmbeddingClient(ready[3], "places") as client:
             np.testing.assert_allclose(client.embed_files(files), embeddings, atol=1e-6)
+        assert httpx.get(f"{rest}/v1/models/places", timeout=20).status_code == 200
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0
     assert output == ""
     assert errors.rstrip().endswith("stopped")
-    calls = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [(call["images"], call["version"]) for call in calls] == [(5, 8)]
+    called, asked = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (called["images"], called["version"]) == (5, 8)
+    assert (asked["method"], asked["model"]) == ("REST/status", "places")
 
 
 def takers(pid: int, number: int) -> int:

@@ -1,0 +1,1 @@
+"""TensorFlow Serving's REST interface over HTTP, and metrics for Prometheus."""
