@@ -21,6 +21,7 @@ NAME = re.compile(r"`(keras_sare(?:\.\w+)+)`")
 FLAG = re.compile(r"(?<![\w-])--([a-z][\w-]*)")
 FOREIGN_FLAGS = {
     "allow_version_labels_for_unavailable_models",
+    "batching_parameters_file",
     "cpp_out",
     "go-grpc_opt",
     "go-grpc_out",
@@ -31,6 +32,7 @@ FOREIGN_FLAGS = {
     "grpc_out",
     "max_num_load_retries",
     "model_config_file",
+    "monitoring_config_file",
     "no-deps",
     "plugin",
     "rm",

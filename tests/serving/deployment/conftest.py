@@ -36,7 +36,10 @@ def valid() -> Callable[[str, Any], None]:
 
 @pytest.fixture(scope="session")
 def grace() -> Callable[[list[str]], float]:
-    """The seconds of --grace in a command of the server, each flag of which the server's --help must tell."""
+    """The seconds of --grace in a command of the server.
+
+    Its flags are those of the server's --help, and no request may be cut off when it stops.
+    """
     command = [sys.executable, "-m", "serving", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
     known = set(re.findall(r"^  --(?:\[no\])?(\w+)", text, re.MULTILINE))
@@ -46,6 +49,7 @@ def grace() -> Callable[[list[str]], float]:
         values = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
         assert all(argument.startswith("--") for argument in arguments)
         assert values.keys() <= known
+        assert float(values["grace"]) > float(values["max_seconds"])
         return float(values["grace"])
 
     return check
