@@ -51,7 +51,9 @@ def test_published_ports_differ_and_are_the_servers(services: Any) -> None:
     published = [port.rsplit(":", 1) for service in services.values() for port in service["ports"]]
     assert len({outside for outside, _ in published}) == len(published)
     for service in services.values():
-        listened = {re.sub(r".*=", "", flag) for flag in service["command"] if re.match(r"--(rest_api_)?port=", flag)}
+        listened = {
+            re.sub(r".*=", "", flag) for flag in service["command"] if re.match(r"--(rest_(api_)?)?port=", flag)
+        }
         assert {port.rsplit(":", 1)[1] for port in service["ports"]} <= listened
 
 

@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
+from serving.rest.app import METRICS_PATH
+
 Valid = Callable[[str, Any], None]
 Grace = Callable[[list[str]], float]
 
@@ -66,15 +68,25 @@ def test_probes_and_ports_are_the_servers(objects: dict[str, Any], inference_ser
         assert "service" not in container["livenessProbe"]["grpc"]
 
 
+def test_metrics_are_asked_for_where_they_are_told(objects: dict[str, Any], inference_services: list[Any]) -> None:
+    template = objects["Deployment"]["spec"]["template"]
+    inference = inference_services[0]
+    for prefix, annotations, pod in (
+        ("prometheus.io", template["metadata"]["annotations"], template["spec"]),
+        ("prometheus.kserve.io", inference["metadata"]["annotations"], inference["spec"]["predictor"]),
+    ):
+        assert annotations[f"{prefix}/path"] == METRICS_PATH
+        assert f"--rest_port={annotations[f'{prefix}/port']}" in pod["containers"][0]["args"]
+
+
 def test_everything_selects_the_pods_of_the_deployment(objects: dict[str, Any]) -> None:
     spec = objects["Deployment"]["spec"]
     labels = spec["template"]["metadata"]["labels"]
     assert spec["selector"]["matchLabels"] == labels
     assert objects["Service"]["spec"]["selector"] == labels
     assert objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
-    assert objects["Service"]["spec"]["ports"][0]["targetPort"] in [
-        port["name"] for port in spec["template"]["spec"]["containers"][0]["ports"]
-    ]
+    ports = {port["name"]: port["containerPort"] for port in spec["template"]["spec"]["containers"][0]["ports"]}
+    assert {port["targetPort"]: port["port"] for port in objects["Service"]["spec"]["ports"]} == ports
     scaled = objects["HorizontalPodAutoscaler"]["spec"]
     assert scaled["scaleTargetRef"]["name"] == objects["Deployment"]["metadata"]["name"]
     # Or no pod could ever be moved.
