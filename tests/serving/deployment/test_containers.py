@@ -86,3 +86,13 @@ def test_the_image_asks_for_its_own_health(dockerfile: str) -> None:
     assert command[:3] == ["python", "-m", "serving.health"]
     port = next(flag for flag in arguments(dockerfile, "CMD") if flag.startswith("--port="))
     assert command[3:] == [f"--address=localhost:{port.removeprefix('--port=')}"]
+
+
+def test_the_image_has_the_packages_that_the_server_imports(dockerfile: str) -> None:
+    copied = set(re.findall(r"^COPY (\w+) /opt", dockerfile, re.MULTILINE))
+    assert "serving" in copied
+    texts = [path.read_text() for package in copied for path in (ROOT / package).rglob("*.py")]
+    imported = {name for text in texts for name in re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)}
+    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert len(ours) == 4
+    assert imported & ours <= copied
