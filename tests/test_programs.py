@@ -24,6 +24,7 @@ WRONG = {
     "export.index": ["--model=nowhere.tflite", "--root=nowhere", "--output=out"],
     "serving": ["--model=nowhere"],
     "serving.client": ["nowhere.jpg", "--output=out.npy"],
+    "serving.conformance": ["nowhere"],
     "serving.health": ["--tls", "--ca=nowhere.pem"],
 }
 

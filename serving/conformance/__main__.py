@@ -1,0 +1,82 @@
+"""Compares an endpoint with TensorFlow Serving: `python -m serving.conformance HOST:PORT --rest=HOST:PORT`.
+
+Prints a table of behaviours, each the same, different or missing. Exit status 1 where one differs. Nothing is changed
+on the server; one photo or a tensor of zeros is predicted a few times.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from keras_sare.utils.error_text import expected_errors
+from keras_sare.utils.quiet_start import load_tensorflow
+from keras_sare.utils.text import printable
+from serving.conformance.behaviour import Outcome, Result, compare
+
+PROGRAM = "serving.conformance"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong flag as every other error is told: in one line, with exit status 1."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(f"{PROGRAM}: {message}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compares the endpoint named on the command line.
+
+    Raises:
+        SystemExit: with status 1 where a behaviour differs, or with the text of an error.
+    """
+    flags = _parser().parse_args(arguments)
+    with expected_errors(PROGRAM, debug=lambda: flags.debug):
+        for name, address in (("address", flags.address), ("rest", flags.rest)):
+            if address is not None and ":" not in address:
+                raise ValueError(f"`{name}` must be HOST:PORT. Received: {address}")
+        results = []
+        for result in _results(flags):
+            results.append(result)
+            text = f"  {printable(result.text)}" if result.text else ""
+            sys.stdout.write(f"{result.outcome.value:8} {result.name}{text}\n")
+    counts = [f"{sum(r.outcome is outcome for r in results)} {outcome.value}" for outcome in Outcome]
+    sys.stdout.write(f"{', '.join(counts)}\n")
+    sys.exit(int(any(result.outcome is Outcome.DIFFERS for result in results)))
+
+
+def _results(flags: argparse.Namespace) -> Iterator[Result]:
+    load_tensorflow()
+    import grpc
+
+    from serving.conformance.grpc_behaviours import GRPC_BEHAVIOURS
+    from serving.conformance.grpc_endpoint import GrpcEndpoint
+    from serving.conformance.rest_behaviours import REST_BEHAVIOURS, RestEndpoint
+
+    metadata = []
+    if flags.token_file:
+        metadata = [("authorization", f"Bearer {Path(flags.token_file).read_text().strip()}")]
+    with grpc.insecure_channel(flags.address) as channel:
+        endpoint = GrpcEndpoint(channel, flags.model, metadata)
+        for behaviour in GRPC_BEHAVIOURS:
+            yield compare(behaviour, endpoint)
+        if flags.rest:
+            rest = RestEndpoint(f"http://{flags.rest}", endpoint, metadata)
+            for behaviour in REST_BEHAVIOURS:
+                yield compare(behaviour, rest)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("address", metavar="HOST:PORT", help="of gRPC")
+    add("--rest", metavar="HOST:PORT", help="of REST; left out, it is not compared")
+    add("--model", default="keras_sare", help="name of a model that the server serves")
+    add("--token_file", metavar="FILE", help="file with a token, sent as `authorization: Bearer TOKEN`")
+    add("--debug", action="store_true", help="show where in the code an error arose")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
