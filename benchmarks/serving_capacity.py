@@ -104,7 +104,8 @@ class Served:
         with grpc.insecure_channel(self.address) as channel, ThreadPoolExecutor(2 * self.workers) as pool:
             predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
             predict(request, timeout=120)
-            begun, used = time.perf_counter(), processor_seconds(self.process.pid)
+            begun = time.perf_counter()
+            used = processor_seconds(self.process.pid)
             asking = [pool.submit(ask, predict) for _ in range(2 * self.workers)]
             ended.wait(seconds)
             ended.set()
