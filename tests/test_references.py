@@ -35,6 +35,7 @@ FOREIGN_FLAGS = {
     "monitoring_config_file",
     "no-deps",
     "plugin",
+    "rest_api_port",
     "rm",
     "ssl_config_file",
 }

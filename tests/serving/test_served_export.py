@@ -1,5 +1,6 @@
 """From a Keras model through its export and the server to the client: the same descriptor."""
 
+import base64
 from pathlib import Path
 
 import grpc
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from starlette.testclient import TestClient
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
 from export.converters.saved_model import SavedModelOptions, write_saved_model
@@ -16,7 +18,11 @@ from keras_sare.datasets import load_image
 from keras_sare.layers import MAC
 from keras_sare.models import with_whitening
 from serving.client import EmbeddingClient
+from serving.limits import Limits
 from serving.models.manager import ModelManager
+from serving.rest.app import rest_app
+from serving.rpc.backend import Backend
+from serving.rpc.quota import Quota
 from serving.rpc.server import ModelServer
 
 SIZE = (24, 32)
@@ -113,6 +119,18 @@ def test_where_damage_is_tolerated_the_others_get_their_descriptors(client, pred
     answer = predict("tolerant", image_bytes=[b"", good])
     assert answer["error"].tolist() == [b"image 0: empty", b""]
     np.testing.assert_allclose(answer["embedding"], [np.zeros(8), client.embed_files(photos[:1])[0]], atol=1e-6)
+
+
+def test_rest_gives_the_same_descriptors_and_names_damaged_files(client, manager, photos):
+    good = base64.b64encode(Path(photos[0]).read_bytes()).decode()
+    rows = {"signature_name": "tolerant", "instances": [{"b64": good}, {"b64": ""}]}
+    backend = Backend(manager, Limits(), 1, 1, None, Quota(), None)
+    with TestClient(rest_app(backend)) as http:
+        answer = http.post("/v1/models/keras_sare:predict", json=rows).json()["predictions"]
+    backend.admission.close()
+    assert [row["error"] for row in answer] == ["", "image 1: empty"]
+    embeddings = [row["embedding"] for row in answer]
+    np.testing.assert_allclose(embeddings, [client.embed_files(photos[:1])[0], np.zeros(8)], atol=1e-6)
 
 
 @pytest.mark.parametrize("signature", ["tolerant", "serving_default"])
