@@ -126,7 +126,7 @@ def _check(source: Source, path: Path) -> None:
     with Runtime("onnx", path) as runtime:
         cosine = min(
             _smallest_cosine(keras.ops.convert_to_numpy(source.model(photos, training=False)), runtime.extract(photos))
-            for photos in _sample_batches(source)
+            for photos in sample_batches(source)
         )
     if not cosine >= MIN_COSINE:
         raise RuntimeError(
@@ -140,7 +140,7 @@ def _smallest_cosine(expected: np.ndarray, descriptors: np.ndarray) -> float:
     return float(np.sum(expected * descriptors, axis=1).min())
 
 
-def _sample_batches(source: Source) -> Iterator[np.ndarray]:
+def sample_batches(source: Source) -> Iterator[np.ndarray]:
     """One photo upright, then two lying: another size, so that no size is left in the graph from the conversion."""
     size = source.size
     (height, width) = source.model.input.shape[1:3]

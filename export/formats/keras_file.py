@@ -30,7 +30,7 @@ def write_keras(source: "Source", path: Path) -> None:
         raise ValueError(f"`path` must end in .keras. Received: path={str(path)!r}")
     with atomic_path(path) as temporary:
         source.model.save(temporary)
-        difference = _difference(source, temporary)
+        difference = largest_difference(source, temporary)
         if not difference <= _TOLERANCE:
             raise RuntimeError(
                 "The model that was written must give the same descriptors when it is read again, but an entry differs "
@@ -38,7 +38,8 @@ def write_keras(source: "Source", path: Path) -> None:
             )
 
 
-def _difference(source: "Source", path: Path) -> float:
+def largest_difference(source: "Source", path: Path) -> float:
+    """How much a file that is read back differs from the model, in an entry of a descriptor."""
     import keras
     import numpy as np
 

@@ -47,7 +47,7 @@ def rounded_model(model: keras.Model, photos: Iterable[np.ndarray]) -> tuple[ker
     if not kept:
         raise ValueError("`photos` must hold at least one batch to calibrate with. Received: none")
     rounded = renamed(model)
-    layers = [layer for layer in rounded.layers if _is_convolution(layer) and _bits(layer.kernel)]
+    layers = [layer for layer in rounded.layers if is_convolution(layer) and _bits(layer.kernel)]
     bits = {layer.name: _bits(layer.kernel) for layer in layers}
     seconds = rounding_seconds(rounded, layers, kept[0][:1], sum(map(len, kept)), POSITIONS)
     logger.info("Rounding %d layers: about %s", len(layers), duration(seconds))
@@ -74,7 +74,8 @@ def renamed(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _is_convolution(layer: keras.layers.Layer) -> bool:
+def is_convolution(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a convolution whose kernel can be rounded."""
     return type(layer) is keras.layers.Conv2D and layer.groups == 1
 
 
@@ -91,7 +92,7 @@ def _second_moments(before: keras.Model, layer: keras.layers.Conv2D, photos: lis
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
     def add(images: Any) -> None:
-        inputs = _sample(before(images, training=False), layer)
+        inputs = sampled_patches(before(images, training=False), layer)
         total.assign_add(tf.matmul(inputs, inputs, transpose_a=True))
 
     for batch in photos:
@@ -100,15 +101,15 @@ def _second_moments(before: keras.Model, layer: keras.layers.Conv2D, photos: lis
     return total.numpy()
 
 
-def _sample(features: Any, layer: keras.layers.Conv2D) -> Any:
-    """Some rows of `_patches`, spread evenly."""
-    patches = _patches(features, layer)
+def sampled_patches(features: Any, layer: keras.layers.Conv2D) -> Any:
+    """Some rows of `patches_of`, spread evenly."""
+    patches = patches_of(features, layer)
     count = tf.shape(patches)[0]
     chosen = tf.minimum(count, POSITIONS)
     return tf.gather(patches, tf.range(chosen) * count // chosen)
 
 
-def _patches(features: Any, layer: keras.layers.Conv2D) -> Any:
+def patches_of(features: Any, layer: keras.layers.Conv2D) -> Any:
     """[positions, kernel height * kernel width * channels], in the order of the kernel's elements."""
     patches = tf.image.extract_patches(
         features,

@@ -116,7 +116,7 @@ class Workers:
             parts = [
                 slice(min(a + start, b), min(a + start + piece, b)) for a, b in zip(bounds, bounds[1:], strict=False)
             ]
-            received = self._exchange(out[parts[self.index]])
+            received = self.exchange(out[parts[self.index]])
             for part in parts:
                 size = part.stop - part.start
                 if part != parts[self.index]:
@@ -130,7 +130,7 @@ class Workers:
             WorkerLostError: another worker stopped.
         """
         if self.count > 1:
-            self._exchange(np.zeros(1, np.int64))
+            self.exchange(np.zeros(1, np.int64))
 
     @contextmanager
     def explain_loss(self) -> Iterator[None]:
@@ -155,7 +155,7 @@ class Workers:
         """Where the workers' parts of `n` things begin, and the end of the last."""
         return np.arange(self.count + 1) * n // self.count
 
-    def _exchange(self, rows: np.ndarray) -> np.ndarray:
+    def exchange(self, rows: np.ndarray) -> np.ndarray:
         """The rows of all workers, one after the other."""
         # They travel in equal parts over a worker's replicas, and flat: then one function does for all shapes. Outside
         # of a function, TensorFlow makes and traces one at every call. Traced by hand, those of several objects do not

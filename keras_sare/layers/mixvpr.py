@@ -102,8 +102,8 @@ class MixVPR(FeatureMapPooling):
         x = ops.cast(inputs, self.precision)
         if tuple(x.shape[1:3]) != self.tokens:
             _, height, width, _ = ops.shape(x)
-            x = ops.einsum("ph,bhwc->bpwc", _resize_matrix(height, self.tokens[0], x.dtype), x)
-            x = ops.einsum("qw,bpwc->bpqc", _resize_matrix(width, self.tokens[1], x.dtype), x)
+            x = ops.einsum("ph,bhwc->bpwc", resize_matrix(height, self.tokens[0], x.dtype), x)
+            x = ops.einsum("qw,bpwc->bpqc", resize_matrix(width, self.tokens[1], x.dtype), x)
         x = ops.reshape(x, (-1, self.tokens[0] * self.tokens[1], x.shape[-1]))
         x = ops.transpose(x, (0, 2, 1))
         for mixer in self.mixers:
@@ -147,7 +147,7 @@ class _FeatureMixer(keras.layers.Layer):
         return inputs + self.contract(self.expand(self.norm(inputs)))
 
 
-def _resize_matrix(length: Any, size: int, dtype: str) -> keras.KerasTensor:
+def resize_matrix(length: Any, size: int, dtype: str) -> keras.KerasTensor:
     """Bilinear weights [size, length]; the identity where both are equal. `length` may be known only in the graph.
 
     `keras.ops.image.resize` would return float32 whatever it is given, and the backends differ in its antialiasing.

@@ -126,12 +126,12 @@ class SALAD(FeatureMapPooling):
         token = ops.mean(x, axis=1) if token is None else ops.cast(token, self.precision)
         descriptors = self.descriptor_output(self.drop(self.descriptor_hidden(x)))
         scores = self.score_output(self.drop(self.score_hidden(x)))
-        sums = ops.matmul(ops.transpose(descriptors, (0, 2, 1)), self._assignments(scores, height * width))
+        sums = ops.matmul(ops.transpose(descriptors, (0, 2, 1)), self.assignments(scores, height * width))
         local = ops.reshape(l2_normalize(sums, axis=1), (-1, self.cluster_dim * self.clusters))
         token = l2_normalize(self.token_output(self.token_hidden(token)))
         return l2_normalize(ops.concatenate([token, local], axis=-1))
 
-    def _assignments(self, scores: keras.KerasTensor, positions: Any) -> keras.KerasTensor:
+    def assignments(self, scores: keras.KerasTensor, positions: Any) -> keras.KerasTensor:
         """Transport plan [batch, positions, clusters] of scores of that shape; `positions` may be a tensor."""
         dustbin = ops.zeros_like(scores[..., :1]) + self.dustbin
         scores = ops.concatenate([scores, dustbin], axis=-1)

@@ -58,7 +58,7 @@ def _squared_distances(
     for block in progress(np.flatnonzero(np.diff(ends)), "mining", unit="block"):
         pairs = order[ends[block] : ends[block + 1]]
         wanted, place = np.unique(row[pairs], return_inverse=True)
-        out[pairs] = _block_distances(queries, _read(database, wanted), query[pairs], place)
+        out[pairs] = _block_distances(queries, read_rows(database, wanted), query[pairs], place)
         release_pages(database)
     broken = np.flatnonzero(~np.isfinite(out))
     if len(broken):
@@ -75,7 +75,8 @@ def rows_within(memory_limit: float, queries: np.ndarray, database: np.ndarray) 
     return max(1, int(memory_limit // row_bytes))
 
 
-def _read(database: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def read_rows(database: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows in ascending order as float32; an unbroken run of them is read in place where it is float32 already."""
     unbroken = len(rows) == rows[-1] - rows[0] + 1
     return np.ascontiguousarray(database[rows[0] : rows[-1] + 1] if unbroken else database[rows], np.float32)
 

@@ -216,16 +216,17 @@ def _map_or_reuse(
             return summary
     with atomic_path(models) as temporary:
         temporary.mkdir()
-        summary = {"made_from": made_from, **_map(database, images, temporary, names, settings)}
+        summary = {"made_from": made_from, **map_models(database, images, temporary, names, settings)}
         (temporary / _SUMMARY).write_text(json.dumps(summary), "utf-8")
         # A folder is not replaced by a rename. Killed between the two, the next run maps again.
         shutil.rmtree(models, ignore_errors=True)
     return summary
 
 
-def _map(
+def map_models(
     database: Path, images: Path, models: Path, names: Sequence[str], settings: ReconstructionSettings
 ) -> dict[str, Any]:
+    """Makes 3D models of what was matched, into a folder; returns what is told of them."""
     registered = []
 
     def call(pycolmap: Any, token: Any) -> Any:

@@ -31,7 +31,7 @@ def knn(queries: np.ndarray, database: np.ndarray, k: int) -> tuple[np.ndarray, 
         ImportError: faiss is not installed, or twice.
         ValueError: a squared distance is beyond float32.
     """
-    faiss = _faiss()
+    faiss = faiss_in_use()
     if k <= _LARGEST_GPU_K and faiss.get_num_gpus() > 0:
         distances, indices = _knn_gpu(faiss, queries, database, k)
     else:
@@ -47,7 +47,7 @@ def knn(queries: np.ndarray, database: np.ndarray, k: int) -> tuple[np.ndarray, 
 
 def _knn_gpu(faiss: Any, queries: np.ndarray, database: np.ndarray, k: int) -> Any:
     try:
-        return faiss.knn_gpu(_gpu_resources(), queries, database, k)
+        return faiss.knn_gpu(gpu_resources(), queries, database, k)
     except RuntimeError as error:
         # TensorFlow takes a GPU's whole memory unless told otherwise; a run should not die of that.
         logger.warning("faiss cannot search on the GPU (%s): searching on the processor", error)
@@ -55,7 +55,7 @@ def _knn_gpu(faiss: Any, queries: np.ndarray, database: np.ndarray, k: int) -> A
 
 
 @functools.cache
-def _faiss() -> Any:
+def faiss_in_use() -> Any:
     """Prepared once: looking at all installed distributions takes longer than a small search."""
     faiss = import_faiss()
     # faiss 1.15 computes distances one by one up to queries x features of 128000: 500 queries of 256 numbers take six
@@ -65,8 +65,9 @@ def _faiss() -> Any:
 
 
 @functools.cache
-def _gpu_resources() -> Any:
-    return _faiss().StandardGpuResources()
+def gpu_resources() -> Any:
+    """faiss' memory on the GPU, once for the process."""
+    return faiss_in_use().StandardGpuResources()
 
 
 def import_faiss() -> Any:

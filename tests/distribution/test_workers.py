@@ -35,7 +35,7 @@ def make_workers(count, exchange=None, cluster=None):
             cluster_spec=lambda: SimpleNamespace(as_dict=lambda: cluster), task_type=kind, task_id=index
         )
         one = Workers(SimpleNamespace(cluster_resolver=resolver, num_replicas_in_sync=count))
-        one._exchange = lambda rows, one=one: exchange(one.index, rows)
+        one.exchange = lambda rows, one=one: exchange(one.index, rows)
         made.append(one)
     return made
 
@@ -111,7 +111,7 @@ def test_many_objects_do_not_look_like_one_function_that_is_traced_again_and_aga
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())
     tf.get_logger().addHandler(caplog.handler)
     for _ in range(8):
-        np.testing.assert_array_equal(Workers(strategy)._exchange(np.arange(5.0)), np.arange(5.0))
+        np.testing.assert_array_equal(Workers(strategy).exchange(np.arange(5.0)), np.arange(5.0))
     tf.get_logger().removeHandler(caplog.handler)
     assert "retracing" not in caplog.text
 

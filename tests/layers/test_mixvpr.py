@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sare.layers import MixVPR
-from keras_sare.layers.mixvpr import _resize_matrix
+from keras_sare.layers.mixvpr import resize_matrix
 
 
 def features(height=4, width=5, channels=6):
@@ -83,7 +83,7 @@ def test_a_graph_of_unknown_sizes_gives_the_same_descriptors():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_graph_of_unknown_sizes_leaves_the_native_size_as_it_is(dtype):
-    graph = tf.function(lambda length: _resize_matrix(length, 20, dtype))
+    graph = tf.function(lambda length: resize_matrix(length, 20, dtype))
     np.testing.assert_array_equal(graph(tf.constant(20)), np.eye(20))
 
 

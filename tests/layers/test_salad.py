@@ -28,7 +28,7 @@ def small(**kwargs):
 
 
 def assignments(layer, scores):
-    return np.array(layer._assignments(tf.constant(scores), scores.shape[1]))
+    return np.array(layer.assignments(tf.constant(scores), scores.shape[1]))
 
 
 @pytest.mark.parametrize("has_token", [False, True])

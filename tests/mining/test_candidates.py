@@ -37,9 +37,9 @@ def test_equals_a_naive_loop_however_it_is_computed(given, gain, memory_limit, c
 
 def test_rows_held_at_a_time_stay_within_the_limit_and_each_is_read_once_in_order(given, monkeypatch):
     queries, database, lists = given
-    real = candidates._read
+    real = candidates.read_rows
     read = []
-    monkeypatch.setattr(candidates, "_read", lambda array, rows: (read.append(rows), real(array, rows))[1])
+    monkeypatch.setattr(candidates, "read_rows", lambda array, rows: (read.append(rows), real(array, rows))[1])
 
     nearest_candidates(queries, database.astype("float16"), lists, 3, memory_limit=10_000)
 
@@ -53,7 +53,7 @@ def test_a_run_of_rows_of_a_float32_memory_map_is_read_in_place(given, tmp_path)
     np.save(tmp_path / "database.npy", given[1])
     mapped = np.load(tmp_path / "database.npy", mmap_mode="r")
 
-    assert np.shares_memory(candidates._read(mapped, np.arange(20, 90)), mapped)
+    assert np.shares_memory(candidates.read_rows(mapped, np.arange(20, 90)), mapped)
 
 
 def test_a_broken_descriptor_is_named(given):

@@ -64,7 +64,7 @@ def calls(monkeypatch):
     record(ColmapDatabase, "extract")
     record(ColmapDatabase, "match_exhaustively")
     record(ColmapDatabase, "match_similar")
-    record(module, "_map")
+    record(module, "map_models")
     return made
 
 
@@ -130,15 +130,15 @@ def test_a_killed_run_goes_on_after_the_stage_that_was_finished_and_added_photos
         reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
     assert calls == ["extract"]
     monkeypatch.setattr(ColmapDatabase, "match_exhaustively", original)
-    mapping = module._map
-    monkeypatch.setattr(module, "_map", killed)
+    mapping = module.map_models
+    monkeypatch.setattr(module, "map_models", killed)
     with pytest.raises(KeyboardInterrupt):
         reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
     assert calls == ["extract", "match_exhaustively"]
     assert not (tmp_path / "run" / "models").exists()
-    monkeypatch.setattr(module, "_map", mapping)
+    monkeypatch.setattr(module, "map_models", mapping)
     result = reconstruct(tmp_path / "images", tmp_path / "run", SETTINGS)
-    assert calls == ["extract", "match_exhaustively", "_map"]
+    assert calls == ["extract", "match_exhaustively", "map_models"]
     assert [row["images"] for row in result.models] == [3]
     # Of a photo that is added its features and matches alone are computed.
     (tmp_path / "0_3.png").rename(later)
@@ -154,7 +154,7 @@ def test_a_killed_run_goes_on_after_the_stage_that_was_finished_and_added_photos
     # Another setting of the mapping alone maps again.
     before = len(calls)
     reconstruct(tmp_path / "images", tmp_path / "run", ReconstructionSettings(max_features=400, min_model_size=4))
-    assert calls[before:] == ["_map"]
+    assert calls[before:] == ["map_models"]
 
 
 def test_other_settings_of_features_and_changed_files_are_refused(tmp_path, made):
@@ -212,14 +212,14 @@ def test_with_other_settings_of_matching_photos_are_matched_as_now_asked(made, t
     shutil.copytree(folder / "run", tmp_path / "run")
     calls.clear()
     result = reconstruct(folder / "images", tmp_path / "run", similar)
-    assert calls == ["match_similar", "_map"]
+    assert calls == ["match_similar", "map_models"]
     # Of the eight photos each is matched with two; which two hangs on the vocabulary, which threads add up.
     chosen = set(verified_pairs(result.database))
     assert 8 <= len(chosen) <= 16
     assert chosen < all_pairs
     calls.clear()
     again = reconstruct(folder / "images", tmp_path / "run", SETTINGS)
-    assert calls == ["match_exhaustively", "_map"]
+    assert calls == ["match_exhaustively", "map_models"]
     assert verified_pairs(again.database) == verified_pairs(exhaustive.database)
     assert again.models == exhaustive.models
 
@@ -268,7 +268,7 @@ def test_many_photos_are_matched_by_a_vocabulary_of_their_own(made, tmp_path, ca
     shutil.copytree(folder / "run", tmp_path / "run")
     settings = ReconstructionSettings(max_features=400, exhaustive_images=3, neighbours=4)
     result = reconstruct(folder / "images", tmp_path / "run", settings)
-    assert calls == ["match_similar", "_map"]
+    assert calls == ["match_similar", "map_models"]
     assert [row["images"] for row in result.models] == [4, 3]
     assert (tmp_path / "run" / "vocabulary.bin").is_file()
 

@@ -85,8 +85,8 @@ class _FaissWithGpu:
 @pytest.fixture
 def with_gpu(monkeypatch):
     fake = _FaissWithGpu()
-    monkeypatch.setattr(faiss_backend, "_faiss", lambda: fake)
-    monkeypatch.setattr(faiss_backend, "_gpu_resources", fake.StandardGpuResources)
+    monkeypatch.setattr(faiss_backend, "faiss_in_use", lambda: fake)
+    monkeypatch.setattr(faiss_backend, "gpu_resources", fake.StandardGpuResources)
     return fake
 
 

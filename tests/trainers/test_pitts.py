@@ -19,6 +19,7 @@ import pytest
 from keras_sare.datasets import Augmentation, open_splits
 from keras_sare.models.backbones.vgg16 import write_npz
 from keras_sare.training import RunFolder
+from keras_sare.utils.keras_internals import all_layers
 from trainers import pitts
 from trainers.config import PittsConfig
 from trainers.config.flags import parse
@@ -138,7 +139,7 @@ def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_
     run = train("mixed", *more, "--extraction_batch=5", "--whitening=none", "--dim=5000")
     model = run.load_model()
     assert model.output.shape == (None, DIM)
-    assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
+    assert {layer.dtype_policy.name for layer in all_layers(model)} == {"float32"}
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert (run.settings["precision"], run.settings["extraction_batch"]) == ("mixed_bfloat16", 5)
 

@@ -63,7 +63,7 @@ def test_photos_outside_the_dataset_are_named_by_the_reason(tmp_path, monkeypatc
     complete = replace(made, images=names[:2], unregistered=[])
     monkeypatch.setattr(reconstruction, "reconstruct", lambda *_: made)
     monkeypatch.setattr(reconstruction, "read_colmap", lambda *_: dataset)
-    monkeypatch.setattr(reconstruction, "_draw", lambda *_: None)
+    monkeypatch.setattr(reconstruction, "draw", lambda *_: None)
     reconstruct_photos(tmp_path / "images", tmp_path / "run", ReconstructionSettings())
     assert (tmp_path / "run" / "unregistered.txt").read_text() == "d.png\n"
     assert (tmp_path / "run" / "left_out.txt").read_text() == "c.png\n"

@@ -60,7 +60,7 @@ def reconstruct_photos(
     _write_names(output / "unregistered.txt", made.unregistered)
     held = {*made.unregistered, *names.tolist()}
     _write_names(output / "left_out.txt", [name for name in made.images if name not in held])
-    _draw(output, made, dataset)
+    draw(output, made, dataset)
     return table
 
 
@@ -107,7 +107,8 @@ def _line(name: str, value: float) -> str:
     )
 
 
-def _draw(output: Path, made: Reconstruction, dataset: SfMDataset) -> None:
+def draw(output: Path, made: Reconstruction, dataset: SfMDataset) -> None:
+    """Writes the pictures of the models."""
     kept = set(dataset.models.tolist())
     largest = sorted((row for row in made.models if row["model"] in kept), key=lambda row: -row["images"])[:FROM_ABOVE]
     draw_models(output / "models.png", dataset, {row["model"]: row["points"] for row in made.models})

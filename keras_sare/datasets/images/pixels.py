@@ -86,8 +86,9 @@ def resize(pixels: Any, size: Size | int | None, box: Any = None, antialias: boo
     if box is not None:
         size = tf.maximum(size * _longer_side(cropped) // _longer_side(pixels), 1)
     if not antialias:
-        fitted = tf.cond(_longer_side(cropped) > size, lambda: _fitted(cropped, size), lambda: tf.shape(cropped)[:2])
-        return tf.image.resize(cropped, fitted, method="bilinear", antialias=False)
+        shrinks = _longer_side(cropped) > size
+        sides = tf.cond(shrinks, lambda: fitted_sides(cropped, size), lambda: tf.shape(cropped)[:2])
+        return tf.image.resize(cropped, sides, method="bilinear", antialias=False)
     return tf.cond(_longer_side(cropped) > size, lambda: _shrink(cropped, size), lambda: cropped)
 
 
@@ -123,11 +124,11 @@ def _crop(pixels: Any, box: Any) -> Any:
 
 
 def _shrink(pixels: Any, longer_side: Any) -> Any:
-    resized = tf.image.resize(pixels, _fitted(pixels, longer_side), method="lanczos3", antialias=True)
+    resized = tf.image.resize(pixels, fitted_sides(pixels, longer_side), method="lanczos3", antialias=True)
     return tf.saturate_cast(tf.round(resized), tf.uint8)
 
 
-def _fitted(pixels: Any, longer_side: Any) -> Any:
+def fitted_sides(pixels: Any, longer_side: Any) -> Any:
     """`fitted_size` of an image that is too large, as TensorFlow operations: the same numbers in the same float64."""
     sides = tf.cast(tf.shape(pixels)[:2], tf.float64)
     # The limit, but not as a constant: a graph would reorder the divisions by one, and round a tie the other way.

@@ -140,27 +140,27 @@ def _flows(
             images = np.sort(neighbours[: settings.truncate])
             right = np.zeros((len(images), 1), np.float32)
             right[np.searchsorted(images, neighbours[:query_k]), 0] = sources[query]
-            yield query, _solved(_system(graph[images][:, images], settings.alpha), right, settings)[:, 0], images
+            yield query, solved(linear_system(graph[images][:, images], settings.alpha), right, settings)[:, 0], images
         return
-    system = _system(graph, settings.alpha)
+    system = linear_system(graph, settings.alpha)
     images = np.arange(graph.shape[0])
     for start in range(0, len(near), _QUERIES_AT_A_TIME):
         batch = range(start, min(start + _QUERIES_AT_A_TIME, len(near)))
         right = np.zeros((len(images), len(batch)), np.float32)
         for column, query in enumerate(batch):
             right[near[query, :query_k], column] = sources[query]
-        for query, flow in zip(batch, _solved(system, right, settings).T, strict=True):
+        for query, flow in zip(batch, solved(system, right, settings).T, strict=True):
             yield query, flow, images
 
 
-def _system(graph: sparse.csr_matrix, alpha: float) -> sparse.csr_matrix:
+def linear_system(graph: sparse.csr_matrix, alpha: float) -> sparse.csr_matrix:
     """I - alpha D^-1/2 W D^-1/2; images without neighbours keep what the query gives them."""
     degrees = np.asarray(graph.sum(axis=1, dtype=np.float64)).ravel()
     scale = sparse.diags(np.where(degrees > 0, degrees, np.inf) ** -0.5, dtype=np.float32)
     return sparse.csr_matrix(sparse.identity(len(degrees), np.float32) - np.float32(alpha) * (scale @ graph @ scale))
 
 
-def _solved(system: sparse.csr_matrix, right: np.ndarray, settings: DiffusionSettings) -> np.ndarray:
+def solved(system: sparse.csr_matrix, right: np.ndarray, settings: DiffusionSettings) -> np.ndarray:
     """Conjugate gradients for all columns of `right`, float32 [N, queries], in one pass over the system an iteration.
 
     In single precision, because reading the columns takes the time; only sums over images are in double precision.

@@ -79,7 +79,7 @@ class FeatureStore:
         ids = np.concatenate([self.files.rows(file) for file in files.tolist()])
         writer = _FileWriter(self.files, files)
         for positions, pixels in self.images.batches(ids, self.batch_size):
-            writer.add(self._compute(ids[positions.numpy()], pixels, self.trunk.shared))
+            writer.add(self.compute(ids[positions.numpy()], pixels, self.trunk.shared))
             yield len(positions)
         self._remove_outdated()
 
@@ -93,7 +93,7 @@ class FeatureStore:
         missing = np.flatnonzero(~stored)
         for start in range(0, len(missing), self.batch_size):
             batch = missing[start : start + self.batch_size]
-            out[batch] = self._compute(ids[batch], self.images[ids[batch]], self.trunk.forward)
+            out[batch] = self.compute(ids[batch], self.images[ids[batch]], self.trunk.forward)
         return out
 
     def _remove_outdated(self) -> None:
@@ -105,7 +105,7 @@ class FeatureStore:
             if states.get(paths, state) != state:
                 path.unlink(missing_ok=True)
 
-    def _compute(self, ids: np.ndarray, pixels: Any, forward: Callable[[Any], Any]) -> np.ndarray:
+    def compute(self, ids: np.ndarray, pixels: Any, forward: Callable[[Any], Any]) -> np.ndarray:
         values = forward(pixels).numpy()
         bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
         if len(bad):

@@ -119,7 +119,8 @@ def test_a_real_photo_is_shrunk_as_pillow_shrinks_it(real_data):
 
 def test_sizes_computed_in_the_graph_are_those_of_fitted_size():
     rng = np.random.default_rng(0)
-    fitted = tf.function(pixels_module._fitted, [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int32)])
+    signature = [tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int32)]
+    fitted = tf.function(pixels_module.fitted_sides, signature)
     for height, width in rng.integers(2, 60, (150, 2)):
         limit = int(rng.integers(1, max(height, width)))
         size = fitted(np.zeros([height, width, 3], np.uint8), limit)
@@ -130,7 +131,7 @@ def test_ties_are_rounded_alike_in_graphs_with_a_constant_limit():
     """A limit that is known when the graph is made lets TensorFlow reorder divisions: 362 x 3 / 4 = 271.5."""
     shapes = [(600, 800), (800, 600), (1536, 2048), (96, 128), (90, 160), (675, 1200)]
     for limit in (362, 50, 90, 38):
-        fitted = tf.function(lambda pixels, limit=limit: pixels_module._fitted(pixels, limit))
+        fitted = tf.function(lambda pixels, limit=limit: pixels_module.fitted_sides(pixels, limit))
         for height, width in shapes:
             size = fitted(tf.zeros([height, width, 3], tf.uint8))
             assert tuple(size.numpy()) == fitted_size(height, width, limit), (height, width, limit)

@@ -95,14 +95,14 @@ def test_conversion_is_silent(source, tmp_path, caplog, capfd):
 )
 def test_check_is_made_upright_and_lying_at_the_sources_size(source, size, shapes):
     sized = replace(source, size=size)
-    assert [one.shape for one in onnx_model._sample_batches(sized)] == shapes
+    assert [one.shape for one in onnx_model.sample_batches(sized)] == shapes
 
 
 def test_model_that_takes_one_size_only_is_checked_at_that(tmp_path):
     images = keras.Input((24, 32, 3))
     features = keras.layers.Conv2D(8, 3)(keras.layers.Rescaling(1 / 255)(images))
     source = Source(keras.Model(images, MAC()(features)), (24, 32), "fixed", "a test")
-    assert [one.shape for one in onnx_model._sample_batches(source)] == [(1, 24, 32, 3), (2, 24, 32, 3)]
+    assert [one.shape for one in onnx_model.sample_batches(source)] == [(1, 24, 32, 3), (2, 24, 32, 3)]
     write_onnx(source, tmp_path / "model.onnx")
     with Runtime("onnx", tmp_path / "model.onnx") as runtime:
         np.testing.assert_allclose(runtime.extract(photos(2, 24, 32)), source.model(photos(2, 24, 32)), atol=1e-5)

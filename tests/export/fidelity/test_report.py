@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from export.fidelity.fidelity import Fidelity
@@ -89,8 +90,10 @@ def test_three_files_are_written(tmp_path):
 def test_labels_of_the_picture_neither_overlap_nor_leave_it(rows):
     figure = fidelity_figure(rows)
     figure.draw_without_rendering()
-    texts = [text for axes in figure.axes for text in (*axes.texts, *axes.get_xticklabels(), axes._left_title)]
-    texts += [*figure.axes[0].get_yticklabels(), figure._suptitle]
+    texts = [text for axes in figure.axes for text in (*axes.texts, *axes.get_xticklabels())]
+    # Their objects have no public name.
+    titles = {figure.get_suptitle(), *(axes.get_title(loc="left") for axes in figure.axes)}
+    texts += [*figure.axes[0].get_yticklabels(), *(text for text in figure.findobj(Text) if text.get_text() in titles)]
     boxes = {text: text.get_window_extent() for text in texts if text.get_text()}
     assert len(boxes) > 8
     assert not any("e+" in text.get_text() for text in boxes)

@@ -24,7 +24,7 @@ def test_name_must_end_in_keras(source, tmp_path):
 
 
 def test_file_that_reads_back_otherwise_is_not_written(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(keras_file, "_difference", lambda *_: 0.1)
+    monkeypatch.setattr(keras_file, "largest_difference", lambda *_: 0.1)
     with pytest.raises(RuntimeError, match=r"an entry differs by 0\.1\. Nothing was exported"):
         write_keras(source, tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []

@@ -89,7 +89,7 @@ def test_descriptors_stay_nearer_than_with_the_nearest_values(model):
 
 
 def test_the_mean_of_the_whitening_goes_into_its_bias(model, monkeypatch):
-    monkeypatch.setattr(module, "_is_convolution", lambda layer: False)
+    monkeypatch.setattr(module, "is_convolution", lambda layer: False)
     rounded, bits = rounded_model(model, PHOTOS)
     assert by_old_names(bits, rounded, model) == {"whitening": 8}
     assert [tuple(weight.shape) for weight in rounded.layers[-1].weights] == [(32, 8), (8,)]
@@ -109,18 +109,18 @@ def test_names_of_the_copy_are_told_apart_whatever_they_were(model):
 def test_sampled_positions_are_spread_over_the_photo(model, monkeypatch):
     layer = model.get_layer("second")
     features = keras.Model(model.input, layer.input)(PHOTOS[0][:1])
-    every = keras.ops.convert_to_numpy(module._patches(features, layer))
-    sampled = keras.ops.convert_to_numpy(module._sample(features, layer))
+    every = keras.ops.convert_to_numpy(module.patches_of(features, layer))
+    sampled = keras.ops.convert_to_numpy(module.sampled_patches(features, layer))
     np.testing.assert_array_equal(sampled, every)
     monkeypatch.setattr(module, "POSITIONS", 10)
-    sampled = keras.ops.convert_to_numpy(module._sample(features, layer))
+    sampled = keras.ops.convert_to_numpy(module.sampled_patches(features, layer))
     np.testing.assert_array_equal(sampled, every[np.arange(10) * len(every) // 10])
 
 
 def test_samples_are_what_a_convolution_multiplies_its_kernel_with(model):
     layer = model.get_layer("second")
     features = keras.Model(model.input, layer.input)(PHOTOS[0])
-    products = module._patches(features, layer) @ keras.ops.reshape(layer.kernel, (-1, 16)) + layer.bias
+    products = module.patches_of(features, layer) @ keras.ops.reshape(layer.kernel, (-1, 16)) + layer.bias
     np.testing.assert_allclose(keras.ops.relu(products), keras.ops.reshape(layer(features), (-1, 16)), atol=1e-5)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import linalg
 
-from keras_sare.retrieval.expansion.diffusion import DiffusionSettings, _solved, _system, diffuse
+from keras_sare.retrieval.expansion.diffusion import DiffusionSettings, diffuse, linear_system, solved
 from keras_sare.retrieval.expansion.knn_graph import affinity_graph
 
 CONVERGED = {"iterations": 300, "tolerance": 1e-9}
@@ -67,10 +67,10 @@ def test_converges_to_the_closed_form(queries, database, k, query_k, alpha):
 
 
 def test_iterations_are_those_of_conjugate_gradients(database):
-    system = _system(affinity_graph(database, 10), 0.99)
+    system = linear_system(affinity_graph(database, 10), 0.99)
     right = np.random.default_rng(0).random((150, 3)).astype(np.float32)
     for iterations in (1, 5, 20):
-        found = _solved(system, right, DiffusionSettings(iterations=iterations))
+        found = solved(system, right, DiffusionSettings(iterations=iterations))
         for column in range(3):
             expected = linalg.cg(system.astype(np.float64), right[:, column], rtol=0, maxiter=iterations)[0]
             np.testing.assert_allclose(found[:, column], expected, rtol=1e-4)
@@ -104,7 +104,7 @@ def test_truncation_diffuses_among_the_images_nearest_to_the_query(queries, data
         part = np.sort(near[:40])
         right = np.where(np.isin(part, near[:4]), np.maximum(similarities[part], 0) ** 3, 0)
         expected = np.zeros(150)
-        expected[part] = np.linalg.solve(_system(graph[part][:, part], 0.99).toarray().astype(np.float64), right)
+        expected[part] = np.linalg.solve(linear_system(graph[part][:, part], 0.99).toarray().astype(np.float64), right)
         np.testing.assert_allclose(found, expected[ranking], atol=1e-5 * expected.max())
         # What the query's sub-graph does not hold follows by similarity.
         rest = [image for image in near if expected[image] <= 0]

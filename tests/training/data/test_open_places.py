@@ -48,13 +48,13 @@ def open_with(datasets, make_model, settings, tmp_path, monkeypatch):
 def computed(monkeypatch):
     """How many images the frozen layers are computed for, by name of the split."""
     count = collections.Counter()
-    compute = FeatureStore._compute
+    compute = FeatureStore.compute
 
     def counted(store, ids, *rest):
         count[store.images.paths[0].split("/")[-1].split("_")[0]] += len(ids)
         return compute(store, ids, *rest)
 
-    monkeypatch.setattr(FeatureStore, "_compute", counted)
+    monkeypatch.setattr(FeatureStore, "compute", counted)
     return count
 
 

@@ -106,8 +106,8 @@ def test_missing_rows_are_computed_when_asked_for_and_equal_the_stored_ones(make
 def test_missing_rows_are_computed_in_small_batches(make_store, monkeypatch):
     store = make_store(batch_size=4)
     sizes = []
-    compute = store._compute
-    monkeypatch.setattr(store, "_compute", lambda ids, *rest: sizes.append(len(ids)) or compute(ids, *rest))
+    compute = store.compute
+    monkeypatch.setattr(store, "compute", lambda ids, *rest: sizes.append(len(ids)) or compute(ids, *rest))
     store[np.arange(10)]
     assert sizes == [4, 4, 2]
 
@@ -116,7 +116,7 @@ def test_second_opening_computes_nothing(make_store, monkeypatch):
     rows = fill(make_store())[np.arange(10)]
     again = make_store()
     assert again.files.present.all()
-    monkeypatch.setattr(again, "_compute", None)  # would fail if called
+    monkeypatch.setattr(again, "compute", None)  # would fail if called
     np.testing.assert_array_equal(again[np.arange(10)], rows)
 
 
@@ -138,8 +138,8 @@ def test_after_a_kill_between_files_only_the_missing_ones_are_computed(make_stor
     resumed = make_store()
     computed = []
     assert resumed.files.present.tolist() == [True, True, False, False]
-    compute = resumed._compute
-    monkeypatch.setattr(resumed, "_compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))
+    compute = resumed.compute
+    monkeypatch.setattr(resumed, "compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))
     fill(resumed)
     assert computed == [6, 7, 8, 9]
     np.testing.assert_array_equal(resumed[np.arange(10)], maps.astype("float16"))
@@ -244,8 +244,8 @@ def test_where_an_image_is_replaced_its_file_alone_is_computed_anew(make_store, 
     store = make_store()
     computed = []
     assert store.files.present.tolist() == [True, False, True, True]
-    compute = store._compute
-    monkeypatch.setattr(store, "_compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))
+    compute = store.compute
+    monkeypatch.setattr(store, "compute", lambda ids, *rest: computed.extend(ids) or compute(ids, *rest))
     fill(store)
     assert computed == [3, 4, 5]
     left = sorted(path.name for path in store.files.folder.iterdir())

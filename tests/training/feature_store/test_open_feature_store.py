@@ -90,7 +90,7 @@ def test_inputs_are_cropped_pixels_where_nothing_is_stored(open_with):
 
 def test_second_opening_computes_nothing(open_with, monkeypatch):
     open_with()
-    monkeypatch.setattr(FeatureStore, "_compute", None)  # would fail if called
+    monkeypatch.setattr(FeatureStore, "compute", None)  # would fail if called
     assert open_with()[1]
 
 
@@ -180,8 +180,8 @@ def test_unknown_dtype_is_refused(open_with):
 
 def test_batch_size_is_that_of_the_settings(open_with, monkeypatch):
     sizes = []
-    compute = FeatureStore._compute
-    monkeypatch.setattr(FeatureStore, "_compute", lambda *args: sizes.append(len(args[1])) or compute(*args))
+    compute = FeatureStore.compute
+    monkeypatch.setattr(FeatureStore, "compute", lambda *args: sizes.append(len(args[1])) or compute(*args))
     settings = dataclasses.replace(TrainingSettings(), extraction_batch=3)
     open_with(settings=settings)
     assert sizes == [3, 3, 3, 1, 1, 1]
