@@ -75,7 +75,8 @@ def test_a_server_that_does_not_serve_the_model_is_told_in_one_line(server: Simp
 @pytest.mark.skipif(shutil.which("tensorflow_model_server") is None, reason="needs tensorflow_model_server")
 def test_tensorflow_serving_behaves_so(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
-        port, rest = first.getsockname()[1], second.getsockname()[1]
+        port = first.getsockname()[1]
+        rest = second.getsockname()[1]
     flags = [
         f"--port={port}",
         f"--rest_api_port={rest}",
