@@ -12,10 +12,12 @@ from serving.models.manager import ModelManager
 from serving.models.model import DEFAULT_SIGNATURE
 from serving.rest.json_values import is_base64, read_tensor, written
 
-MAX_VALUES = 2**20
-"""Numbers, strings, lists in a request: an image of 640 x 480 pixels. All threads wait while they are parsed."""
-MAX_OBJECTS = 2**16
-"""Objects in a request; they are large in memory."""
+MAX_VALUES = 2**18
+"""Numbers and strings in a request, an image of 295 x 295 pixels: all threads wait while they are parsed."""
+MAX_LISTS = 2**17
+"""Lists in a request, one for each pixel of such an image."""
+MAX_OBJECTS = 2**13
+"""Objects in a request, one for each file or row."""
 # A third of what a value takes in memory; see `Limits.bytes_in_flight`.
 _BYTES_A_VALUE = 24
 _QUICK_BYTES = 2**14
@@ -39,9 +41,9 @@ class JsonEncoding:
         objects = data.count(b"{")
         values = data.count(b",")
         lists = data.count(b"[")
-        if max(values, lists) > MAX_VALUES or objects > MAX_OBJECTS:
+        if values > MAX_VALUES or lists > MAX_LISTS or objects > MAX_OBJECTS:
             raise invalid_argument(
-                f"The JSON must hold at most {MAX_VALUES} values, {MAX_VALUES} lists and {MAX_OBJECTS} objects; send "
+                f"The JSON must hold at most {MAX_VALUES} values, {MAX_LISTS} lists and {MAX_OBJECTS} objects; send "
                 f"images as files in base64, or tensors by gRPC. Received: about {values}, {lists} and {objects}",
                 "json_values",
             )

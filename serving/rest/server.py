@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 _MORE_CONNECTIONS = 1000
 _HEADER_SECONDS = 10.0
 _BACKLOG = 1024
+_BACKLOG = 1024
 _AFTERMATH_SECONDS = 0.5
 
 
@@ -118,12 +119,18 @@ class _Protocol(H11Protocol):
 
 def _listening(host: str, port: int) -> socket.socket:
     name = host.removeprefix("[").removesuffix("]")
+    # asyncio sends small pieces at once only where the protocol is named, as `socket.create_server` does not.
+    listening = socket.socket(
+        socket.AF_INET6 if ":" in name else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )
     try:
-        return socket.create_server(
-            (name, port), family=socket.AF_INET6 if ":" in name else socket.AF_INET, backlog=1024
-        )
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((name, port))
+        listening.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
+        listening.close()
         raise OSError(
             f"`host` and `rest_port` must be an address that this machine has and no program listens on; port 0 takes "
             f"a free one. Received: {host=}, rest_port={port}"
         ) from error
+    return listening

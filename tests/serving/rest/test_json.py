@@ -147,7 +147,7 @@ def test_bodies_that_are_no_request_are_named(encoding: JsonEncoding, body: byte
 
 @pytest.mark.parametrize("piece", [b"1,", b"[],", b"{},", b"[[[[]]]],"])
 def test_values_are_counted_before_they_are_parsed(encoding: JsonEncoding, piece: bytes) -> None:
-    with pytest.raises(RequestError, match="^The JSON must hold at most 1048576 values") as caught:
+    with pytest.raises(RequestError, match="^The JSON must hold at most 262144 values") as caught:
         encoding.size(b'{"inputs": [' + piece * (MAX_VALUES + 1) + b"1]}")
     assert caught.value.limit == "json_values"
 

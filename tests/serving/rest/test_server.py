@@ -17,6 +17,7 @@ import grpc
 import httpx
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.limits import Limits
 from serving.models.manager import ModelManager
@@ -161,6 +162,21 @@ def test_what_is_no_http_is_refused_without_a_word_in_the_log(
                 assert link.recv(2000).startswith(b"HTTP/1.1 400 ")
         assert httpx.get(slow.url, timeout=20).status_code == 200
     assert not [message for message in caplog.messages if "nvalid HTTP" in message]
+
+
+def test_small_pieces_of_an_answer_are_sent_at_once(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an answer in two pieces takes until the client acknowledges the first, which may be 40 ms."""
+    delays = []
+    made = H11Protocol.connection_made
+
+    def connection_made(self: H11Protocol, transport: Any) -> None:
+        delays.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(self, transport)
+
+    monkeypatch.setattr(H11Protocol, "connection_made", connection_made)
+    with served(manager) as slow:
+        assert httpx.get(slow.url, timeout=20).status_code == 200
+    assert delays == [1]
 
 
 def test_a_taken_port_is_refused(manager: ModelManager) -> None:
