@@ -10,6 +10,7 @@ SIGTERM and SIGINT refuse new requests and let those under way finish: exit stat
 `--grace` seconds, or at a second signal, are cut off with the process: exit status 3.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -60,6 +61,9 @@ def main(_: list[str]) -> None:
     server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access, batching)
     if FLAGS.rest_port is not None:
         server.add(_rest(server))
+    # Otherwise a request of many objects makes Python look through all of TensorFlow's, while every thread waits.
+    gc.collect()
+    gc.freeze()
     server.start()
     Polling(manager.poll, FLAGS.poll_seconds).start()
     stopping.wait()
