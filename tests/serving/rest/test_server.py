@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rest.server import RestServer, TlsFiles
+from serving.rpc.batching import BatchingParameters
 from serving.rpc.server import ModelServer
 
 COMBINE = {"signature_name": "combine", "inputs": {"left": [1.5, -2], "right": 3}}
@@ -39,6 +40,10 @@ class WaitingModel:
         self.calls = 0
         with self.found() as model:
             self.signature_defs = model.signature_defs
+
+    def __getattr__(self, name: str) -> Any:
+        with self.found() as model:
+            return getattr(model, name)
 
     def found(self) -> Any:
         return self.manager.find(predict_pb2.PredictRequest(model_spec={"name": "keras_sare"}).model_spec)
@@ -177,6 +182,24 @@ def test_small_pieces_of_an_answer_are_sent_at_once(manager: ModelManager, monke
     with served(manager) as slow:
         assert httpx.get(slow.url, timeout=20).status_code == 200
     assert delays == [1]
+
+
+def test_of_requests_computed_together_each_is_told_its_own_error(manager: ModelManager) -> None:
+    def ask_for(value: float) -> httpx.Response:
+        body = {"signature_name": "images", "instances": [[[[value] * 3]]]}
+        return httpx.post(f"{slow.url}:predict", json=body, timeout=20)
+
+    batching = BatchingParameters(8)
+    with served(manager, max_workers=1, batching=batching) as slow, ThreadPoolExecutor(3) as pool:
+        first = pool.submit(ask_for, 1.0)
+        assert slow.model.started.acquire(timeout=20)
+        # The mean of such numbers is infinite, and so is its norm.
+        others = [pool.submit(ask_for, value) for value in (3e38, 1.0)]
+        assert any(":keras_sare:serving:queue_length 2.0\n" in metrics(slow) for _ in range(500))
+        slow.model.finish.set()
+        assert [call.result(20).status_code for call in (first, *others)] == [200, 500, 200]
+    # The others did not go through it one by one.
+    assert slow.model.calls == 1
 
 
 def test_a_taken_port_is_refused(manager: ModelManager) -> None:
