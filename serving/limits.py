@@ -16,7 +16,7 @@ class Limits:
         values: values of a tensor. A network's activations need up to some hundred bytes for each.
         seconds: that a request may be computed, where its client allows more.
         bytes_in_flight: bytes of all requests that were received and are not answered. Parsed, they take up to about
-            three times as much.
+            three times as much. As many requests are received at a time as have so many bytes at most.
         receive_seconds: that a request may take to arrive.
     """
 

@@ -52,7 +52,9 @@ class Backend:
         self.places = max_workers + max_queue
         self.admission = Admission(max_workers, max_queue, limits.bytes_in_flight)
         self.metrics = Metrics(manager, self.admission)
-        self.calls = Calls(Receiving(self.places, limits.receive_seconds), tokens, log, self.metrics.observe)
+        turns = max(1, limits.bytes_in_flight // limits.message_bytes)
+        receiving = Receiving(turns, self.places, limits.receive_seconds)
+        self.calls = Calls(receiving, tokens, log, self.metrics.observe)
         self.predictions = PredictionService(manager, limits, self.admission, quota, batching)
         self.models = ModelService(manager)
 

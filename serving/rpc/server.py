@@ -16,6 +16,7 @@ from serving.rpc import event_loop
 from serving.rpc.access_log import AccessLog
 from serving.rpc.backend import Backend
 from serving.rpc.batching import BatchingParameters
+from serving.rpc.bounded_requests import BoundedRequests
 from serving.rpc.credentials import Guard, Tokens
 from serving.rpc.health import Health
 from serving.rpc.quota import Quota
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Calls of which nothing but the headers is there, probes, watchers: they cost memory alone.
 _MORE_CALLS = 1000
+_UNREAD_BYTES = 2**16
 _LIMITS = Limits()
 # What is left of an answered or cancelled request: its answer is taken apart.
 _AFTERMATH_SECONDS = 1.0
@@ -147,11 +149,15 @@ class ModelServer:
     async def _build(self) -> None:
         tokens = self._access.tokens
         self._server = grpc.aio.server(
-            interceptors=[] if tokens is None else [Guard(tokens)],
+            interceptors=[*([] if tokens is None else [Guard(tokens)]), BoundedRequests(self.backend.limits)],
             options=[
                 # Descriptors outgrow gRPC's 4 MiB at once.
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", self.backend.limits.message_bytes),
+                # What gRPC takes of each request that nobody reads yet. It would raise it to megabytes, for each of
+                # a thousand calls.
+                ("grpc.http2.lookahead_bytes", _UNREAD_BYTES),
+                ("grpc.http2.bdp_probe", 0),
                 # Otherwise a second server on the same port would start and silently take half of the requests.
                 ("grpc.so_reuseport", 0),
             ],

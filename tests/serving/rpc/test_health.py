@@ -100,7 +100,7 @@ def test_calls_that_send_nothing_keep_no_worker_and_make_room(
     calls = [silent(slow.channel) for _ in range(10)]
     # Three requests may arrive at the same time: of each further one the oldest pays.
     codes = [call.exception(timeout=20).code().name for call in calls[:7]]
-    assert codes == ["DEADLINE_EXCEEDED"] * 7
+    assert codes == ["RESOURCE_EXHAUSTED"] * 7
     assert not any(call.done() for call in calls[7:])
     assert len(slow.predict(REQUEST, timeout=20).outputs) == 1
     assert health(slow.channel) == SERVING
