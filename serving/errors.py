@@ -28,6 +28,14 @@ class RequestError(Exception):
             return self.text
         return encoded[:MAX_DETAILS].decode(errors="ignore") + "...TRUNCATED"
 
+    def without_frames(self) -> "RequestError":
+        """The same error without where it was raised.
+
+        An error holds the frames that it went through. Where one of them holds the error, the request that failed stays
+        in memory until the garbage collector comes by, which among TensorFlow's many objects is seldom.
+        """
+        return RequestError(self.code, self.text, self.limit)
+
 
 def invalid_argument(text: str, limit: str = "") -> RequestError:
     """The most frequent error: the request itself is wrong."""

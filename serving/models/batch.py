@@ -59,7 +59,7 @@ def predict_batch(
         try:
             return model.predict(signature_name, inputs, outputs, limits, time_left)
         except RequestError as error:
-            return error
+            return error.without_frames()
 
     if len(requests) > 1:
         try:
@@ -69,7 +69,7 @@ def predict_batch(
             result = model.run(signature_name, joined, outputs, limits, time_left)
         except RequestError as error:
             if error.code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                return [error] * len(requests)
+                return [error.without_frames()] * len(requests)
         else:
             if all(array.ndim and len(array) == sum(rows) for array in result.values()):
                 return _split(result, rows)

@@ -168,6 +168,8 @@ async def _while_wanted(run: Awaitable[bytes], body: _Body, call: Call) -> bytes
     finally:
         gone.cancel()
         work.cancel()
+        # Its error holds this frame; see `RequestError.without_frames`.
+        del work
 
 
 def _check_encoding(request: Request) -> None:

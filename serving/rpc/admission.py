@@ -168,7 +168,11 @@ class Admission:
         future = self._pool.submit(work)
         self._running.add(future)
         future.add_done_callback(end)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            # An error would hold this frame, and this frame the error; see `RequestError.without_frames`.
+            del future
 
     @property
     def load(self) -> Load:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from serving.errors import RequestError
 from serving.rpc.admission import Admission, Ticket
 
 
@@ -108,7 +109,10 @@ class Batcher:
         batch.tasks.append(task)
         if batch.images >= self._largest:
             batch.full.set()
-        return await task.answer
+        answer = await task.answer
+        if isinstance(answer, RequestError):
+            raise answer.without_frames()
+        return answer
 
     def _begin(self, bucket: Hashable, kind: Hashable, work: Callable[[Sequence[Any]], list[Any]]) -> _Batch:
         batch = self._open[bucket] = _Batch()
@@ -139,7 +143,9 @@ class Batcher:
         for task, answer in zip(tasks, answers, strict=True):
             if task.answer.done():
                 continue
-            if isinstance(answer, Exception):
+            if isinstance(answer, Exception) and not isinstance(answer, RequestError):
                 task.answer.set_exception(answer)
             else:
                 task.answer.set_result(answer)
+        # An error may hold this frame.
+        del answers, answer

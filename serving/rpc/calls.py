@@ -128,6 +128,8 @@ class Calls:
             seconds = time.monotonic() - began
             self._observe(call, refusal, code, seconds)
             self._log(call, peer, code, len(response), seconds)
+            # It holds this frame; see `RequestError.without_frames`.
+            del refusal
 
     def _client(self, peer: str, metadata: Metadata) -> str:
         if self._tokens is not None:
@@ -150,7 +152,9 @@ class Calls:
         try:
             return await self.run(call, context.peer(), context.invocation_metadata() or (), answer)
         except RequestError as error:
-            await context.abort(error.code, error.details)
+            code, details = error.code, error.details
+        # Not above: gRPC holds what `abort` raises, that would hold the error, and the error the request.
+        await context.abort(code, details)
         raise AssertionError("abort raises")
 
     def _log(self, call: Call, peer: str, code: grpc.StatusCode, sent: int, seconds: float) -> None:
