@@ -1,6 +1,7 @@
 """Requests that arrive: bounded in number, bytes and time."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -11,7 +12,8 @@ import grpc
 from serving.errors import RequestError, exhausted, invalid_argument
 
 TURN_SECONDS = 0.1
-"""That a request has to arrive, at least, where others wait for their turn."""
+"""That a request has to arrive where another one waits for its turn; less where more wait than there are turns."""
+_LEAST_SECONDS = 0.01
 
 
 class Readable(Protocol):
@@ -26,8 +28,9 @@ class Receiving:
 
     gRPC does not say how large a request is before it has all of it. So only a few are read at a time, and each may be
     the largest. The others wait for their turn, within the little that gRPC takes of a request that nobody reads. A
-    turn ends with the request, which is at once where it has come already; where others wait, the oldest that has had
-    0.1 seconds makes room. The newest is next: it is not behind all those that a stranger keeps waiting.
+    turn ends with the request, which is at once where it has come already; where others wait, the oldest makes room
+    once it has had its time. The more wait, the shorter that is: each gets its turn within about 0.1 seconds, however
+    many calls a stranger begins.
 
     Args:
         turns: requests that are read at the same time.
@@ -43,7 +46,7 @@ class Receiving:
         self._arriving: dict[asyncio.Timeout, None] = {}
         # Those that are read, and when each began.
         self._reading: dict[asyncio.Timeout, float] = {}
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def read(self, context: Readable) -> bytes:
         """The bytes of the request of a call.
@@ -106,25 +109,27 @@ class Receiving:
             yield
         finally:
             del self._reading[timeout]
-            self._wake_newest()
+            self._wake_next()
 
     def _pass_on(self, waiting: asyncio.Future[None]) -> None:
         """Gives up waiting; a turn that was given meanwhile is another's."""
         if waiting in self._waiting:
             self._waiting.remove(waiting)
         else:
-            self._wake_newest()
+            self._wake_next()
 
-    def _wake_newest(self) -> None:
+    def _wake_next(self) -> None:
         if self._waiting:
-            waiting = self._waiting.pop()
+            waiting = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_result(None)
 
     def _hurry(self) -> None:
         """Lets as many of the oldest make room as others wait, once each has had its time."""
-        for timeout, began in islice(self._reading.items(), len(self._waiting)):
-            _end(timeout, began + TURN_SECONDS)
+        waiting = len(self._waiting)
+        seconds = max(TURN_SECONDS * self._turns / max(waiting, self._turns), _LEAST_SECONDS)
+        for timeout, began in islice(self._reading.items(), waiting):
+            _end(timeout, began + seconds)
 
     def _make_room(self) -> None:
         if len(self._arriving) >= self._calls:

@@ -38,13 +38,13 @@ def arrival(
     asyncio.run(run())
 
 
-def test_few_requests_are_read_at_a_time_and_the_newest_is_next() -> None:
+def test_few_requests_are_read_at_a_time_and_the_first_is_next() -> None:
     async def check(_: Receiving, senders: list[Sender], tasks: list[asyncio.Task[bytes]]) -> None:
         assert [sender.is_read.is_set() for sender in senders] == [True, True, False, False]
         senders[1].sent.set_result(b"1")
         assert await tasks[1] == b"1"
-        await senders[3].is_read.wait()
-        assert not senders[2].is_read.is_set()
+        await senders[2].is_read.wait()
+        assert not senders[3].is_read.is_set()
         for sender in senders[2:]:
             sender.sent.set_result(b"later")
         assert await asyncio.gather(*tasks[2:]) == [b"later"] * 2
@@ -67,13 +67,13 @@ def test_who_sends_nothing_makes_room_after_its_time() -> None:
 
 def test_a_caller_that_goes_while_it_waits_takes_nobodys_turn() -> None:
     async def check(_: Receiving, senders: list[Sender], tasks: list[asyncio.Task[bytes]]) -> None:
-        # The turn is given to the newest, which goes before it takes it.
-        senders[0].sent.add_done_callback(lambda _: tasks[3].cancel())
+        # The turn is given to the first, which goes before it takes it.
+        senders[0].sent.add_done_callback(lambda _: tasks[2].cancel())
         senders[0].sent.set_result(b"0")
-        await senders[2].is_read.wait()
-        senders[2].sent.set_result(b"2")
-        assert await tasks[2] == b"2"
-        assert not senders[3].is_read.is_set()
+        await senders[3].is_read.wait()
+        senders[3].sent.set_result(b"3")
+        assert await tasks[3] == b"3"
+        assert not senders[2].is_read.is_set()
         tasks[1].cancel()
 
     arrival(check)
