@@ -68,7 +68,8 @@ def _run(address: str, connection: Connection) -> None:
             if connection.poll(max(due - time.monotonic(), 0)):
                 connection.recv()
                 connection.send((milliseconds, errors))
-                milliseconds, errors = [], []
+                milliseconds = []
+                errors = []
                 continue
             begun = time.perf_counter()
             try:

@@ -58,7 +58,8 @@ class ServerProcess:
     """
 
     def __init__(self, folder: Path, *flags: str) -> None:
-        self.port, self.rest_port = free_port(), free_port()
+        self.port = free_port()
+        self.rest_port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._command = [sys.executable, "-m", "serving", f"--model={folder}", f"--port={self.port}"]
         self._command += [f"--rest_port={self.rest_port}", *flags]

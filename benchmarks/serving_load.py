@@ -97,7 +97,8 @@ class Load:
 
     def told(self, name: str) -> bool:
         """Prints the codes since the last time; whether all are right or refusals."""
-        codes, self.codes = self.codes, collections.Counter()
+        codes = self.codes
+        self.codes = collections.Counter()
         print(f"{name}: {dict(codes)}", flush=True)
         return codes["right"] > 0 and set(codes) <= REFUSALS | {"right"}
 

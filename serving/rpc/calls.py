@@ -152,7 +152,8 @@ class Calls:
         try:
             return await self.run(call, context.peer(), context.invocation_metadata() or (), answer)
         except RequestError as error:
-            code, details = error.code, error.details
+            code = error.code
+            details = error.details
         # Not above: gRPC holds what `abort` raises, that would hold the error, and the error the request.
         await context.abort(code, details)
         raise AssertionError("abort raises")
