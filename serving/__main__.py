@@ -45,8 +45,8 @@ def main(_: list[str]) -> None:
 
     from serving.models.manager import ModelManager
     from serving.models.polling import Polling
-    from serving.rpc.batching import BatchingParameters
     from serving.rpc.server import ModelServer
+    from serving.scheduling.batching import BatchingParameters
 
     if FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.INFO)
@@ -82,8 +82,8 @@ def _configs() -> "list[ModelConfig]":
 def _access() -> "Access":
     from serving.rpc.access_log import AccessLog
     from serving.rpc.credentials import Tokens, transport
-    from serving.rpc.quota import Quota
     from serving.rpc.server import Access
+    from serving.scheduling.quota import Quota
 
     if FLAGS.rest_port is not None and FLAGS.host.startswith("unix:"):
         raise flags.Error(f"--rest_port must come with a --host of a network. Received: --host={FLAGS.host}")

@@ -3,14 +3,14 @@
 from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rpc.access_log import AccessLog
-from serving.rpc.admission import Admission
-from serving.rpc.batching import BatchingParameters
 from serving.rpc.calls import Calls, Service
 from serving.rpc.credentials import Tokens
 from serving.rpc.metrics import Metrics
-from serving.rpc.quota import Quota
 from serving.rpc.receiving import Receiving
 from serving.rpc.services import ModelService, PredictionService, SessionService
+from serving.scheduling.admission import Admission
+from serving.scheduling.batching import BatchingParameters
+from serving.scheduling.quota import Quota
 
 
 class Backend:

@@ -15,8 +15,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from serving.errors import RequestError
 from serving.models.manager import ModelManager
-from serving.rpc.admission import Admission
 from serving.rpc.calls import Call
+from serving.scheduling.admission import Admission
 
 # TensorFlow Serving's: from 10 us to 20 minutes.
 _MICROSECONDS = [10 * 1.8**power for power in range(33)]

@@ -15,11 +15,11 @@ from serving.models.manager import ModelManager
 from serving.rpc import event_loop
 from serving.rpc.access_log import AccessLog
 from serving.rpc.backend import Backend
-from serving.rpc.batching import BatchingParameters
 from serving.rpc.bounded_requests import BoundedRequests
 from serving.rpc.credentials import Guard, Tokens
 from serving.rpc.health import Health
-from serving.rpc.quota import Quota
+from serving.scheduling.batching import BatchingParameters
+from serving.scheduling.quota import Quota
 
 logger = logging.getLogger(__name__)
 

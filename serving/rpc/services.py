@@ -23,11 +23,11 @@ from serving.limits import Limits
 from serving.models.batch import bucket, predict_batch
 from serving.models.manager import ModelManager
 from serving.models.model import DEFAULT_SIGNATURE, ServedModel
-from serving.rpc.admission import Admission, Ticket
-from serving.rpc.batching import Batcher, BatchingParameters, Task
 from serving.rpc.calls import Call
 from serving.rpc.encoding import Encoding, ProtobufEncoding
-from serving.rpc.quota import Quota
+from serving.scheduling.admission import Admission, Ticket
+from serving.scheduling.batching import Batcher, BatchingParameters, Task
+from serving.scheduling.quota import Quota
 from serving.wire.parsing import parse_small
 from serving.wire.tensors import images_in
 

@@ -22,8 +22,8 @@ from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rest.app import rest_app
 from serving.rpc.backend import Backend
-from serving.rpc.quota import Quota
 from serving.rpc.server import ModelServer
+from serving.scheduling.quota import Quota
 
 SIZE = (24, 32)
 

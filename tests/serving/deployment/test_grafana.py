@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.models.manager import ModelManager
-from serving.rpc.admission import Admission
 from serving.rpc.metrics import Metrics
+from serving.scheduling.admission import Admission
 
 TENSORFLOW_SERVINGS_OWN = {":tensorflow:serving:batching_session:queuing_latency"}
 """With `thread_pool_name`, from its batching_session.cc."""

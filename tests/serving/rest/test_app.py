@@ -19,7 +19,7 @@ from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rpc.access_log import AccessLog
 from serving.rpc.credentials import Tokens
-from serving.rpc.quota import Quota
+from serving.scheduling.quota import Quota
 
 PREDICT = "/v1/models/keras_sare:predict"
 COMBINE = {"signature_name": "combine", "inputs": {"left": [1.5, -2], "right": 3}}

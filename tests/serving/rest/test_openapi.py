@@ -14,7 +14,7 @@ from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rest.app import rest_app
 from serving.rpc.backend import Backend
-from serving.rpc.quota import Quota
+from serving.scheduling.quota import Quota
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,

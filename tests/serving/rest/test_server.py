@@ -22,8 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rest.server import RestServer, TlsFiles
-from serving.rpc.batching import BatchingParameters
 from serving.rpc.server import ModelServer
+from serving.scheduling.batching import BatchingParameters
 
 COMBINE = {"signature_name": "combine", "inputs": {"left": [1.5, -2], "right": 3}}
 

@@ -13,8 +13,8 @@ from tensorflow_serving.apis import predict_pb2
 from serving.errors import RequestError
 from serving.models.manager import ModelManager
 from serving.rest.server import RestServer
-from serving.rpc.batching import BatchingParameters
 from serving.rpc.server import ModelServer
+from serving.scheduling.batching import BatchingParameters
 
 NO_PHOTO = b'{"instances": [{"b64": "eHh4"}]}'
 Ask = Callable[[], Any]

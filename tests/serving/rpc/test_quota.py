@@ -8,8 +8,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from serving.errors import RequestError
 from serving.rpc.credentials import Tokens
-from serving.rpc.quota import Quota
 from serving.rpc.server import Access
+from serving.scheduling.quota import Quota
 
 REQUEST = predict_pb2.PredictRequest(model_spec={"name": "slow"})
 TOKENS = {"garden": "0123456789abcdef", "tower": "fedcba9876543210"}

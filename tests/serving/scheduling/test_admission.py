@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serving.errors import RequestError
-from serving.rpc.admission import Admission, Ticket
+from serving.scheduling.admission import Admission, Ticket
 
 
 class Clock:

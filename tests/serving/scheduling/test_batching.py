@@ -14,9 +14,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.models.manager import ModelManager
-from serving.rpc.admission import Admission
-from serving.rpc.batching import Batcher, BatchingParameters, Task
 from serving.rpc.server import ModelServer
+from serving.scheduling.admission import Admission
+from serving.scheduling.batching import Batcher, BatchingParameters, Task
 
 
 class Work:

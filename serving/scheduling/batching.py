@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.errors import RequestError
-from serving.rpc.admission import Admission, Ticket
+from serving.scheduling.admission import Admission, Ticket
 
 
 @dataclass(frozen=True)
