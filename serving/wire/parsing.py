@@ -14,7 +14,7 @@ from serving.errors import RequestError, invalid_argument
 
 M = TypeVar("M", bound=Message)
 
-MAX_FIELDS = 2**16
+MAX_FIELDS = 2**14
 """Fields in a request, with those of its tensors and shapes; numbers are one field a tensor, as clients pack them."""
 MAX_SMALL_BYTES = 2**16
 """Bytes of a request that holds no tensors."""
