@@ -62,7 +62,7 @@ def test_a_request_of_a_client_is_parsed_as_it_was_sent(request_of_a_client: pre
     ],
 )
 def test_fields_without_number_are_refused(data: bytes) -> None:
-    assert refusal(data) == "The request must have at most 65536 fields; send numbers packed"
+    assert refusal(data) == "The request must have at most 16384 fields; send numbers packed"
 
 
 @pytest.mark.parametrize("number", [14, 15])
