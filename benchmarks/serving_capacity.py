@@ -10,7 +10,6 @@ and what a core can do at most is its inverse. Weights are random; they do not c
 """
 
 import argparse
-import io
 import itertools
 import os
 import subprocess
@@ -24,8 +23,7 @@ from typing import Any
 
 import grpc
 import keras
-import numpy as np
-from PIL import Image
+from server_process import photo
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from export.converters.saved_model import SavedModelOptions, write_saved_model
@@ -44,14 +42,6 @@ def model_of(name: str) -> keras.Model:
         return build(name, None)
     inputs = keras.Input((None, None, 3), name="images")
     return keras.Model(inputs, MAC()(keras.layers.Conv2D(4, 1, strides=16)(inputs)))
-
-
-def photo() -> bytes:
-    """A JPEG that is neither flat nor noise."""
-    small = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(small).resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
 
 
 def processor_seconds(pid: int) -> float:

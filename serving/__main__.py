@@ -2,9 +2,9 @@
 
 FOLDER holds one subfolder per version, as in `FOLDER/1/saved_model.pb`; the highest that can be loaded is served. When
 the server is ready it logs `serving NAME version V at HOST:PORT`, with `--rest_port` before it also `serving REST at
-http://HOST:PORT`. A higher version that is copied in later takes over
-once it is loaded and warmed up; the old one ends with its last request. Several models, other versions than the highest
-and labels: `--models_config FILE`, as serving/tf_serving/models.config.
+http://HOST:PORT`. A higher version that is copied in later takes over once it is loaded and warmed up; the old one ends
+with its last request. Several models, other versions than the highest and labels: `--models_config FILE`, as
+serving/tf_serving/models.config.
 
 SIGTERM and SIGINT refuse new requests and let those under way finish: exit status 0. Those that have not ended after
 `--grace` seconds, or at a second signal, are cut off with the process: exit status 3.

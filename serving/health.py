@@ -7,18 +7,11 @@ Kubernetes' has not.
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from keras_sare.utils.error_text import expected_errors
+from serving.arguments import OneLineParser
 
 PROGRAM = "serving.health"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a wrong flag as every other error is told: in one line, with exit status 1."""
-
-    def error(self, message: str) -> NoReturn:
-        sys.exit(f"{PROGRAM}: {message}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="Asks a server whether it answers requests.")
+    parser = OneLineParser(prog=PROGRAM, description="Asks a server whether it answers requests.")
     parser.add_argument("--address", default="localhost:8500", help="host:port of the server, or unix:PATH")
     parser.add_argument("--model", default="", help="name of a model; without, any that is served will do")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds to wait for an answer")

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from keras_sare.utils.error_text import expected_errors
+from serving.arguments import OneLineParser
 
 if TYPE_CHECKING:
     from serving.client.connection import Connection
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     from serving.client.settings import RequestSettings
 
 PROGRAM = "serving.client"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a wrong flag as every other error is told: in one line, with exit status 1."""
-
-    def error(self, message: str) -> NoReturn:
-        sys.exit(f"{PROGRAM}: {message}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,7 +102,7 @@ def _root(flags: argparse.Namespace) -> str | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("photos", nargs="*", help="JPEG, PNG, WebP or GIF files, folders, or patterns in quotes: 'photos/**/*.jpg'")
     add("--list", action="append", default=[], metavar="FILE", help="text file with a path a line; may be repeated")

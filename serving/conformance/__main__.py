@@ -8,21 +8,14 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.quiet_start import load_tensorflow
 from keras_sare.utils.text import printable
+from serving.arguments import OneLineParser
 from serving.conformance.behaviour import Outcome, Result, compare
 
 PROGRAM = "serving.conformance"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a wrong flag as every other error is told: in one line, with exit status 1."""
-
-    def error(self, message: str) -> NoReturn:
-        sys.exit(f"{PROGRAM}: {message}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,7 +61,7 @@ def _results(flags: argparse.Namespace) -> Iterator[Result]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("address", metavar="HOST:PORT", help="of gRPC")
     add("--rest", metavar="HOST:PORT", help="of REST; left out, it is not compared")

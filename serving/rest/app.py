@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
+from keras_sare.utils.version_folders import MAX_VERSION
 from serving.errors import RequestError, invalid_argument
 from serving.rest.json_encoding import JsonEncoding
 from serving.rest.openapi import description
@@ -23,7 +24,6 @@ from serving.rpc.services import SIGNATURE_FIELD
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _VERSIONS = ("", "/versions/{version}", "/labels/{label}")
-_LARGEST_VERSION = 2**63 - 1
 _PROTO_OPTIONS = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 
 
@@ -120,7 +120,7 @@ def _spec(request: Request) -> model_pb2.ModelSpec:
         if not (text.isascii() and text.isdecimal()):
             raise _malformed_error(request)
         # Python itself refuses to read numbers of thousands of digits.
-        if len(text.lstrip("0")) > len(str(_LARGEST_VERSION)) or int(text) > _LARGEST_VERSION:
+        if len(text.lstrip("0")) > len(str(MAX_VERSION)) or int(text) > MAX_VERSION:
             raise invalid_argument(f"Failed to convert version: {text} to numeric.")
         spec.version.value = int(text)
     return spec

@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 _MORE_CONNECTIONS = 1000
 _HEADER_SECONDS = 10.0
 _BACKLOG = 1024
-_BACKLOG = 1024
 _AFTERMATH_SECONDS = 0.5
 
 

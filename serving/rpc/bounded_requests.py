@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from serving.errors import RequestError, invalid_argument
+from serving.errors import RequestError
 from serving.limits import Limits
 from serving.rpc.receiving import Receiving
-from serving.wire.parsing import MAX_SMALL_BYTES
+from serving.wire.parsing import read_small
 
 _TURNS = 2
 _CALLS = 64
@@ -72,9 +71,4 @@ class BoundedRequests(grpc.aio.ServerInterceptor):
 
 
 def _parsed(handler: Any, data: bytes) -> Any:
-    if len(data) > MAX_SMALL_BYTES:
-        raise invalid_argument(f"The request must have at most {MAX_SMALL_BYTES} bytes")
-    try:
-        return handler.request_deserializer(data)
-    except DecodeError as error:
-        raise invalid_argument("The request is not one of this method") from error
+    return read_small(handler.request_deserializer, data, "The request is not one of this method")

@@ -34,7 +34,6 @@ class Metrics:
 
     def __init__(self, manager: ModelManager, admission: Admission) -> None:
         self._manager = manager
-        self._admission = admission
         # Times of creation, which TensorFlow Serving does not tell either.
         disable_created_metrics()
         registry = CollectorRegistry()

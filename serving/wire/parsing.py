@@ -4,7 +4,7 @@ A field of two bytes may become an object of a hundred: 64 MiB of empty ones wou
 could refuse them. So the fields are counted first. Methods that are not offered are not parsed at all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -13,6 +13,7 @@ from tensorflow_serving.apis import predict_pb2
 from serving.errors import RequestError, invalid_argument
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 MAX_FIELDS = 2**14
 """Fields in a request, with those of its tensors and shapes; numbers are one field a tensor, as clients pack them."""
@@ -71,12 +72,26 @@ def parse_small(message: type[M], data: bytes) -> M:
     Raises:
         RequestError: INVALID_ARGUMENT, it is none, or has too many bytes.
     """
+    return read_small(message.FromString, data, f"The request is no {message.DESCRIPTOR.name}")
+
+
+def read_small(read: Callable[[bytes], T], data: bytes, otherwise: str) -> T:
+    """As `parse_small`, of a message of which only the reader is known.
+
+    Args:
+        read: returns the message, or raises DecodeError.
+        data: as it came.
+        otherwise: what the error says where it is none.
+
+    Raises:
+        RequestError: see `parse_small`.
+    """
     if len(data) > MAX_SMALL_BYTES:
         raise invalid_argument(f"The request must have at most {MAX_SMALL_BYTES} bytes")
     try:
-        return message.FromString(data)
+        return read(data)
     except DecodeError as error:
-        raise invalid_argument(f"The request is no {message.DESCRIPTOR.name}") from error
+        raise invalid_argument(otherwise) from error
 
 
 def _check_fields(data: memoryview, inside: _Fields, left: int) -> int:
