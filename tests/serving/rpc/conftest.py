@@ -1,5 +1,6 @@
 """A server whose predictions end when the test says so."""
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.models.manager import ModelManager
+from serving.rpc.access_log import AccessLog
 from serving.rpc.server import ModelServer
 
 
@@ -50,6 +52,13 @@ def slow_server() -> Iterator[Callable[..., SimpleNamespace]]:
     """Starts a server of one worker with one place in the queue, unless told otherwise, and connects to it."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(served(**{"max_workers": 1, "max_queue": 1, **settings}))
+
+
+@pytest.fixture
+def log_lines() -> SimpleNamespace:
+    """An access log and the queue that its lines go into: a test can wait for one."""
+    lines: queue.Queue[str] = queue.Queue()
+    return SimpleNamespace(log=AccessLog(SimpleNamespace(write=lines.put, flush=lambda: None)), lines=lines)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -51,19 +50,20 @@ def test_each_call_has_a_line(manager: ModelManager, pictures: np.ndarray) -> No
     assert (failed["model"], failed["code"], failed["bytes_out"]) == ("no\\x1b[31m\\nmodel", "NOT_FOUND", 0)
 
 
-def test_a_call_whose_client_has_gone_has_a_line(slow_server: Callable[..., SimpleNamespace]) -> None:
-    lines: queue.Queue[str] = queue.Queue()
-    slow = slow_server(access=Access(log=AccessLog(SimpleNamespace(write=lines.put, flush=lambda: None))))
+def test_a_call_whose_client_has_gone_has_a_line(
+    slow_server: Callable[..., SimpleNamespace], log_lines: SimpleNamespace
+) -> None:
+    slow = slow_server(access=Access(log=log_lines.log))
     request = predict_pb2.PredictRequest(model_spec={"name": "slow"})
     under_way = slow.predict.future(request, timeout=20)
     assert slow.model.started.acquire(timeout=20)
     late = slow.predict.future(request, timeout=0.2)
     assert late.exception(timeout=20).code().name == "DEADLINE_EXCEEDED"
     # The client may be the first to know that its time is over, and leave.
-    assert json.loads(lines.get(timeout=20))["code"] in ("CANCELLED", "DEADLINE_EXCEEDED")
+    assert json.loads(log_lines.lines.get(timeout=20))["code"] in ("CANCELLED", "DEADLINE_EXCEEDED")
     slow.model.finish.set()
     assert under_way.result(20)
-    assert json.loads(lines.get(timeout=20))["code"] == "OK"
+    assert json.loads(log_lines.lines.get(timeout=20))["code"] == "OK"
 
 
 def test_names_that_a_client_chose_are_cut() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.limits import Limits
 from serving.models.manager import ModelManager
-from serving.rpc.access_log import AccessLog
 from serving.rpc.server import Access, ModelServer
 
 REQUEST = predict_pb2.PredictRequest(model_spec={"name": "slow"})
@@ -74,14 +72,15 @@ def test_requests_beyond_workers_and_queue_are_refused_at_once(slow: SimpleNames
     assert len(computed.result(20).outputs) == len(waiting.result(20).outputs) == 1
 
 
-def test_a_request_whose_client_left_the_queue_is_not_computed(slow_server: Callable[..., SimpleNamespace]) -> None:
-    lines: queue.Queue[str] = queue.Queue()
-    slow = slow_server(access=Access(log=AccessLog(SimpleNamespace(write=lines.put, flush=lambda: None))))
+def test_a_request_whose_client_left_the_queue_is_not_computed(
+    slow_server: Callable[..., SimpleNamespace], log_lines: SimpleNamespace
+) -> None:
+    slow = slow_server(access=Access(log=log_lines.log))
     computed = slow.predict.future(REQUEST, timeout=20)
     assert slow.model.started.acquire(timeout=20)
     assert code_of(slow.predict.future(REQUEST, timeout=0.3)) == "DEADLINE_EXCEEDED"
     # The client tells first: the server has to notice before it has a worker for the request.
-    assert json.loads(lines.get(timeout=20))["code"] in ("CANCELLED", "DEADLINE_EXCEEDED")
+    assert json.loads(log_lines.lines.get(timeout=20))["code"] in ("CANCELLED", "DEADLINE_EXCEEDED")
     slow.model.finish.set()
     computed.result(20)
     slow.predict(REQUEST, timeout=20)
