@@ -23,10 +23,15 @@ class ImageSet:
         traversals: optional [N], name of the walk or drive an image was taken on.
         coordinates: optional [N, ...], the position as the dataset lists it, for display (latitude and longitude,
             degrees).
+        headings: optional [N], where the camera looks, degrees clockwise from north; NaN where that is not known.
+            Stored as float64.
+        frames: optional [N], number of the image in a video; images of several videos that show the same way frame by
+            frame (Nordland) have equal numbers. NaN where there is none. Stored as float64.
+        conditions: optional [N], name of the light, weather or season ("night"), by which results are reported apart.
 
     Raises:
-        ValueError: an array is not of length N, `positions` has another shape or a value that is not finite, or an
-            image has neither a position nor a place.
+        ValueError: an array is not of length N, `positions` has another shape or a value that is not finite, an image
+            has neither a position nor a place, or a heading or a frame is infinite.
     """
 
     paths: np.ndarray
@@ -35,11 +40,16 @@ class ImageSet:
     places: np.ndarray | None = None
     traversals: np.ndarray | None = None
     coordinates: np.ndarray | None = None
+    headings: np.ndarray | None = None
+    frames: np.ndarray | None = None
+    conditions: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paths", np.asarray(self.paths, dtype=np.dtypes.StringDType()))
         if self.positions is not None:
             object.__setattr__(self, "positions", _checked_shape(np.asarray(self.positions, dtype=np.float64)))
+        for name in ("headings", "frames"):
+            self._store_numbers(name)
         for name, values in self._arrays().items():
             if len(values) != len(self.paths):
                 raise ValueError(
@@ -70,6 +80,17 @@ class ImageSet:
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: values for name, values in arrays.items() if values is not None}
+
+    def _store_numbers(self, name: str) -> None:
+        if getattr(self, name) is None:
+            return
+        values = np.asarray(getattr(self, name), dtype=np.float64)
+        if values.ndim != 1 or np.isinf(values).any():
+            raise ValueError(
+                f"`{name}` must be [{len(self.paths)}] numbers, or NaN where there is none. "
+                f"Received: {name}.shape={values.shape}, {np.isinf(values).sum()} infinite"
+            )
+        object.__setattr__(self, name, values)
 
     def _check_coordinate_system(self) -> None:
         if self.positions is not None:

@@ -58,6 +58,15 @@ def test_a_subset_keeps_every_array_in_the_order_asked():
     assert kept.coordinates.tolist() == [[52, 10], [50, 8]]
 
 
+@pytest.mark.parametrize("name", ["headings", "frames"])
+def test_headings_and_frames_are_numbers_or_unknown(name):
+    assert getattr(ImageSet(["a", "b"], [[0, 0], [1, 1]], **{name: [1, np.nan]}), name).dtype == np.float64
+    with pytest.raises(ValueError, match=rf"`{name}` must be \[1\] numbers, .*1 infinite"):
+        ImageSet(["a"], [[0, 0]], **{name: [np.inf]})
+    with pytest.raises(ValueError, match=rf"`{name}` must hold one entry for each of the 1"):
+        ImageSet(["a"], [[0, 0]], **{name: [1.0, 2.0]})
+
+
 def test_paths_are_the_databases_and_then_the_queries():
     dataset = PlaceDataset("tiny", image_set(2, prefix="database"), image_set(3, prefix="query"))
     assert dataset.paths.tolist() == ["database0.jpg", "database1.jpg", "query0.jpg", "query1.jpg", "query2.jpg"]

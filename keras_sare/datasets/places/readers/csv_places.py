@@ -29,6 +29,9 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
     | split | optional: train, val, test or any name |
     | timestamp | optional, text |
     | pass or traversal | optional, text: names the walk or drive an image was taken on |
+    | heading | optional: where the camera looks, degrees clockwise from north; cells may be empty |
+    | frame | optional: number of the image in a video that shows the same way as another, frame by frame |
+    | condition | optional, text: light, weather or season of a query, by which results are reported apart |
 
     Other columns are ignored, and so is the case of column names, roles and splits. A file holds one kind of position.
     Where it has columns of positions, they alone say what is near what, and `place` is only shown.
@@ -115,6 +118,9 @@ def _image_set(table: dict[str, np.ndarray], rows: np.ndarray) -> ImageSet:
         places=optional("place"),
         traversals=optional("traversal"),
         coordinates=optional("coordinates"),
+        headings=optional("heading"),
+        frames=optional("frame"),
+        conditions=optional("condition"),
     )
 
 

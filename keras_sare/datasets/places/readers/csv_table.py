@@ -22,11 +22,16 @@ _NAMES = {
     "timestamp": ("timestamp",),
     "place": ("place",),
     "traversal": ("traversal", "pass"),
+    "heading": ("heading",),
+    "frame": ("frame",),
+    "condition": ("condition",),
 }
 _METRES = ("easting", "northing")
 _DEGREES = ("latitude", "longitude")
 # Rows turned into arrays at a time: Python objects exist for these only.
 _ROWS_PER_CHUNK = 16384
+_TEXTS = ("timestamp", "place", "traversal", "condition")
+_NUMBERS = ("heading", "frame")
 
 _Rows = list[tuple[int, list[str]]]
 
@@ -38,9 +43,9 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         path: the CSV file, UTF-8.
 
     Returns:
-        Columns by name, [N] each: texts as StringDType; `positions` float64 [N, 2] or [N, 3] metres and `coordinates`
-        float64 [N, 2] degrees, where there are any; `role` int8, index into `ROLES`; `split` int32, index into
-        `splits`, which holds the names of the splits.
+        Columns by name, [N] each: texts as StringDType; `heading` and `frame` float64, NaN where a cell is empty, and
+        `positions` float64 [N, 2] or [N, 3] metres and `coordinates` float64 [N, 2] degrees, where there are any;
+        `role` int8, index into `ROLES`; `split` int32, index into `splits`, which holds the names of the splits.
 
     Raises:
         ValueError: the file is empty, misses a column or has a row that cannot be understood.
@@ -107,7 +112,18 @@ class _ChunkParser:
         )
         splits = (split.lower() for split in cells.get("split", [""] * len(rows)))
         table["split"] = np.array([self.splits.setdefault(split, len(self.splits)) for split in splits], np.int32)
-        return table | {name: _texts(cells[name]) for name in ("timestamp", "place", "traversal") if name in cells}
+        table |= {name: self._optional_floats(numbers, name, cells[name]) for name in _NUMBERS if name in cells}
+        return table | {name: _texts(cells[name]) for name in _TEXTS if name in cells}
+
+    def _optional_floats(self, numbers: list[int], name: str, texts: list[str]) -> np.ndarray:
+        """Numbers, NaN where a cell is empty."""
+        values = np.array([_number(text) for text in texts])
+        wrong = [i for i in np.flatnonzero(~np.isfinite(values)).tolist() if texts[i].lower() not in ("", "nan")]
+        if wrong:
+            unit = "degrees clockwise from north" if name == "heading" else "counted along the way"
+            expected = f"must give the {name} as a number, {unit}, or leave the cell empty"
+            raise self._error(numbers[wrong[0]], expected, f"{name}={texts[wrong[0]]!r}")
+        return values
 
     def _positions(self, numbers: list[int], cells: dict[str, list[str]]) -> dict[str, np.ndarray]:
         pairs = [pair for pair in (_METRES, _DEGREES) if set(pair) <= set(cells)]

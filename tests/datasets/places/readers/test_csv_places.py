@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_sare.datasets import earth_centred, read_csv, read_dbstruct
+from keras_sare.datasets import earth_centred, open_dataset, read_csv, read_dbstruct
 from keras_sare.datasets.places.readers import csv_table
 
 METRES = "image,role,easting,northing\n"
@@ -53,6 +53,25 @@ def test_optional_columns_are_read_and_others_ignored(write):
     assert dataset.database.traversals.tolist() == ["walk1"]
     assert dataset.queries.timestamps.tolist() == ["2016-01"]
     assert dataset.queries.places.tolist() == ["hall"]
+
+
+def test_numbers_that_not_every_image_has_may_be_empty_cells(write):
+    path, root = write(
+        "image,role,easting,northing,heading,frame,condition\n"
+        "a.jpg,database,0,0,359.5,7,\nb.jpg,database,0,0,,NaN,\nq.jpg,query,1,1,-10,12,night\n"
+    )
+    dataset = read_csv(path, root)["all"]
+    np.testing.assert_array_equal(dataset.database.headings, [359.5, np.nan])
+    np.testing.assert_array_equal(dataset.database.frames, [7, np.nan])
+    assert dataset.queries.headings.tolist() == [-10]
+    assert dataset.queries.conditions.tolist() == ["night"]
+
+
+def test_headings_of_london_are_read(real_data):
+    queries = open_dataset(real_data / "msls_london", "test").queries
+    assert len(queries) == 497
+    assert queries.headings.min() >= 0
+    assert queries.headings.max() < 360
 
 
 def test_the_column_of_traversals_may_be_called_so(write):
@@ -190,6 +209,11 @@ def test_ie_tower_is_the_same_from_csv_and_mat(real_data):
         (METRES + "a.jpg,database,0,\n", r"Row 2 of `path` must give the northing as a number, metres. .*northing=''"),
         (METRES + "a.jpg,database,nan,0\n", r"Row 2 .*easting='nan'"),
         (METRES + "\n\na.jpg,database,inf,0\n", r"Row 4 .*easting='inf'"),
+        (
+            "image,role,place,heading\na.jpg,database,hall,north\n",
+            r"Row 2 of `path` must give the heading as a number, degrees .*, or leave .*heading='north'",
+        ),
+        ("image,role,place,frame\na.jpg,database,hall,inf\n", r"Row 2 .* the frame as a number, .*frame='inf'"),
         (METRES + "a.jpg,gallery,0,0\n", r"Row 2 of `path` must have one of the roles .*role='gallery'"),
         (METRES + ",query,0,0\n", r"Row 2 of `path` must name an image"),
         (METRES + "a.jpg,database,0\n", r"Row 2 of `path` must have at least 4 columns. Received: .*3 columns"),
