@@ -1,9 +1,12 @@
 """Evaluates finished models on places: recall tables with a verdict, curves and a picture of matches.
 
     python -m trainers.evaluate --models=runs/pitts30k,other.keras --root=PITTS --output=evaluation
+    python -m trainers.evaluate --models=runs/pitts30k,exports/saved_model,exports/tflite/float16.tflite ...
+    python -m trainers.evaluate --models=netvlad.pth,grpc://localhost:8500/keras_sare,hloc/global-feats.h5 ...
 
-A model is a `.keras` file, or the folder of a run of trainers.pitts, whose saved model is taken. The first is the
-baseline. Images are resized and turned as the first run trained, unless flags say otherwise.
+A model is a `.keras` file, the folder of a run, an exported model, a file of another project, a server, or a file of
+descriptors. The first is the baseline. Images are resized and turned as the first run or manifest among them says,
+unless flags say otherwise. Started again after a break, the same command goes on where it was.
 """
 
 import logging
@@ -35,4 +38,4 @@ def run(config: EvaluateConfig) -> str:
 
 
 if __name__ == "__main__":
-    start_program("trainers.evaluate", __doc__, EvaluateConfig, run, "Interrupted. Nothing is written yet.")
+    start_program("trainers.evaluate", __doc__, EvaluateConfig, run, "Interrupted. The same command goes on from here.")

@@ -3,17 +3,16 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from export.fidelity.artefact_descriptors import artefact_descriptors
 from export.fidelity.fidelity import NS, Fidelity
 from export.fidelity.photos import FidelityPhotos
 from export.fidelity.runtime import Runtime
-from export.formats import FORMATS
-from export.localise import read_photo
 from export.manifest import bytes_of
 from export.reading import Reading
 from export.source import Source
@@ -28,10 +27,6 @@ _LARGE_BATCH = 8
 _BLOCK_ROWS = 1024
 _NORM_TOLERANCE = 0.01
 _LEAST_LENGTH = 1e-12
-
-
-Extracted = tuple[np.ndarray, np.ndarray]
-"""Indices of photos, int64 [n], and their descriptors [n, dim]."""
 
 
 class FidelityMeter:
@@ -136,28 +131,14 @@ class FidelityMeter:
         return row
 
     def _extract(self, artefact: str, kind: str, runtime: Runtime) -> np.ndarray:
-        ways = {"batches": self._by_batches, "files": self._by_files, "pixels": self._by_pixels}
-        extracted = ways[FORMATS[kind].photos](runtime)
+        source = self._source
+        reading = Reading(source.size, source.orientation, source.antialias)
+        extracted = artefact_descriptors(runtime, kind, self._photos.paths, reading, self._batch_size)
         count = len(self._photos.paths)
         out = np.empty((count, runtime.extract(self._image).shape[1]), np.float32)
         for indices, descriptors in progress(extracted, artefact, count, "image", size=lambda batch: len(batch[0])):
             out[indices] = descriptors
         return out
-
-    def _by_batches(self, runtime: Runtime) -> Iterator[Extracted]:
-        return ((indices.numpy(), runtime.extract(images.numpy())) for indices, images in self._batches())
-
-    def _by_files(self, runtime: Runtime) -> Iterator[Extracted]:
-        """By the files' bytes, as requests of a server's clients go."""
-        for start in range(0, len(self._photos.paths), self._batch_size):
-            files = self._photos.paths[start : start + self._batch_size].tolist()
-            yield np.arange(start, start + len(files)), runtime.extract_files(files)
-
-    def _by_pixels(self, runtime: Runtime) -> Iterator[Extracted]:
-        """By the pixels that a device reads, one photo at a time."""
-        how = Reading(self._source.size, self._source.orientation, self._source.antialias).arguments()
-        for index, path in enumerate(self._photos.paths.tolist()):
-            yield np.array([index]), runtime.extract(read_photo(path, **how))
 
     def _batches(self, paths: np.ndarray | None = None) -> Iterable[tuple[Any, Any]]:
         source = self._source

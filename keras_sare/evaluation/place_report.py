@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-import keras
 import numpy as np
 
 from keras_sare.datasets import Neighbours, PlaceDataset
@@ -20,6 +20,8 @@ from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path
 
 logger = logging.getLogger(__name__)
+
+Model = TypeVar("Model")
 
 _PLAIN = "recall"
 """Name of the files of the protocol that excludes nothing."""
@@ -51,9 +53,9 @@ class _Measured:
 
 @plain_arguments
 def report_places(
-    models: Mapping[str, keras.Model],
+    models: Mapping[str, Model],
     dataset: PlaceDataset,
-    extract: Callable[[keras.Model], tuple[np.ndarray, np.ndarray]],
+    extract: Callable[[Model], tuple[np.ndarray, np.ndarray]],
     folder: Path,
     radius: float,
     is_chief: bool = True,
@@ -68,7 +70,7 @@ def report_places(
     how many they are and holds that table too.
 
     Args:
-        models: by name. The first is the baseline.
+        models: by name, whatever `extract` takes. The first is the baseline.
         dataset: usually the test split.
         extract: gives a model's descriptors of all queries, [Q, D], and of the whole database, [N, D].
         folder: where the files go.

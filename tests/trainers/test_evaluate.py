@@ -42,7 +42,7 @@ def test_limit_on_pixels_reaches_every_reader_of_the_program(finished, town, tmp
     ("changed", "message"),
     [
         ({"split": "street"}, "`split` must be one that .* has: "),
-        ({"models": ("model.keras",)}, "`image_size` must be height,width in pixels, or the most pixels"),
+        ({"image_size": ("9", "x")}, "`image_size` must be height,width in pixels, or one number that limits"),
         ({"models": (), "image_size": ("9",)}, "`models` must be given"),
     ],
 )

@@ -11,17 +11,25 @@ class EvaluateConfig(ReadingConfig):
     """An evaluation of finished models on the places of a split."""
 
     models: tuple[str, ...] = setting(
-        (), "Models to compare: .keras files, or folders of runs of trainers.pitts.", required=True
+        (),
+        "Models to compare: .keras files, folders of runs, SavedModels, .tflite and .onnx files, files of other "
+        "projects, grpc://HOST:PORT/MODEL, or stored descriptors (.npy, .h5).",
+        required=True,
     )
     root: str = setting("", "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
     output: str = setting("", "Folder of the tables and pictures.", required=True)
     prefix: str = setting("", "Start of the .mat files' names, where --root holds several datasets.")
     split: str = setting("test", "Split whose queries are looked up in its database.")
+    preset: str | None = setting(
+        None, "Network and pooling of files of other projects that do not name it, for example vgg16_mac."
+    )
     image_size: tuple[str, ...] | None = setting(
-        None, "height,width, or the longer side; by default as the first run was trained."
+        None,
+        "height,width, the longer side, or shorter:PIXELS; by default as the first model with a record of it says. "
+        "Servers and SavedModels read files themselves.",
     )
     orientation: str | None = setting(
-        None, "Photos upright or as stored; by default as the first run read them, or upright.", choices=ORIENTATIONS
+        None, "Photos upright or as stored; by default as that model's record says, or upright.", choices=ORIENTATIONS
     )
     radius: float = setting(25.0, "Metres within which a database image is right.", least=0)
     batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)

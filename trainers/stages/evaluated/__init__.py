@@ -1,0 +1,1 @@
+"""Finished models of all kinds, as `trainers.evaluate` measures them: `open_evaluated(text)`."""

@@ -1,0 +1,35 @@
+"""Keras models: `.keras` files, runs, and files of other projects."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.source import Source
+from keras_sare.datasets import image_batches
+from keras_sare.extraction import Extractor
+from keras_sare.extraction.named_batches import extract_files
+from trainers.stages.evaluated.evaluated import Evaluated, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class KerasModel(Evaluated):
+    """A model in this process."""
+
+    source: Source = field(kw_only=True)
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        return Extractor(self.source.model)
+
+    def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
+        """See `Evaluated.extract`."""
+        how = self.source
+        batches = image_batches(paths, how.size, batch_size, None, how.orientation, how.antialias)
+        target: Any = out
+        try:
+            extract_files(self._extractor, batches, paths, target, self.name)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(error.message.splitlines()[0].removeprefix("ValueError: ")) from error
