@@ -10,9 +10,12 @@ from typing import TypeVar
 import numpy as np
 
 from keras_sare.datasets import Neighbours, PlaceDataset
+from keras_sare.evaluation.measures.answers import Answers
+from keras_sare.evaluation.measures.query_table import write_queries
+from keras_sare.evaluation.measures.ranking import rank
 from keras_sare.evaluation.plots.match_picture import draw_matches
 from keras_sare.evaluation.protocols import PROTOCOLS, WITHOUT_OWN_PHOTO
-from keras_sare.evaluation.recall import evaluate, first_ranks
+from keras_sare.evaluation.recall import DEFAULT_NS, first_ranks, measured_ns, recall_report, remaining
 from keras_sare.evaluation.report import RecallReport, format_table
 from keras_sare.evaluation.report_files import write_reports
 from keras_sare.evaluation.verdict import format_verdict, judge
@@ -48,7 +51,7 @@ class _Measured:
     stem: str
     exclude: Sequence[np.ndarray] | None = None
     reports: dict[str, RecallReport] = field(default_factory=dict)
-    hits: dict[str, np.ndarray] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
 
 
 @plain_arguments
@@ -63,11 +66,12 @@ def report_places(
 ) -> str:
     """Evaluates models side by side on the same places and writes what came out.
 
-    Writes `recall.{json,md,png}`, `recall_verdict.json` and `matches.png`. The same files but the last are written for
-    each of `keras_sare.evaluation.protocols.PROTOCOLS` that excludes database images of this dataset, under its stem:
-    `recall_other_passes` where the dataset names the traversal (walk or drive) of its images, with the query's own
-    excluded; `recall_without_own_photos` where queries are in the database, by file or by bytes. Then `recall.md` says
-    how many they are and holds that table too.
+    Writes `recall.{json,md,png}`, `recall_verdict.json`, `queries.csv`, a line for each model and query (see
+    `keras_sare.evaluation.measures.query_table.write_queries`), and `matches.png`. The same files but the last two are
+    written for each of `keras_sare.evaluation.protocols.PROTOCOLS` that excludes database images of this dataset, under
+    its stem: `recall_other_passes` where the dataset names the traversal (walk or drive) of its images, with the
+    query's own excluded; `recall_without_own_photos` where queries are in the database, by file or by bytes. Then
+    `recall.md` says how many they are and holds that table too.
 
     Args:
         models: by name, whatever `extract` takes. The first is the baseline.
@@ -85,21 +89,22 @@ def report_places(
     """
     positives = dataset.positives(radius)
     protocols = _protocols(dataset, positives, radius)
-    first: dict[str, np.ndarray] = {}
     for name, model in models.items():
         logger.info("Evaluating %s on %s", name, dataset.name)
-        queries, database = extract(model)
+        descriptors = extract(model)
         if is_chief:
-            found = [_evaluate(one, name, (queries, database), positives, dataset.name) for one in protocols]
-            first[name] = found[0][:, 0]
+            for one in protocols:
+                _evaluate(one, name, descriptors, positives, dataset)
     if not is_chief:
         return ""
     notes = {_PLAIN: _about_own_photos(dataset, protocols)}
     texts = {one.stem: _write(folder, one, saved, notes.get(one.stem, ())) for one in protocols}
     texts.pop(WITHOUT_OWN_PHOTO.stem, None)  # Its table is among the notes.
-    baseline = next(iter(models))
-    shown = saved.name if saved else list(models)[-1]
-    draw_matches(folder / "matches.png", dataset, positives, (baseline, shown), (first[baseline], first[shown]))
+    answers = protocols[0].answers
+    write_queries(folder / "queries.csv", dataset, answers)
+    names = (next(iter(models)), saved.name if saved else list(models)[-1])
+    first = (answers[names[0]].matches[:, 0], answers[names[1]].matches[:, 0])
+    draw_matches(folder / "matches.png", dataset, positives, names, first)
     return "\n\n".join(texts.values())
 
 
@@ -115,19 +120,23 @@ def _protocols(dataset: PlaceDataset, positives: Neighbours, radius: float) -> l
 
 
 def _evaluate(
-    measured: _Measured, model: str, descriptors: tuple[np.ndarray, np.ndarray], positives: Neighbours, dataset: str
-) -> np.ndarray:
-    """Keeps what one model reaches under a protocol, and returns its predictions."""
-    report, predictions = evaluate(
-        *descriptors, positives, protocol=measured.name, dataset=dataset, exclude=measured.exclude
-    )
-    measured.reports[model] = report
-    measured.hits[model] = first_ranks(predictions, positives) < 1
-    return predictions
+    measured: _Measured,
+    model: str,
+    descriptors: tuple[np.ndarray, np.ndarray],
+    positives: Neighbours,
+    dataset: PlaceDataset,
+) -> None:
+    """Keeps what one model answers under a protocol."""
+    ns = measured_ns(DEFAULT_NS, len(dataset.database))
+    left = remaining(positives, measured.exclude)
+    ranking = rank(*descriptors, ns[-1], measured.exclude)
+    names = {"protocol": measured.name, "dataset": dataset.name}
+    measured.reports[model] = recall_report(ranking, left, len(dataset.database), ns, **names)
+    measured.answers[model] = Answers.of(dataset, ranking, left, first_ranks(ranking.indices, left))
 
 
 def _write(folder: Path, measured: _Measured, saved: SavedModel | None, notes: Sequence[str] = ()) -> str:
-    verdict = judge(measured.hits)
+    verdict = judge({model: one.hits for model, one in measured.answers.items()})
     contents = verdict.to_dict() | ({"saved": saved.name, "reason": saved.reason} if saved else {})
     with atomic_path(folder / f"{measured.stem}_verdict.json") as path:
         path.write_text(json.dumps(contents, indent=2) + "\n")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_sare.evaluation.measures.ranking import Ranking, rank
 from keras_sare.evaluation.report import RecallReport
-from keras_sare.retrieval import nearest
 from keras_sare.utils.arguments import plain_arguments
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ def evaluate(
     dataset: str = "places",
     ns: Sequence[int] = DEFAULT_NS,
     exclude: Sequence[np.ndarray] | None = None,
+    groups: np.ndarray | None = None,
 ) -> tuple[RecallReport, np.ndarray]:
     """Searches the database for every query and measures recall@N (NetVLAD, section 5.1, "Evaluation metric").
 
@@ -37,40 +38,69 @@ def evaluate(
         dataset: name of the dataset and split, for the report.
         ns: the N of recall@N; those above the database size are dropped.
         exclude: for each query the database indices that must not be retrieved, for example those of its own traversal.
-            They are no positives either. The search goes deeper by the longest of these lists.
+            They are no positives either.
+        groups: int64 `[N]`; of the database images of one group only the nearest is retrieved, for example of the
+            cut-outs of a panorama.
 
     Returns:
-        The report and the predictions, int64 `[Q, max(ns)]`: database indices, nearest first, -1 where `exclude` leaves
-        a query with fewer candidates.
+        The report and the predictions, int64 `[Q, max(ns)]`: database indices, nearest first, -1 where
+        `exclude` or `groups` leave a query with fewer candidates.
 
     Raises:
         ValueError: shapes, lengths or indices do not agree, or no query has a positive.
     """
-    size = len(database_descriptors)
-    _check_indices("positives", positives, len(query_descriptors), size)
+    kept_ns = measured_ns(ns, len(database_descriptors))
+    _check_indices("positives", positives, len(query_descriptors), len(database_descriptors))
+    if exclude is not None:
+        _check_indices("exclude", exclude, len(query_descriptors), len(database_descriptors))
+    ranking = rank(query_descriptors, database_descriptors, kept_ns[-1], exclude, groups)
+    report = recall_report(
+        ranking, remaining(positives, exclude), len(database_descriptors), kept_ns, protocol=protocol, dataset=dataset
+    )
+    return report, ranking.indices
+
+
+def measured_ns(ns: Sequence[int], size: int) -> list[int]:
+    """The N of recall@N that a database of some size allows, rising.
+
+    Raises:
+        ValueError: it allows none of them, or one is below 1.
+    """
     kept_ns = sorted({int(n) for n in ns if n <= size})
     if not kept_ns or kept_ns[0] < 1:
         raise ValueError(f"`ns` must hold numbers from 1 to the database size, {size}. Received: ns={tuple(ns)}")
-    depth = kept_ns[-1]
+    return kept_ns
+
+
+def remaining(positives: Sequence[np.ndarray], exclude: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
+    """The positives of each query that are not excluded."""
     if exclude is None:
-        predictions = nearest(query_descriptors, database_descriptors, depth)[1]
-    else:
-        _check_indices("exclude", exclude, len(query_descriptors), size)
-        deeper = min(size, depth + max(map(len, exclude), default=0))
-        found = nearest(query_descriptors, database_descriptors, deeper)[1]
-        predictions = _without(found, exclude, depth)
-        positives = [np.setdiff1d(mine, excluded) for mine, excluded in zip(positives, exclude, strict=True)]
-    recalls = recall_at(predictions, positives, kept_ns)
-    report = RecallReport(
+        return positives
+    return [np.setdiff1d(mine, excluded) for mine, excluded in zip(positives, exclude, strict=True)]
+
+
+def recall_report(
+    ranking: Ranking, positives: Sequence[np.ndarray], size: int, ns: Sequence[int], *, protocol: str, dataset: str
+) -> RecallReport:
+    """Measures recall@N of what a search found; see `evaluate`.
+
+    Args:
+        ranking: of at least the largest N.
+        positives: of each query, less the excluded ones.
+        size: number of database images.
+        ns: as `measured_ns` gives them.
+        protocol: as of `evaluate`.
+        dataset: as of `evaluate`.
+    """
+    return RecallReport(
         protocol=protocol,
         dataset=dataset,
-        queries=len(query_descriptors),
+        queries=len(positives),
         queries_without_positive=_count_empty(positives),
         database=size,
-        ns=tuple(kept_ns),
-        recalls=tuple(recalls.tolist()),
+        ns=tuple(ns),
+        recalls=tuple(recall_at(ranking.indices, positives, ns).tolist()),
     )
-    return report, predictions
 
 
 @plain_arguments
@@ -134,14 +164,6 @@ def _warn_about_empty(positives: Sequence[np.ndarray]) -> None:
 
 def _count_empty(positives: Sequence[np.ndarray]) -> int:
     return sum(len(mine) == 0 for mine in positives)
-
-
-def _without(predictions: np.ndarray, exclude: Sequence[np.ndarray], depth: int) -> np.ndarray:
-    kept = np.full((len(predictions), depth), -1, np.int64)
-    for row, found, excluded in zip(kept, predictions, exclude, strict=True):
-        allowed = found[~np.isin(found, excluded)][:depth]
-        row[: len(allowed)] = allowed
-    return kept
 
 
 def _check_indices(name: str, lists: Sequence[np.ndarray], queries: int, database: int) -> None:

@@ -65,6 +65,7 @@ def test_models_are_compared_and_leave_tables_and_pictures(dataset, descriptors,
     assert "| trained / off the shelf | 1.00 |" in table
     assert sorted(path.name for path in folder.iterdir()) == [
         "matches.png",
+        "queries.csv",
         "recall.json",
         "recall.md",
         "recall.png",

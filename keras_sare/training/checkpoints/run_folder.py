@@ -40,6 +40,7 @@ class RunFolder:
     | `unwhitened.keras`, `whitened.keras` | the same model without or with it, where that is not the result |
     | `choice.json` | which of the two the result is, and why: a `ModelChoice` |
     | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation of places on the test split |
+    | `queries.csv` | what each model answered to each query of it |
     | `recall_verdict.json` | which model is best there, and whether beyond chance |
     | `validation.json`, `validation.md` | evaluation of 3D models' photos on the validation photos, with a verdict |
 
