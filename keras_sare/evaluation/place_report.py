@@ -2,21 +2,27 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from keras_sare.datasets import Neighbours, PlaceDataset
-from keras_sare.evaluation.measures.answers import Answers
+from keras_sare.evaluation.measures.measured import Measured
 from keras_sare.evaluation.measures.query_table import write_queries
-from keras_sare.evaluation.measures.ranking import rank
 from keras_sare.evaluation.plots.match_picture import draw_matches
-from keras_sare.evaluation.protocols import PROTOCOLS, WITHOUT_OWN_PHOTO
-from keras_sare.evaluation.recall import DEFAULT_NS, first_ranks, measured_ns, recall_report, remaining
-from keras_sare.evaluation.report import RecallReport, format_table
+from keras_sare.evaluation.protocols import (
+    PROTOCOLS,
+    WITHOUT_OWN_PHOTO,
+    GroundTruth,
+    Protocol,
+    ground_truth,
+    named_protocol,
+)
+from keras_sare.evaluation.report import format_table
 from keras_sare.evaluation.report_files import write_reports
 from keras_sare.evaluation.verdict import format_verdict, judge
 from keras_sare.utils.arguments import plain_arguments
@@ -28,6 +34,8 @@ Model = TypeVar("Model")
 
 _PLAIN = "recall"
 """Name of the files of the protocol that excludes nothing."""
+
+_MOST_CONDITIONS = 20
 
 
 @dataclass(frozen=True)
@@ -43,17 +51,6 @@ class SavedModel:
     reason: str = ""
 
 
-@dataclass
-class _Measured:
-    """A protocol on this dataset, and what it gave by model."""
-
-    name: str
-    stem: str
-    exclude: Sequence[np.ndarray] | None = None
-    reports: dict[str, RecallReport] = field(default_factory=dict)
-    answers: dict[str, Answers] = field(default_factory=dict)
-
-
 @plain_arguments
 def report_places(
     models: Mapping[str, Model],
@@ -63,6 +60,7 @@ def report_places(
     radius: float,
     is_chief: bool = True,
     saved: SavedModel | None = None,
+    protocol: Protocol | None = None,
 ) -> str:
     """Evaluates models side by side on the same places and writes what came out.
 
@@ -78,25 +76,31 @@ def report_places(
         dataset: usually the test split.
         extract: gives a model's descriptors of all queries, [Q, D], and of the whole database, [N, D].
         folder: where the files go.
-        radius: metres within which a database image is right.
+        radius: metres within which a database image is right; `protocol` takes its place.
         is_chief: whether this process evaluates and writes. Of several workers only one does, but all must make this
             call, for all call `extract`.
         saved: the one that the run has saved, of which the verdict speaks and whose matches are drawn beside the
             baseline's; by default the last one's matches are.
+        protocol: the rules, one of `keras_sare.evaluation.protocols.NAMED` or like one. Where it reports conditions
+            apart, each has files of its own too, such as `recall_night`.
 
     Returns:
         The tables and verdicts, Markdown; "" on workers that are not the chief.
+
+    Raises:
+        ValueError: the dataset lacks a column that the protocol asks for.
     """
-    positives = dataset.positives(radius)
-    protocols = _protocols(dataset, positives, radius)
+    truth = ground_truth(protocol or named_protocol("own").changed(radius=radius), dataset)
+    protocols = _protocols(dataset, truth)
     for name, model in models.items():
         logger.info("Evaluating %s on %s", name, dataset.name)
         descriptors = extract(model)
         if is_chief:
             for one in protocols:
-                _evaluate(one, name, descriptors, positives, dataset)
+                one.measure(name, descriptors, dataset)
     if not is_chief:
         return ""
+    protocols[1:1] = _conditions(protocols[0], truth)
     notes = {_PLAIN: _about_own_photos(dataset, protocols)}
     texts = {one.stem: _write(folder, one, saved, notes.get(one.stem, ())) for one in protocols}
     texts.pop(WITHOUT_OWN_PHOTO.stem, None)  # Its table is among the notes.
@@ -104,38 +108,31 @@ def report_places(
     write_queries(folder / "queries.csv", dataset, answers)
     names = (next(iter(models)), saved.name if saved else list(models)[-1])
     first = (answers[names[0]].matches[:, 0], answers[names[1]].matches[:, 0])
-    draw_matches(folder / "matches.png", dataset, positives, names, first)
+    draw_matches(folder / "matches.png", dataset, truth.positives, names, first)
     return "\n\n".join(texts.values())
 
 
-def _protocols(dataset: PlaceDataset, positives: Neighbours, radius: float) -> list[_Measured]:
-    """The plain protocol, and those that exclude images, where that says something."""
-    name = dataset.protocol(radius)
-    measured = [_Measured(name, _PLAIN)]
-    for protocol in PROTOCOLS:
-        exclude = protocol.exclude(dataset)
-        if _excludes_some(positives, exclude):
-            measured.append(_Measured(f"{name}, {protocol.name}", protocol.stem, exclude))
+def _protocols(dataset: PlaceDataset, truth: GroundTruth) -> list[Measured]:
+    """The protocol itself, and those that exclude more images, where that says something."""
+    measured = [Measured(truth.protocol, _PLAIN, truth.positives, truth.exclude, truth.panoramas)]
+    for beside in PROTOCOLS:
+        exclude = beside.exclude(dataset)
+        if _excludes_some(truth.positives, exclude):
+            both = exclude if truth.exclude is None else list(map(np.union1d, truth.exclude, exclude))
+            name = f"{truth.protocol}, {beside.name}"
+            measured.append(Measured(name, beside.stem, truth.positives, both, truth.panoramas))
     return measured
 
 
-def _evaluate(
-    measured: _Measured,
-    model: str,
-    descriptors: tuple[np.ndarray, np.ndarray],
-    positives: Neighbours,
-    dataset: PlaceDataset,
-) -> None:
-    """Keeps what one model answers under a protocol."""
-    ns = measured_ns(DEFAULT_NS, len(dataset.database))
-    left = remaining(positives, measured.exclude)
-    ranking = rank(*descriptors, ns[-1], measured.exclude)
-    names = {"protocol": measured.name, "dataset": dataset.name}
-    measured.reports[model] = recall_report(ranking, left, len(dataset.database), ns, **names)
-    measured.answers[model] = Answers.of(dataset, ranking, left, first_ranks(ranking.indices, left))
+def _conditions(plain: Measured, truth: GroundTruth) -> list[Measured]:
+    """The protocol on the queries of each condition, where there are several, and not one for nearly each query."""
+    if not 1 < len(truth.conditions) <= _MOST_CONDITIONS:
+        return []
+    stems = {name: f"{_PLAIN}_{re.sub(r'[^0-9A-Za-z]+', '_', name)}" for name in truth.conditions}
+    return [plain.part(name, stems[name], queries) for name, queries in truth.conditions.items()]
 
 
-def _write(folder: Path, measured: _Measured, saved: SavedModel | None, notes: Sequence[str] = ()) -> str:
+def _write(folder: Path, measured: Measured, saved: SavedModel | None, notes: Sequence[str] = ()) -> str:
     verdict = judge({model: one.hits for model, one in measured.answers.items()})
     contents = verdict.to_dict() | ({"saved": saved.name, "reason": saved.reason} if saved else {})
     with atomic_path(folder / f"{measured.stem}_verdict.json") as path:
@@ -151,7 +148,7 @@ def _excludes_some(positives: Neighbours, exclude: Sequence[np.ndarray]) -> bool
     return any(map(len, exclude)) and any(np.setdiff1d(p, e).size for p, e in zip(positives, exclude, strict=True))
 
 
-def _about_own_photos(dataset: PlaceDataset, protocols: Sequence[_Measured]) -> list[str]:
+def _about_own_photos(dataset: PlaceDataset, protocols: Sequence[Measured]) -> list[str]:
     """Paragraphs on queries that are in the database; none where there are no such queries."""
     shared = np.count_nonzero(dataset.own_photos().counts)
     if not shared:

@@ -1,11 +1,14 @@
+import csv
 import json
 import shutil
 
 import pytest
 
-from keras_sare.datasets import set_max_pixels
+from keras_sare.datasets import ShorterSide, set_max_pixels
+from keras_sare.evaluation.protocols import NAMED, Protocol
 from trainers import evaluate, pitts
 from trainers.config import EvaluateConfig, PittsConfig
+from trainers.stages.places.evaluation import chosen_protocol
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,49 @@ def test_wrong_settings_are_named_before_anything_is_written(finished, town, tmp
     with pytest.raises(ValueError, match=message):
         evaluate.run(EvaluateConfig(**settings))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"protocol": "tokyo"}, r"`protocol` must be one of these\. pitts30k: within 25 m; .*protocol='tokyo'"),
+        ({"protocol": "msls"}, r"Protocol 'msls' .* needs for every image of '.*': heading\. Add that to places\.csv"),
+        ({"protocol": "pitts30k", "radius": 5.0}, r"`radius` is a rule of --protocol=own.*leave out --radius"),
+        ({"exclude": ("weather",)}, "`exclude` must be of timestamp, photo, traversal"),
+        ({"radius": 0.0}, "`radius` must be metres above 0"),
+    ],
+)
+def test_rules_are_checked_before_a_model_is_opened(town, tmp_path, changed, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.run(EvaluateConfig(models=("none.keras",), root=str(town), output=str(tmp_path / "out"), **changed))
+    assert not (tmp_path / "out").exists()
+
+
+def test_protocol_names_its_numbers_and_the_size_of_queries(finished, town, tmp_path, undrawn, monkeypatch):
+    """The wider photos of a query are another image to the model; its database stays as it was."""
+    rules = {"name": "small", "source": "a test", "radius": 30.0}
+    recalls = []
+    for size in (None, ShorterSide(20)):
+        monkeypatch.setitem(NAMED, "small", Protocol(**rules, query_size=size))
+        output = tmp_path / str(size)
+        with undrawn():
+            evaluate.run(EvaluateConfig(models=(str(finished),), root=str(town), output=str(output), protocol="small"))
+        [report] = json.loads((output / "recall.json").read_text()).values()
+        assert report["protocol"] == "small: recall@N within 30 m"
+        with (output / "queries.csv").open(newline="") as file:
+            recalls.append([row["score"] for row in csv.DictReader(file)])
+    assert recalls[0] != recalls[1]
+    assert len(list((tmp_path / "ShorterSide(20)" / "descriptors").glob("*.npy"))) == 2
+
+
+def test_own_rules_are_flags(town):
+    def rules(**settings):
+        config = EvaluateConfig(models=("m.keras",), root=str(town), output="out", **settings)
+        return chosen_protocol(config).description
+
+    assert rules() == "within 25 m"
+    assert rules(radius=5.0, heading=40.0) == "within 5 m and 40 degrees of heading"
+    assert rules(frames=3) == "within 3 frames"
+    assert rules(same_place=True, exclude=("photo",)) == "at the same place, excluding the query's own photo"
+    assert rules(same_place=True, radius=25.0) == "within 25 m, at the same place"
+    assert rules(protocol="nordland_1") == "within 1 frame"

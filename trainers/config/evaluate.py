@@ -31,5 +31,14 @@ class EvaluateConfig(ReadingConfig):
     orientation: str | None = setting(
         None, "Photos upright or as stored; by default as that model's record says, or upright.", choices=ORIENTATIONS
     )
+    protocol: str = setting(
+        "own", "Published rules, such as pitts30k, tokyo247 or msls; an unknown name lists all. Rules of own follow."
+    )
     radius: float = setting(25.0, "Metres within which a database image is right.", least=0)
+    heading: float | None = setting(None, "Degrees by which its heading may differ from the query's.", least=0)
+    frames: int | None = setting(None, "Frames of a video within which it is right, instead of metres.", least=0)
+    same_place: bool = setting(False, "Right is an image of the query's place, instead of metres.")
+    exclude: tuple[str, ...] = setting(
+        (), "Images that are neither found nor right: of the query's own timestamp, photo or traversal."
+    )
     batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)

@@ -1,7 +1,8 @@
 """What one model answered to each query."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,14 @@ class Answers:
     def hits(self) -> np.ndarray:
         """Whether the first match is right: bool [Q]."""
         return self.ranks < 1
+
+    def of_queries(self, queries: np.ndarray) -> "Answers":
+        """The answers to some queries, int64 [any number]."""
+        arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {
+            name: values if values is None else values[queries] for name, values in arrays.items()
+        }
+        return Answers(**chosen)
 
     @classmethod
     def of(

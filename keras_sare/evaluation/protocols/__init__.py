@@ -1,10 +1,17 @@
-"""Protocols of place recognition: which database images may be retrieved for a query, and are reported separately.
+"""Protocols of place recognition: which database images are right for a query, and which may be retrieved.
 
-To add one, write a file beside these and name its protocol in `PROTOCOLS`; see docs/extend/evaluation_protocol.md.
+* `NAMED`, `named_protocol(name)`: the published protocols as data, and `own`; `Protocol`: their rules.
+* `ground_truth(protocol, dataset)`: what a protocol makes of a dataset.
+* `PROTOCOLS`: exclusions that are reported beside any of them.
+
+To add one, see docs/extend/evaluation_protocol.md.
 """
 
+from keras_sare.evaluation.protocols.ground_truth import GroundTruth, check_columns, counted, ground_truth
+from keras_sare.evaluation.protocols.named_protocols import NAMED, named_protocol
 from keras_sare.evaluation.protocols.other_traversals import OTHER_TRAVERSALS
 from keras_sare.evaluation.protocols.place_protocol import PlaceProtocol
+from keras_sare.evaluation.protocols.protocol import EXCLUSIONS, Protocol
 from keras_sare.evaluation.protocols.without_own_photo import WITHOUT_OWN_PHOTO
 
 PROTOCOLS: tuple[PlaceProtocol, ...] = (
@@ -14,8 +21,16 @@ PROTOCOLS: tuple[PlaceProtocol, ...] = (
 """Those that `report_places` measures beside the plain one, in this order, wherever a dataset allows them."""
 
 __all__ = [
+    "EXCLUSIONS",
+    "GroundTruth",
+    "NAMED",
     "OTHER_TRAVERSALS",
     "PROTOCOLS",
     "PlaceProtocol",
+    "Protocol",
     "WITHOUT_OWN_PHOTO",
+    "check_columns",
+    "counted",
+    "ground_truth",
+    "named_protocol",
 ]

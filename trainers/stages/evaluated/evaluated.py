@@ -1,12 +1,16 @@
 """What an evaluation asks of a model, whatever it is made of."""
 
+import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from export.reading import Reading
+from export.source import Size
+
+logger = logging.getLogger("keras_sare.evaluate")
 
 
 class Rows(Protocol):
@@ -28,6 +32,13 @@ class Evaluated(ABC):
     name: str
     identity: str
     reading: Reading | None
+
+    def resizing_to(self, size: Size) -> "Evaluated":
+        """The same model on images of another size, as a protocol asks of queries. What reads files itself stays."""
+        if self.reading is None:
+            logger.warning("%s reads images in its own way: not resized as the protocol says", self.name)
+            return self
+        return replace(self, reading=self.reading._replace(size=size))
 
     @abstractmethod
     def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:

@@ -27,7 +27,8 @@ class KerasModel(Evaluated):
     def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
         """See `Evaluated.extract`."""
         how = self.source
-        batches = image_batches(paths, how.size, batch_size, None, how.orientation, how.antialias)
+        size = self.reading.size if self.reading else how.size
+        batches = image_batches(paths, size, batch_size, None, how.orientation, how.antialias)
         target: Any = out
         try:
             extract_files(self._extractor, batches, paths, target, self.name)
