@@ -71,6 +71,11 @@ class ServerProcess:
         with EmbeddingClient(self.address) as client:
             client.wait_until_ready(120)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None

@@ -184,7 +184,7 @@ def main() -> None:
     """Prints a table of the attacks, memory and the innocent client's times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--number", type=int, default=1000, help="Malformed photos, and malformed requests.")
-    parser.add_argument("--rate", type=float, default=100.0, help="Requests a second of the strangers.")
+    parser.add_argument("--rate", type=float, default=25.0, help="Requests a second of the strangers.")
     parser.add_argument("--quiet", type=float, default=15.0, help="Seconds that the innocent client is alone.")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
