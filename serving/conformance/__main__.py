@@ -5,6 +5,7 @@ on the server; one photo or a tensor of zeros is predicted a few times.
 """
 
 import argparse
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,23 +42,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _results(flags: argparse.Namespace) -> Iterator[Result]:
     load_tensorflow()
-    import grpc
 
+    from serving.client import Connection
     from serving.conformance.grpc_behaviours import GRPC_BEHAVIOURS
     from serving.conformance.grpc_endpoint import GrpcEndpoint
     from serving.conformance.rest_behaviours import REST_BEHAVIOURS, RestEndpoint
 
-    metadata = []
-    if flags.token_file:
-        metadata = [("authorization", f"Bearer {Path(flags.token_file).read_text().strip()}")]
-    with grpc.insecure_channel(flags.address) as channel:
+    token = Path(flags.token_file).read_text().strip() if flags.token_file else None
+    connection = Connection(flags.tls, flags.ca, flags.cert, flags.key, token)
+    metadata = connection.metadata()
+    with connection.channel(flags.address) as channel:
         endpoint = GrpcEndpoint(channel, flags.model, metadata)
         for behaviour in GRPC_BEHAVIOURS:
             yield compare(behaviour, endpoint)
         if flags.rest:
-            rest = RestEndpoint(f"http://{flags.rest}", endpoint, metadata)
+            scheme = "https" if flags.tls else "http"
+            rest = RestEndpoint(f"{scheme}://{flags.rest}", endpoint, metadata, _context(flags))
             for behaviour in REST_BEHAVIOURS:
                 yield compare(behaviour, rest)
+
+
+def _context(flags: argparse.Namespace) -> ssl.SSLContext | None:
+    """Encryption of REST, by the same files as of gRPC."""
+    if not flags.tls:
+        return None
+    context = ssl.create_default_context(cafile=flags.ca)
+    if flags.cert:
+        context.load_cert_chain(flags.cert, flags.key)
+    return context
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     add("address", metavar="HOST:PORT", help="of gRPC")
     add("--rest", metavar="HOST:PORT", help="of REST; left out, it is not compared")
     add("--model", default="keras_sare", help="name of a model that the server serves")
+    add("--tls", action="store_true", help="both encrypt, and their certificates are checked")
+    add("--ca", metavar="FILE", help="PEM file of the authorities to trust, with --tls")
+    add("--cert", metavar="FILE", help="PEM file of one's own certificate, where the server asks for one")
+    add("--key", metavar="FILE", help="PEM file of its private key")
     add("--token_file", metavar="FILE", help="file with a token, sent as `authorization: Bearer TOKEN`")
     add("--debug", action="store_true", help="show where in the code an error arose")
     return parser

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -26,10 +27,18 @@ class RestEndpoint:
         url: of it, as in `http://localhost:8501`.
         grpc: the same server's other interface, which knows the model's inputs and outputs.
         headers: of each request, such as a token.
+        context: of the encryption, where `url` has any.
     """
 
-    def __init__(self, url: str, grpc: GrpcEndpoint, headers: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        grpc: GrpcEndpoint,
+        headers: Iterable[tuple[str, str]] = (),
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self._url = url
+        self._context = context
         self._headers = dict(headers)
         self.grpc = grpc
 
@@ -45,7 +54,7 @@ class RestEndpoint:
         """
         request = urllib.request.Request(f"{self._url}{path}", body, self._headers)
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as response:
+            with urllib.request.urlopen(request, timeout=_SECONDS, context=self._context) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             if error.code == _NOT_OFFERED:

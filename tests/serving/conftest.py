@@ -1,5 +1,6 @@
 """A tiny SavedModel with the signatures of the real export, and a server for it."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,3 +118,16 @@ def files(pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> lis
     for path, picture in zip(paths, pictures, strict=True):
         path.write_bytes(tf.io.encode_png(picture).numpy())
     return paths
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys and certificates, each its own authority: server.key, server.crt, client.key, client.crt, other. ..."""
+    folder = tmp_path_factory.mktemp("pem")
+    for name in ("server", "client", "other"):
+        command = (
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name} "
+            f"-addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.crt"
+        )
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder

@@ -13,8 +13,9 @@ import pytest
 
 from serving.conformance.__main__ import main
 from serving.models.manager import ModelManager
-from serving.rest.server import RestServer
-from serving.rpc.server import ModelServer
+from serving.rest.server import RestServer, TlsFiles
+from serving.rpc.credentials import transport
+from serving.rpc.server import Access, ModelServer
 
 NOT_OFFERED = ["Classify is offered", "Regress is offered", "MultiInference is offered"]
 
@@ -47,6 +48,23 @@ def test_the_embedded_server_behaves_as_tensorflow_serving(
     assert (code, names["differs"], names["missing"]) == (0, [], NOT_OFFERED)
     assert len(names["same"]) > 30
     assert last == f"{len(names['same'])} same, 0 differs, 3 missing"
+
+
+def test_it_asks_a_server_that_encrypts_and_knows_its_clients(
+    manager: ModelManager, pem: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [pem / name for name in ("server.crt", "server.key", "client.crt")]
+    server = ModelServer(manager, port=0, access=Access(transport(*files)))
+    rest = RestServer(server.backend, port=0, tls=TlsFiles(*files))
+    server.add(rest)
+    server.start()
+    flags = [f"--ca={pem / 'server.crt'}", f"--cert={pem / 'client.crt'}", f"--key={pem / 'client.key'}"]
+    try:
+        code, names, _ = compared(capsys, server.address, f"--rest=127.0.0.1:{rest.port}", "--tls", *flags)
+    finally:
+        server.stop(grace=5)
+    assert (code, names["differs"], names["missing"]) == (0, [], NOT_OFFERED)
+    assert "REST predict by rows" in names["same"]
 
 
 def test_what_does_not_answer_is_missing_and_what_answers_otherwise_differs(

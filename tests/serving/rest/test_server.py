@@ -4,7 +4,6 @@ import json
 import logging
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -207,19 +206,13 @@ def test_a_taken_port_is_refused(manager: ModelManager) -> None:
         RestServer(slow.server.backend, port=slow.rest.port)
 
 
-def test_an_encrypting_server_answers_those_who_encrypt_and_are_known(manager: ModelManager, tmp_path: Path) -> None:
-    for name in ("server", "client"):
-        command = (
-            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name} "
-            f"-addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.crt"
-        )
-        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    tls = TlsFiles(tmp_path / "server.crt", tmp_path / "server.key", tmp_path / "client.crt")
+def test_an_encrypting_server_answers_those_who_encrypt_and_are_known(manager: ModelManager, pem: Path) -> None:
+    tls = TlsFiles(pem / "server.crt", pem / "server.key", pem / "client.crt")
     with served(manager, tls) as slow:
         slow.model.finish.set()
-        context = ssl.create_default_context(cafile=tmp_path / "server.crt")
+        context = ssl.create_default_context(cafile=pem / "server.crt")
         with pytest.raises(httpx.TransportError):
             httpx.get(slow.url, verify=context, timeout=20)
-        context.load_cert_chain(tmp_path / "client.crt", tmp_path / "client.key")
+        context.load_cert_chain(pem / "client.crt", pem / "client.key")
         answer = httpx.post(f"{slow.url}:predict", content=json.dumps(COMBINE), verify=context, timeout=20)
         assert answer.json()["outputs"]["sum"] == [4.5, 1.0]

@@ -1,6 +1,5 @@
 """Who may call: TLS, certificates of clients, tokens."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,19 +21,6 @@ TOKENS = {"garden": "0123456789abcdef", "tower": "fedcba9876543210"}
 
 def bearer(token: str) -> list[tuple[str, str]]:
     return [("authorization", f"Bearer {token}")]
-
-
-@pytest.fixture(scope="module")
-def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keys and certificates, each its own authority: server.key, server.crt, client.key, client.crt, other. ..."""
-    folder = tmp_path_factory.mktemp("pem")
-    for name in ("server", "client", "other"):
-        command = (
-            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name} "
-            f"-addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.crt"
-        )
-        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    return folder
 
 
 def secure(address: str, pem: Path, client: str | None = None) -> Any:
