@@ -28,6 +28,9 @@ MOST_FILES = 15
 DISTRIBUTED = {"distribution", "extraction", "training"}
 """Packages that may know `tf.distribute`."""
 
+PLAIN = {"retrieval", "whitening"}
+"""Packages of NumPy, SciPy and Faiss: the Makefile does not repeat their tests with TensorFlow's other kernels."""
+
 
 def packages():
     return {path.parent.name for path in (ROOT / "keras_sare").glob("*/__init__.py")}
@@ -86,6 +89,19 @@ def test_flags_and_distribution_stay_where_they_belong():
             wrong.append(f"{path.relative_to(ROOT)} knows of flags")
         if package not in DISTRIBUTED and "tf.distribute" in path.read_text().replace("`tf.distribute`", ""):
             wrong.append(f"{path.relative_to(ROOT)} knows of tf.distribute")
+    assert wrong == []
+
+
+def test_arithmetic_on_descriptors_is_without_tensorflow():
+    known = {*PLAIN, "utils"}
+    geometry = {"keras_sare.layers.rmac"}  # Where its regions lie.
+    wrong = []
+    for path in library_files():
+        if path.relative_to(ROOT / "keras_sare").parts[0] in PLAIN:
+            modules = [module.split(".") for module in {*imported_modules(path)} - geometry]
+            plain = all(top not in {"keras", "tensorflow"} for top, *_ in modules)
+            if not plain or any(below and below[0] not in known for top, *below in modules if top == "keras_sare"):
+                wrong.append(str(path.relative_to(ROOT)))
     assert wrong == []
 
 
