@@ -37,7 +37,7 @@ def suite(tmp_path):
         (folder / f"{name}.py").write_text(text)
     (folder / "pyproject.toml").write_text(
         "[tool.pytest.ini_options]\ntestpaths = ['tests']\nfewest_tests = '3'\n"
-        "addopts = \"-q --import-mode=importlib -m 'not slow'\"\nmarkers = ['slow']\n"
+        "addopts = \"-q -p no:schemathesis --import-mode=importlib -m 'not slow'\"\nmarkers = ['slow']\n"
     )
     return folder
 
