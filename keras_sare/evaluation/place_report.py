@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from keras_sare.datasets import Neighbours, PlaceDataset
+from keras_sare.evaluation.measures.measure_files import write_measures
 from keras_sare.evaluation.measures.measured import Measured
 from keras_sare.evaluation.measures.query_table import write_queries
 from keras_sare.evaluation.plots.match_picture import draw_matches
@@ -64,12 +65,13 @@ def report_places(
 ) -> str:
     """Evaluates models side by side on the same places and writes what came out.
 
-    Writes `recall.{json,md,png}`, `recall_verdict.json`, `queries.csv`, a line for each model and query (see
-    `keras_sare.evaluation.measures.query_table.write_queries`), and `matches.png`. The same files but the last two are
-    written for each of `keras_sare.evaluation.protocols.PROTOCOLS` that excludes database images of this dataset, under
-    its stem: `recall_other_passes` where the dataset names the traversal (walk or drive) of its images, with the
-    query's own excluded; `recall_without_own_photos` where queries are in the database, by file or by bytes. Then
-    `recall.md` says how many they are and holds that table too.
+    Writes `recall.{json,md,png}`, `recall_verdict.json`, `recall_measures.json` with numbers beside recall and their
+    intervals (see `keras_sare.evaluation.measures.measure_files.write_measures`), `queries.csv`, a line for each model
+    and query (see `keras_sare.evaluation.measures.query_table.write_queries`), and `matches.png`. The same files but
+    the last two are written for each of `keras_sare.evaluation.protocols.PROTOCOLS` that excludes database images of
+    this dataset, under its stem: `recall_other_passes` where the dataset names the traversal (walk or drive) of its
+    images, with the query's own excluded; `recall_without_own_photos` where queries are in the database, by file or by
+    bytes. Then `recall.md` says how many they are and holds that table too.
 
     Args:
         models: by name, whatever `extract` takes. The first is the baseline.
@@ -114,13 +116,13 @@ def report_places(
 
 def _protocols(dataset: PlaceDataset, truth: GroundTruth) -> list[Measured]:
     """The protocol itself, and those that exclude more images, where that says something."""
-    measured = [Measured(truth.protocol, _PLAIN, truth.positives, truth.exclude, truth.panoramas)]
+    measured = [Measured(truth.protocol, _PLAIN, truth.positives, truth.exclude, truth.groups)]
     for beside in PROTOCOLS:
         exclude = beside.exclude(dataset)
         if _excludes_some(truth.positives, exclude):
             both = exclude if truth.exclude is None else list(map(np.union1d, truth.exclude, exclude))
             name = f"{truth.protocol}, {beside.name}"
-            measured.append(Measured(name, beside.stem, truth.positives, both, truth.panoramas))
+            measured.append(Measured(name, beside.stem, truth.positives, both, truth.groups))
     return measured
 
 
@@ -140,7 +142,9 @@ def _write(folder: Path, measured: Measured, saved: SavedModel | None, notes: Se
     text = format_verdict(verdict, *((saved.name, saved.reason) if saved else ()))
     if saved and verdict.is_surpassed(saved.name):
         text += " The test split never chooses."
-    return write_reports(folder, measured.reports, measured.stem, [*notes, text])
+    path = folder / f"{measured.stem}_measures.json"
+    table = write_measures(path, measured.answers, measured.reports, measured.costs)
+    return write_reports(folder, measured.reports, measured.stem, [*notes, table, text])
 
 
 def _excludes_some(positives: Neighbours, exclude: Sequence[np.ndarray]) -> bool:

@@ -69,6 +69,7 @@ def test_models_are_compared_and_leave_tables_and_pictures(dataset, descriptors,
         "recall.json",
         "recall.md",
         "recall.png",
+        "recall_measures.json",
         "recall_verdict.json",
     ]
 

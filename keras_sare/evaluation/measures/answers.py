@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_sare.datasets import PlaceDataset
+from keras_sare.evaluation.measures.numbers import MAP_NS, average_precisions_at
 from keras_sare.evaluation.measures.ranking import Ranking
 
 TOP = 5
@@ -26,6 +27,7 @@ class Answers:
         nearest_positives: the positive nearest to each query in metres, or the first one: int64 [Q]; -1 where there is
             none.
         positives: number of positives of each query, int64 [Q].
+        average_precisions: at each of `map_ns`, float64 [Q, len(map_ns)].
     """
 
     matches: np.ndarray
@@ -34,6 +36,12 @@ class Answers:
     errors: np.ndarray | None
     nearest_positives: np.ndarray
     positives: np.ndarray
+    average_precisions: np.ndarray
+
+    @property
+    def map_ns(self) -> list[int]:
+        """The N of mAP@N that the number of matches allows."""
+        return _map_ns(self.matches)
 
     @property
     def hits(self) -> np.ndarray:
@@ -68,7 +76,12 @@ class Answers:
             errors=_errors(dataset, ranking.indices[:, 0]),
             nearest_positives=np.array(nearest, np.int64),
             positives=np.array([len(mine) for mine in positives], np.int64),
+            average_precisions=average_precisions_at(ranking.indices, positives, _map_ns(ranking.indices)),
         )
+
+
+def _map_ns(matches: np.ndarray) -> list[int]:
+    return [n for n in MAP_NS if n <= matches.shape[1]]
 
 
 def _errors(dataset: PlaceDataset, matches: np.ndarray) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import numpy as np
 from keras_sare.datasets import PlaceDataset
 from keras_sare.evaluation.measures.answers import Answers
 from keras_sare.evaluation.measures.ranking import rank
+from keras_sare.evaluation.measures.search_cost import SearchCost, search_cost
 from keras_sare.evaluation.recall import DEFAULT_NS, first_ranks, measured_ns, recall_report, remaining
 from keras_sare.evaluation.report import RecallReport
 
@@ -25,6 +26,7 @@ class Measured:
         groups: int64 [N], of whose images only the best is counted; None counts all.
         reports: by model.
         answers: by model.
+        costs: of the search, by model; none of a part of the queries.
     """
 
     title: str
@@ -34,6 +36,7 @@ class Measured:
     groups: np.ndarray | None = None
     reports: dict[str, RecallReport] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
+    costs: dict[str, SearchCost] = field(default_factory=dict)
 
     def measure(self, model: str, descriptors: tuple[np.ndarray, np.ndarray], dataset: PlaceDataset) -> None:
         """Keeps what one model answers.
@@ -45,9 +48,11 @@ class Measured:
         """
         ns = measured_ns(DEFAULT_NS, len(dataset.database))
         left = remaining(self.positives, self.exclude)
-        ranking = rank(*descriptors, ns[-1], self.exclude, self.groups)
+        with search_cost(*descriptors) as cost:
+            ranking = rank(*descriptors, ns[-1], self.exclude, self.groups)
         names = {"protocol": self.title, "dataset": dataset.name}
         self.reports[model] = recall_report(ranking, left, len(dataset.database), ns, **names)
+        self.costs[model] = cost
         self.answers[model] = Answers.of(dataset, ranking, left, first_ranks(ranking.indices, left))
 
     def part(self, name: str, stem: str, queries: np.ndarray) -> "Measured":

@@ -19,14 +19,15 @@ class GroundTruth:
         protocol: its name and rules, for reports: "msls: recall@N within 25 m and 40 degrees of heading".
         positives: of each query, excluded ones too.
         exclude: for each query the database images that are neither found nor right; None where nothing is excluded.
-        panoramas: number of the panorama of each database image, int64 [N]; None where all images are counted.
+        groups: int64 [N], of the database images of one number only the best is counted, such as of the cut-outs of a
+            panorama; None where all are.
         conditions: queries that are reported apart too, int64 [any number] by name.
     """
 
     protocol: str
     positives: Neighbours
     exclude: Sequence[np.ndarray] | None = None
-    panoramas: np.ndarray | None = None
+    groups: np.ndarray | None = None
     conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -46,7 +47,7 @@ def ground_truth(protocol: Protocol, dataset: PlaceDataset) -> GroundTruth:
         protocol=title(protocol, dataset),
         positives=_positives(protocol, dataset),
         exclude=_excluded(protocol, dataset),
-        panoramas=image_names.panoramas(dataset.database.paths) if protocol.panoramas else None,
+        groups=_groups(protocol, dataset),
         conditions=_conditions(dataset) if protocol.conditions else {},
     )
 
@@ -86,7 +87,7 @@ def check_columns(protocol: Protocol, dataset: PlaceDataset) -> None:
         if (column.startswith("easting") and _by_place(protocol, dataset)) or _has(dataset, column):
             continue
         missing.append(column)
-    if protocol.panoramas and image_names.panoramas(dataset.database.paths) is None:
+    if protocol.best_of == "panorama" and image_names.panoramas(dataset.database.paths) is None:
         missing.append("names of cut-outs (..._012_030.png, or the panorama in @-coded names)")
     if missing:
         raise ValueError(
@@ -156,6 +157,12 @@ def _excluded(protocol: Protocol, dataset: PlaceDataset) -> Sequence[np.ndarray]
     if len(found) < 2:
         return found[0] if found else None
     return [np.unique(np.concatenate(rows)) for rows in zip(*found, strict=True)]
+
+
+def _groups(protocol: Protocol, dataset: PlaceDataset) -> np.ndarray | None:
+    if protocol.best_of == "position":
+        return np.unique(_known(dataset.database.positions), axis=0, return_inverse=True)[1].astype(np.int64)
+    return image_names.panoramas(dataset.database.paths) if protocol.best_of else None
 
 
 def _conditions(dataset: PlaceDataset) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ _TOKYO = Protocol(
     name="tokyo247",
     source=f"Torii et al., CVPR 2015; {_NETVLAD}; queries as in deepIBL's note and OpenIBL",
     radius=25.0,
-    panoramas=True,
+    best_of="panorama",
     conditions=True,
     query_size=ShorterSide(640),
 )
@@ -25,11 +25,16 @@ _ENTRIES = (
     _TOKYO,
     _TOKYO.changed(name="tokyo247_longer_side", source="one number read as the longer side", query_size=640),
     _TOKYO.changed(name="tokyo247_as_database", source="queries resized as the database images are", query_size=None),
-    _TOKYO.changed(name="tokyo247_all_cutouts", source="as tokyo247, every cut-out counted", panoramas=False),
+    _TOKYO.changed(
+        name="tokyo247_openibl",
+        source="OpenIBL: panoramas of other years at one position are one, 6254 instead of 6332",
+        best_of="position",
+    ),
+    _TOKYO.changed(name="tokyo247_all_cutouts", source="as tokyo247, every cut-out counted", best_of=None),
     _TOKYO.changed(
         name="tokyo247_benchmark",
         source=f"{_BENCHMARK}; queries as VPR-datasets-downloader writes them",
-        panoramas=False,
+        best_of=None,
         query_size=ShorterSide(480),
     ),
     Protocol(name="tokyotm", source=_NETVLAD, radius=25.0, exclude=("timestamp",)),

@@ -8,6 +8,8 @@ from keras_sare.datasets import ShorterSide
 EXCLUSIONS = ("timestamp", "photo", "traversal")
 """What a database image may share with a query and then be excluded: neither found nor right."""
 
+_GROUPS = ("panorama", "position")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -21,7 +23,8 @@ class Protocol:
         frames: how far its frame number may be from the query's, inclusive.
         places: whether it must be of the query's place: pairs of photos, labels without positions.
         exclude: some of `EXCLUSIONS`.
-        panoramas: whether of the cut-outs of a panorama only the best one is counted.
+        best_of: "panorama" where of the cut-outs of a panorama only the best one is counted, "position" where of all
+            images at one position; None counts all.
         conditions: whether queries are reported apart by their condition too, such as day, sunset and night.
         query_size: how queries are resized, a number for the longer side; None as the database images are.
         skips_hopeless: whether queries without a positive are left out; else they are misses.
@@ -34,7 +37,7 @@ class Protocol:
     frames: int | None = None
     places: bool = False
     exclude: tuple[str, ...] = ()
-    panoramas: bool = False
+    best_of: str | None = None
     conditions: bool = False
     query_size: int | None = None
     skips_hopeless: bool = False
@@ -45,6 +48,8 @@ class Protocol:
             raise ValueError(
                 f"`exclude` must be of {', '.join(EXCLUSIONS)}. Received: exclude={','.join(sorted(unknown))}"
             )
+        if self.best_of not in (None, *_GROUPS):
+            raise ValueError(f"`best_of` must be {' or '.join(_GROUPS)}, or None. Received: best_of={self.best_of!r}")
         if self.radius is None and self.frames is None and not self.places:
             raise ValueError(f"`radius`, `frames` or `places` must say what is right. Received: none, in {self.name!r}")
         if self.radius is not None and not self.radius > 0:
@@ -58,7 +63,7 @@ class Protocol:
     def columns(self) -> tuple[str, ...]:
         """What it asks of a dataset, as columns of places.csv."""
         asked = {
-            "easting and northing (or lat and lon)": self.radius is not None,
+            "easting and northing (or lat and lon)": self.radius is not None or self.best_of == "position",
             "heading": self.heading is not None,
             "frame": self.frames is not None,
             "place": self.places,
@@ -80,7 +85,7 @@ class Protocol:
     def counting(self) -> str:
         """How answers are counted, in words; "" where every image and query is."""
         rules = {f"excluding the query's own {what}": what in self.exclude for what in EXCLUSIONS}
-        rules["best cut-out of each panorama"] = self.panoramas
+        rules[f"best image of each {self.best_of}"] = self.best_of is not None
         rules["queries without a positive left out"] = self.skips_hopeless
         return ", ".join(rule for rule, holds in rules.items() if holds)
 

@@ -29,7 +29,7 @@ def test_every_published_protocol_names_its_rules_and_whose_they_are():
     assert {"svox", "st_lucia", "amstertime", "own"} < NAMED.keys()
     assert all(one.source and one.description for one in NAMED.values())
     of_tokyo = [one.description for name, one in NAMED.items() if name.startswith("tokyo247")]
-    assert len(of_tokyo) == len(set(of_tokyo)) == 5
+    assert len(of_tokyo) == len(set(of_tokyo)) == 6
     assert named_protocol("msls").description == "within 25 m and 40 degrees of heading"
 
 
@@ -161,8 +161,8 @@ def test_panoramas_and_times_of_day_of_tokyo_are_in_the_names(real_data):
     truth = ground_truth(named_protocol("tokyo247"), dataset)
     assert (len(dataset.queries), len(dataset.database)) == (315, 75984)
     # NetVLAD's code takes each twelve of the list.
-    numbers = np.unique(truth.panoramas, return_index=True)[1]
-    np.testing.assert_array_equal(truth.panoramas, truth.panoramas[12 * (np.arange(75984) // 12)])
+    numbers = np.unique(truth.groups, return_index=True)[1]
+    np.testing.assert_array_equal(truth.groups, truth.groups[12 * (np.arange(75984) // 12)])
     assert len(numbers) == 75984 // 12
     assert {name: queries[:2].tolist() for name, queries in truth.conditions.items()} == {
         "day": [0, 3],
@@ -171,4 +171,4 @@ def test_panoramas_and_times_of_day_of_tokyo_are_in_the_names(real_data):
     }
     assert sum(map(len, truth.conditions.values())) == 315
     lost = dataclasses.replace(dataset, database=dataset.database.subset(np.arange(5, 75984)))
-    np.testing.assert_array_equal(np.bincount(ground_truth(named_protocol("tokyo247"), lost).panoramas).max(), 12)
+    np.testing.assert_array_equal(np.bincount(ground_truth(named_protocol("tokyo247"), lost).groups).max(), 12)
