@@ -28,5 +28,7 @@ if __name__ == "__main__":
     parser.add_argument("root", help="Folder with places.csv or NetVLAD's .mat files.")
     parser.add_argument("model", help="A .keras file, for example of a finished run.")
     parser.add_argument("--image_size", type=int, nargs=2, default=(480, 640), help="Height and width.")
+    parser.add_argument("--radius", type=float, default=25.0, help="Metres within which a photo is right.")
     arguments = parser.parse_args()
-    print(format_table({"model": evaluate(arguments.root, arguments.model, tuple(arguments.image_size))}))
+    report = evaluate(arguments.root, arguments.model, tuple(arguments.image_size), arguments.radius)
+    print(format_table({"model": report}))

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from keras_sare.datasets import ShorterSide, set_max_pixels
+from keras_sare.datasets import ShorterSide, open_dataset, set_max_pixels
 from keras_sare.evaluation.protocols import NAMED, Protocol
 from trainers import evaluate, pitts
 from trainers.config import EvaluateConfig, PittsConfig
@@ -64,6 +64,7 @@ def test_wrong_settings_are_named_before_anything_is_written(finished, town, tmp
         ({"protocol": "pitts30k", "radius": 5.0}, r"`radius` is a rule of --protocol=own.*leave out --radius"),
         ({"exclude": ("weather",)}, "`exclude` must be of timestamp, photo, traversal"),
         ({"radius": 0.0}, "`radius` must be metres above 0"),
+        ({"dims": ("8", "all")}, "`dims` must be whole numbers, for example 128,512. Received: dims=8,all"),
     ],
 )
 def test_rules_are_checked_before_a_model_is_opened(town, tmp_path, changed, message):
@@ -87,6 +88,19 @@ def test_protocol_names_its_numbers_and_the_size_of_queries(finished, town, tmp_
             recalls.append([row["score"] for row in csv.DictReader(file)])
     assert recalls[0] != recalls[1]
     assert len(list((tmp_path / "ShorterSide(20)" / "descriptors").glob("*.npy"))) == 2
+
+
+def test_recall_against_dimension_and_database_size(finished, town, tmp_path, undrawn):
+    output = tmp_path / "out"
+    count = len(open_dataset(town, "test").database)
+    settings = {"models": (str(finished),), "root": str(town), "output": str(output)}
+    with undrawn():
+        text = evaluate.run(EvaluateConfig(**settings, dims=("4", "2"), database_sizes=(str(count),)))
+    [by_dimension] = json.loads((output / "recall_by_dimension.json").read_text()).values()
+    assert list(by_dimension) == ["2", "4"]
+    [by_size] = json.loads((output / "recall_by_database_size.json").read_text()).values()
+    assert by_size[str(count)] == json.loads((output / "recall.json").read_text())["run"]
+    assert "| dimension | recall@1 |" in text
 
 
 def test_own_rules_are_flags(town):

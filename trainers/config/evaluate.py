@@ -41,4 +41,8 @@ class EvaluateConfig(ReadingConfig):
     exclude: tuple[str, ...] = setting(
         (), "Images that are neither found nor right: of the query's own timestamp, photo or traversal."
     )
+    dims: tuple[str, ...] = setting((), "Measure recall of the first components too, so many: 128,512,2048.")
+    database_sizes: tuple[str, ...] = setting(
+        (), "Measure recall among so many database images too: all positives, and others at random."
+    )
     batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)

@@ -1,12 +1,15 @@
 """Stages of `trainers.evaluate`: models, dataset, reports."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_sare.datasets import open_dataset, set_max_pixels
 from keras_sare.evaluation import report_places
-from keras_sare.evaluation.protocols import Protocol, check_columns, counted, named_protocol
+from keras_sare.evaluation.measures.sweep_files import write_sweep
+from keras_sare.evaluation.measures.sweeps import recall_by_database_size, recall_by_dimension
+from keras_sare.evaluation.protocols import Protocol, check_columns, counted, ground_truth, named_protocol
 from keras_sare.utils.files import check_writable_folder
 from trainers.config import EvaluateConfig
 from trainers.stages.evaluated.evaluated import Evaluated
@@ -14,6 +17,7 @@ from trainers.stages.evaluated.open_models import open_models
 from trainers.stages.evaluated.resumable import DescriptorFiles
 from trainers.stages.evaluated.stored import StoredDescriptors
 
+_SWEEPS = (("dims", "dimension", recall_by_dimension), ("database_sizes", "database size", recall_by_database_size))
 _OWN_RULES = ("radius", "heading", "frames", "same_place", "exclude")
 
 
@@ -22,6 +26,8 @@ def evaluate_models(config: EvaluateConfig) -> str:
     set_max_pixels(config.max_pixels)
     check_writable_folder(Path(config.output))
     protocol = chosen_protocol(config)
+    for setting, *_ in _SWEEPS:
+        _whole_numbers(setting, getattr(config, setting))
     dataset = open_dataset(config.root, config.split, config.prefix)
     check_columns(protocol, dataset)
     models = {model.name: model for model in open_models(config)}
@@ -35,7 +41,21 @@ def evaluate_models(config: EvaluateConfig) -> str:
         queries = descriptors.of(of_queries, dataset.queries.paths, config.batch)
         return queries, descriptors.of(model, dataset.database.paths, config.batch)
 
-    return report_places(models, dataset, both_sides, Path(config.output), config.radius, protocol=protocol)
+    output = Path(config.output)
+    text = report_places(models, dataset, both_sides, output, config.radius, protocol=protocol)
+    truth = ground_truth(protocol, dataset)
+    tables = [text]
+    for setting, by, measure in _SWEEPS:
+        if numbers := _whole_numbers(setting, getattr(config, setting)):
+            found = {name: measure(both_sides(model), truth, dataset, numbers) for name, model in models.items()}
+            tables.append(write_sweep(output / f"recall_by_{by.replace(' ', '_')}.json", by, found))
+    return "\n\n".join(tables)
+
+
+def _whole_numbers(name: str, given: Sequence[str]) -> list[int]:
+    if not all(str(one).isdecimal() for one in given):
+        raise ValueError(f"`{name}` must be whole numbers, for example 128,512. Received: {name}={','.join(given)}")
+    return [int(one) for one in given]
 
 
 def chosen_protocol(config: EvaluateConfig) -> Protocol:
