@@ -1,7 +1,7 @@
 """What the server answers at most, against as many threads that call the same SavedModel directly.
 
     python benchmarks/serving_saturation.py
-    python benchmarks/serving_saturation.py --model=mobilenet_v3_gem --seconds=10
+    python benchmarks/serving_saturation.py --model=vgg16_mac --rounds=2 --seconds=10
 
 A tiny model shows the server's own work, and that of the clients, who share the machine with it: tensors of 3.7 MB an
 image are bounded by gRPC itself. A real one shows what that is worth. Both sides are processes of their own that get

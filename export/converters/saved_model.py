@@ -38,6 +38,11 @@ logger = logging.getLogger("keras_sare.export")
 MIN_COSINE = 0.9999
 MIN_COSINE_OF_HALF = 0.99
 
+_ADVICE = (
+    "Untrained weights may give feature maps so small that rounding shows: load trained ones. Otherwise please report "
+    "this as a bug."
+)
+
 
 @dataclass(frozen=True)
 class SavedModelOptions:
@@ -91,6 +96,6 @@ def write_saved_model(source: Source, folder: Path, options: SavedModelOptions) 
         raise RuntimeError(
             f"The reloaded SavedModel must agree with the Keras model to a cosine of {required}. "
             f"Received: cosine={cosine:.6f}, whitening_dtype={options.whitening_dtype!r}. "
-            + ("Please report this as a bug." if options.whitening_dtype == "float32" else "Store it in float32.")
+            + (_ADVICE if options.whitening_dtype == "float32" else "Store it in float32.")
         )
     logger.info("The SavedModel agrees with the Keras model to a cosine of %.6f", cosine)
