@@ -99,7 +99,7 @@ def print_line(name: str, count: int, rounds: Sequence[tuple[Side, Side]]) -> No
     work = statistics.median(direct[1] / served[1] for direct, served in rounds)
     direct, served = (count * statistics.median(side[0] for side in sides) for sides in zip(*rounds, strict=True))
     spread = f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
-    print(f"| {name} | {direct:.0f} | {served:.0f} | {spread} | {work:.2f} |", flush=True)
+    print(f"| {name} | {direct:.1f} | {served:.1f} | {spread} | {work:.2f} |", flush=True)
 
 
 def main() -> None:
