@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
         origin = FLAGS.run, FLAGS.model, FLAGS.weights, FLAGS.preset
         source = open_source(*origin, size, FLAGS.dim, FLAGS.orientation)
         named = FLAGS.images, FLAGS.root, FLAGS.prefix, FLAGS.split, FLAGS.max_images
-        photos = choose_photos(source.settings, *named, Path(folder), source.size)
+        photos = choose_photos(source.settings, *named, Path(folder), source.size, FLAGS.radius)
         requirements.check_photos(photos)
         claim(output)  # Before a version is chosen that is free.
         request = Request(source, output, FLAGS.root, FLAGS.prefix, everything="all" in names)
@@ -107,6 +107,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("prefix", "", "First letters of the .mat files' names, where --root holds several datasets.")
     flags.DEFINE_string("split", "test", "Split of the dataset to measure on.")
     flags.DEFINE_string("images", None, "Instead of --root, a folder of photos to measure cosines on.")
+    flags.DEFINE_float(
+        "radius", None, "Metres within which a database image is right; by default the run's, or 25.", lower_bound=0
+    )
     flags.DEFINE_integer("max_images", None, "Most photos to measure on; by default all.", lower_bound=2)
     flags.DEFINE_float("require_cosine", None, "Least cosine to the Keras model, for the descriptor of each photo.")
     flags.DEFINE_float("require_recall_drop", None, "Most points of recall@1 (0 to 100) that may be lost.")

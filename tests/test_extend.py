@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from export.formats import FORMATS
 from keras_sare.datasets.places import open_splits
-from keras_sare.evaluation.protocols import PROTOCOLS
+from keras_sare.evaluation.protocols import NAMED, PROTOCOLS
 from keras_sare.losses import LOSSES
 from keras_sare.models import BACKBONES
 
@@ -44,6 +44,7 @@ def test_place_dataset(example, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("example", ["evaluation_protocol"], indirect=True)
 def test_evaluation_protocol(example):
+    assert example["EYNSHAM"].name not in NAMED
     assert example["OTHER_TIMESTAMPS"].stem not in {protocol.stem for protocol in PROTOCOLS}
     run_tests(example)
 

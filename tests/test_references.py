@@ -49,7 +49,7 @@ def named(pattern, paths):
 def text_of(path):
     text = path.read_text()
     # The headings of a worked example name the files that it adds.
-    return re.sub(r"^## .*", "", text, flags=re.MULTILINE) if path.parent.name == "extend" else text
+    return re.sub(r"^##+ .*", "", text, flags=re.MULTILINE) if path.parent.name == "extend" else text
 
 
 def reach(name):

@@ -26,6 +26,7 @@ def choose_photos(
     max_images: int | None,
     folder: Path,
     size: Size | None = None,
+    radius: float | None = None,
 ) -> FidelityPhotos:
     """Takes the photos that were named, else those that the run was evaluated on, else pictures that are rendered.
 
@@ -41,6 +42,7 @@ def choose_photos(
         max_images: most photos to take.
         folder: an empty one, for rendered pictures.
         size: of the images, for rendered pictures.
+        radius: metres within which a database image is right; None takes that of the run, or 25.
 
     Raises:
         FileNotFoundError: there is no such dataset or folder.
@@ -63,7 +65,7 @@ def choose_photos(
         raise ValueError(f"`split` must be one of {', '.join(splits)}. Received: split={split!r}, root={root!r}")
     places = _as_in_the_run(splits[split], settings)
     max_corrupt_share = settings.get("max_corrupt_share", MAX_CORRUPT_SHARE)
-    radius = settings.get("negative_radius", FidelityPhotos.radius)
+    radius = settings.get("negative_radius", FidelityPhotos.radius) if radius is None else radius
     return FidelityPhotos.of_places(places, max_images, radius, max_corrupt_share)
 
 

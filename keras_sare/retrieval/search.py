@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_sare.retrieval.excluded_rows import ExcludedRows
 from keras_sare.retrieval.faiss_backend import knn
-from keras_sare.retrieval.memory_map import release_pages
+from keras_sare.retrieval.memory_map import read_ahead, release_pages
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.progress import progress
 
@@ -51,6 +51,7 @@ def nearest(
     distances = np.empty((len(queries), 0), np.float32)
     indices = np.empty((len(queries), 0), np.int64)
     for start in progress(range(0, len(database), block_rows), "search", unit="block"):
+        read_ahead(database, start, start + 2 * block_rows)
         block = _finite_float32(database[start : start + block_rows], "database", first_row=start)
         found = _search_block(queries, block, start, k, closed)
         distances, indices = _k_nearest(

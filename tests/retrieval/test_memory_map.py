@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_sare.retrieval.memory_map import release_pages
+from keras_sare.retrieval.memory_map import read_ahead, release_pages
 
 SEARCH = """
 import sys
@@ -49,6 +49,17 @@ def test_a_mapped_file_reads_the_same_afterwards_and_keeps_what_was_written(path
 
     for one in (array, array[1:], np.asarray(array)[1:, :3]):
         release_pages(one)
+
+    np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("rows", [(0, 4), (1, 2), (3, 100), (4, 9), (2, 2)])
+def test_rows_that_are_read_ahead_are_the_same(path, rows):
+    array = np.load(path, mmap_mode="r")
+    expected = np.array(array)
+
+    for one in (array, array[1:], array[:, :3], expected):
+        read_ahead(one, *rows)
 
     np.testing.assert_array_equal(array, expected)
 

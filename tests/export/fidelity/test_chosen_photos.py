@@ -42,6 +42,11 @@ def test_what_is_right_is_as_in_the_run(root, tmp_path):
     assert choose(tmp_path, {"root": str(timed), "other_timestamps": True}).places.other_timestamps
 
 
+def test_radius_that_is_named_comes_before_that_of_the_run(root, tmp_path):
+    photos = choose_photos({"negative_radius": 40.0}, None, str(root), "", "test", None, tmp_path, radius=7.0)
+    assert photos.radius == 7
+
+
 def test_dataset_that_is_named_comes_before_that_of_the_run(root, tmp_path):
     photos = choose(tmp_path, {"root": str(tmp_path / "other")}, root=str(root), max_images=4)
     assert len(photos.paths) == 4
