@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets.images.pipeline import as_written
+from keras_sare.datasets.images.pipeline import as_it_is, as_written
 from keras_sare.extraction.inputs import Rows
 
 
@@ -60,7 +60,8 @@ class BucketedInputs:
             positions, rows = tf.numpy_function(read, [number], [tf.int64, tf.as_dtype(self.dtype)], stateful=False)
             return tf.ensure_shape(positions, (None,)), tf.ensure_shape(rows, (None, None, None, self.shape[-1]))
 
-        return tf.data.Dataset.range(len(cut)).map(as_written(read_with_shapes), 2, deterministic=True).prefetch(2)
+        batches = tf.data.Dataset.range(len(cut)).map(as_written(read_with_shapes), 2, deterministic=True)
+        return batches.prefetch(2).with_options(as_it_is())
 
     def gather(self, ids: Any) -> dict[str, Any]:
         """Inputs of `ids`: "values" [n, height, width, channels], padded with 0 from "sizes" int32 [n, 2] on."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.datasets import image_batches, load_image
-from keras_sare.datasets.images.pipeline import as_written
+from keras_sare.datasets.images.pipeline import as_it_is, as_written
 
 _DECODERS = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "decode")
 
@@ -98,7 +98,8 @@ class StoredInputs:
     def batches(self, ids: np.ndarray, batch_size: int) -> Any:
         """Dataset of (positions in `ids` int64 [batch], rows [batch, ...])."""
         positions = tf.data.Dataset.range(len(ids)).batch(batch_size)
-        return positions.map(as_written(lambda batch: (batch, self.gather(tf.gather(ids, batch))))).prefetch(2)
+        rows = positions.map(as_written(lambda batch: (batch, self.gather(tf.gather(ids, batch)))))
+        return rows.prefetch(2).with_options(as_it_is())
 
     def gather(self, ids: Any) -> Any:
         """Rows [n, ...] of `ids`."""

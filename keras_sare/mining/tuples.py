@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_sare.datasets.images.pipeline import as_written
+from keras_sare.datasets.images.pipeline import as_it_is, as_written
 from keras_sare.utils.arguments import plain_arguments
 
 # Tuples read at a time. A tuple of 100 negatives at 480 x 640 is 0.4 GB of pixels: one for each core would not fit.
@@ -54,10 +54,7 @@ def tuple_dataset(
 
 
 def _bounded() -> tf.data.Options:
-    # Left to tune itself, tf.data was seen to read 68 tuples ahead where 6 are asked for.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
+    options = as_it_is()
     options.deterministic = True
     return options
 

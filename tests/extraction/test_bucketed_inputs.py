@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_sare.datasets import image_batches
+from keras_sare.extraction import StoredInputs
 from keras_sare.extraction.bucketed_inputs import BucketedInputs
 from keras_sare.mining import tuple_dataset
 
@@ -23,6 +25,18 @@ def make_parts(dtype="float32"):
 @pytest.fixture
 def inputs():
     return BucketedInputs(make_parts())
+
+
+def test_nothing_tunes_a_dataset_so_that_it_ends_at_once(inputs):
+    ids = np.arange(4)
+    datasets = {
+        "files": image_batches(["a.jpg", "b.jpg"], (8, 8), 2),
+        "files of any size": image_batches(["a.jpg", "b.jpg"], None, 2),
+        "rows": StoredInputs(np.zeros((4, 3))).batches(ids, 2),
+        "rows of unlike sizes": inputs.batches(ids, 2),
+        "tuples": tuple_dataset(ids.reshape(2, 2), StoredInputs(np.zeros((4, 3))).gather, 1),
+    }
+    assert [name for name, dataset in datasets.items() if dataset.options().autotune.enabled is not False] == []
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])

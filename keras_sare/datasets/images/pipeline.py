@@ -36,6 +36,19 @@ _BATCHES_PER_STRETCH = 8
 _TRACING = threading.Lock()
 
 
+def as_it_is() -> tf.data.Options:
+    """Options of a dataset that TensorFlow neither rewrites nor tunes.
+
+    Rewriting finds nothing to save in the datasets here, and takes as long as decoding tens of images. Tuning was seen
+    to read 68 tuples ahead where 6 are asked for; and its thread may miss that the dataset ends, which then takes as
+    long again as reading it took, up to a minute.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
+
+
 @plain_arguments
 def decode_image(
     contents: Any,
@@ -326,13 +339,10 @@ def _read(paths: np.ndarray, decode: Callable[[Any, Any], Any]) -> Any:
     names = starts.map(as_written(name_block)).unbatch()
     images = names.enumerate().map(
         as_written(lambda index, name: (index, decode(index, tf.io.read_file(name)))),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=os.cpu_count() or 1,
         deterministic=True,
     )
-    # Rewriting the graph finds nothing to save here, and takes as long as decoding tens of images.
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    return images.with_options(options)
+    return images.with_options(as_it_is())
 
 
 def _show_gaps(images: Any, count: int) -> Any:
