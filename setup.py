@@ -67,6 +67,8 @@ setup(
         "onnx": ["tf2onnx>=1.17,<2", "onnx>=1.23,<2", "onnxruntime>=1.31,<2"],
         # Structure from motion: `trainers.sfm` and the reader of COLMAP models.
         "sfm": ["pycolmap>=4.2,<5"],
+        # One HTML file of an evaluation: charts as Vega-Lite, without network.
+        "report": ["altair>=6.3,<7", "vl-convert-python>=1.9,<2"],
         # DINOv2 backbones.
         "dinov2": ["keras-hub>=0.32,<0.33"],
         # What `make backends` runs the layers, losses and readers of foreign weights against.
