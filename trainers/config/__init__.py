@@ -15,6 +15,7 @@ from trainers.config.config import Config
 from trainers.config.demo import DemoConfig
 from trainers.config.evaluate import EvaluateConfig
 from trainers.config.pitts import PittsConfig
+from trainers.config.report import ReportConfig
 from trainers.config.retrieval import RetrievalConfig
 from trainers.config.sfm import SfMConfig
 from trainers.config.table import TableConfig
@@ -26,6 +27,7 @@ __all__ = [
     "DemoConfig",
     "EvaluateConfig",
     "PittsConfig",
+    "ReportConfig",
     "RetrievalConfig",
     "SfMConfig",
     "TableConfig",

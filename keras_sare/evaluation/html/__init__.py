@@ -1,0 +1,1 @@
+"""An evaluation or a run as one HTML file that needs no network."""

@@ -1,0 +1,158 @@
+"""What a report page shows, read from the files of an evaluation or a run."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_sare.evaluation.measures.query_table import COLUMNS
+from keras_sare.evaluation.report import RecallReport
+
+MOST_BYTES = 200_000_000
+"""Of one file that is read."""
+
+
+@dataclass(frozen=True)
+class QueryAnswer:
+    """What a model answered to a query: a line of `queries.csv`, None where it is empty."""
+
+    model: str
+    query: str
+    easting: float | None
+    northing: float | None
+    match: str
+    distance: float | None
+    score: float | None
+    hit: bool
+    positive: str
+    top: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is known of one folder; what it does not hold is empty.
+
+    Attributes:
+        name: of the folder.
+        reports: recall by model.
+        answers: to each query, of each model.
+        measures: by model, then by name: value, low and high.
+        verdict: what `recall_verdict.json` says.
+        history: a row for each epoch: `epoch`, `loss`, `violating`, `recall@N`, `seconds` and its parts.
+        settings: that it was made with.
+    """
+
+    name: str
+    reports: Mapping[str, RecallReport] = field(default_factory=dict)
+    answers: Sequence[QueryAnswer] = ()
+    measures: Mapping[str, Mapping[str, Mapping[str, float | None]]] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_contents(folder: Path, settings: Mapping[str, Any] | None = None) -> Contents:
+    """Reads the files that an evaluation or a run wrote; those that are not there are left out.
+
+    Args:
+        folder: of the evaluation or the run.
+        settings: of the run.
+
+    Returns:
+        The contents.
+
+    Raises:
+        FileNotFoundError: there is neither a recall.json nor a log.csv.
+        ValueError: a file is damaged; the message names it.
+    """
+    if not any((folder / name).is_file() for name in ("recall.json", "log.csv")):
+        raise FileNotFoundError(
+            f"There is nothing to report in {str(folder)!r}: neither recall.json nor log.csv. "
+            "Name the --output of an evaluation or of a run that has trained an epoch."
+        )
+    reports = {
+        name: _checked(folder / "recall.json", lambda one=one: RecallReport.from_json(json.dumps(one)))
+        for name, one in _read_json(folder / "recall.json").items()
+    }
+    measures = _read_json(folder / "recall_measures.json")
+    return Contents(
+        name=folder.resolve().name,
+        reports=reports,
+        answers=[_answer(folder / "queries.csv", row) for row in _read_rows(folder / "queries.csv", COLUMNS)],
+        measures={model: one.get("measures", {}) for model, one in measures.items()},
+        verdict=_read_json(folder / "recall_verdict.json"),
+        history=[_numbers(folder / "log.csv", row) for row in _read_rows(folder / "log.csv", ("epoch",))],
+        settings=settings or {},
+    )
+
+
+def renamed(contents: Contents) -> Contents:
+    """The same with the folder's name before that of each model, to stand beside others."""
+    return Contents(
+        name=contents.name,
+        reports={f"{contents.name}: {model}": one for model, one in contents.reports.items()},
+        answers=[QueryAnswer(**{**vars(one), "model": f"{contents.name}: {one.model}"}) for one in contents.answers],
+        measures={f"{contents.name}: {model}": one for model, one in contents.measures.items()},
+        verdict=contents.verdict,
+        history=contents.history,
+        settings=contents.settings,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    found = _checked(path, lambda: json.loads(_text(path)))
+    if not isinstance(found, dict):
+        raise ValueError(f"{str(path)!r} must hold a JSON object; write it again. Received: {type(found).__name__}")
+    return found
+
+
+def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    reader = csv.DictReader(_text(path).splitlines())
+    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise ValueError(f"{str(path)!r} must have the columns {', '.join(columns)}. Missing: {', '.join(missing)}")
+    return list(reader)
+
+
+def _text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(f"{str(path)!r} must have at most {MOST_BYTES} bytes to be shown. Received: {size} bytes")
+    return path.read_text(encoding="utf-8")
+
+
+def _answer(path: Path, row: Mapping[str, str]) -> QueryAnswer:
+    return QueryAnswer(
+        model=row["model"],
+        query=row["query"],
+        easting=_number(path, row["easting"]),
+        northing=_number(path, row["northing"]),
+        match=row["match"],
+        distance=_number(path, row["distance_m"]),
+        score=_number(path, row["score"]),
+        hit=row["hit"] == "1",
+        positive=row["first_positive"],
+        top=tuple(map(str, _checked(path, lambda: json.loads(row["top5"] or "[]")))),
+    )
+
+
+def _numbers(path: Path, row: Mapping[str, str]) -> dict[str, float]:
+    found = {name: _number(path, text) for name, text in row.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(path: Path, text: str) -> float | None:
+    return _checked(path, lambda: float(text)) if text else None
+
+
+def _checked(path: Path, read: Any) -> Any:
+    """What `read` returns; its errors name the file."""
+    try:
+        return read()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} is damaged; write it again: {error}") from error

@@ -1,0 +1,49 @@
+"""Tables of a report page: what stands in a chart, for those who read rather than look."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from keras_sare.utils.text import printable
+
+MOST_ROWS = 200
+
+
+def escaped(text: object) -> str:
+    """Text from files and strangers as text of a page."""
+    return html.escape(printable(text))
+
+
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table whose first column names the rows; of many rows the first `MOST_ROWS`, saying so."""
+    if len(rows) > MOST_ROWS:
+        caption = f"{caption} (the first {MOST_ROWS} of {len(rows)})"
+    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in columns)
+    body = "".join(_row(row) for row in rows[:MOST_ROWS])
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(caption)}"><table>'
+        f"<caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def named_values(caption: str, values: Mapping[str, object]) -> str:
+    """A table of names and values."""
+    return table(caption, ("name", "value"), [*values.items()])
+
+
+def rows_table(caption: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table of rows that are mappings of one form."""
+    listed = list(rows)
+    columns = list(dict.fromkeys(name for row in listed for name in row))
+    return table(caption, columns, [[row.get(name, "") for name in columns] for row in listed])
+
+
+def _row(cells: Sequence[object]) -> str:
+    first, *others = [_cell(cell) for cell in cells]
+    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return escaped(f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else value)

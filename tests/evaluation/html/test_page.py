@@ -1,0 +1,266 @@
+"""The page of a report: its specifications, its text, and what a browser draws of it."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_sare.evaluation.html import charts, page
+from keras_sare.evaluation.html.contents import read_contents
+from keras_sare.evaluation.html.gallery import chosen_cases
+from keras_sare.evaluation.html.tables import MOST_ROWS
+from keras_sare.evaluation.html.thumbnails import Thumbnails
+from keras_sare.evaluation.measures.query_table import COLUMNS
+
+MODELS = ("first", "second <b>")
+QUERIES = 24
+LOG = """epoch,loss,violating,recall@5,seconds_mining,seconds_training,seconds
+0,,,0.5,0,0,2
+1,0.7,0.6,0.6,1,5,7
+2,0.5,0.4,0.7,1,5,6.5
+"""
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    """A folder as an evaluation of a run writes: the second model finds every query but each fourth."""
+    folder = tmp_path_factory.mktemp("evaluation") / "town"
+    (folder / "photos").mkdir(parents=True)
+    photos = [str(folder / "photos" / f"{i}.jpg") for i in range(6)]
+    for shade, path in enumerate(photos):
+        Image.new("RGB", (64, 48), (40 * shade, 90, 200 - 30 * shade)).save(path)
+    with (folder / "queries.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for model, step in zip(MODELS, (2, 4), strict=True):
+            writer.writerows([model, *answer(i, i % step, photos, folder)] for i in range(QUERIES))
+    (folder / "recall.json").write_text(
+        json.dumps({model: report(r) for model, r in zip(MODELS, (12, 18), strict=True)})
+    )
+    (folder / "log.csv").write_text(LOG)
+    return folder
+
+
+def answer(i, hit, photos, folder):
+    query = photos[i % 6] if i < 6 else str(folder / f"gone & {i}.jpg")
+    distance = 3 + i if hit else 100 * (i + 1)
+    return [query, 10 * i, 5.5, photos[1], distance, 0.5, int(bool(hit)), photos[2], json.dumps(photos[1:])]
+
+
+def report(hits):
+    recalls = [hits / QUERIES, 20 / QUERIES]
+    return {
+        "protocol": "recall@N within 25 m",
+        "dataset": "town test",
+        "queries": QUERIES,
+        "queries_without_positive": 0,
+        "database": 99,
+        "ns": [1, 5],
+        "recalls": recalls,
+    }
+
+
+@pytest.fixture(scope="module")
+def written(evaluation):
+    path = evaluation / "report.html"
+    contents = read_contents(evaluation, {"loss": "sare_ind", "root": "</script><script>alert(1)"})
+    return page.write_report(path, [contents]), path
+
+
+class Elements(HTMLParser):
+    """Elements of a page with their attributes, in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def test_interval_is_what_resampling_of_the_queries_gives():
+    hits = np.arange(200) < 130
+    resampled = np.random.default_rng(0).choice(hits, (20_000, 200)).mean(axis=1)
+    np.testing.assert_allclose(charts.interval(0.65, 200), np.percentile(resampled, [2.5, 97.5]), atol=0.006)
+    assert charts.interval(0.0, 200) == (0, 0)
+    assert charts.interval(1.0, 200) == (1, 1)
+
+
+def test_specifications_hold_the_numbers_and_are_json(written):
+    recall, loss, violating, validation, time, queries = written[0]
+    assert json.loads(json.dumps(written[0])) == written[0]
+    rows = recall["data"]["values"]
+    assert [(row["model"], row["N"], row["recall"]) for row in rows[:2]] == [
+        ("first", 1, 50.0),
+        ("first", 5, pytest.approx(100 * 20 / 24)),
+    ]
+    assert all(row["low"] < row["recall"] < row["high"] for row in rows)
+    assert [row["value"] for row in loss["data"]["values"]] == [0.7, 0.5]
+    assert [row["value"] for row in violating["data"]["values"]] == [0.6, 0.4]
+    assert [row["epoch"] for row in validation["data"]["values"]] == [0, 1, 2]
+    assert {row["part"]: row["seconds"] for row in time["data"]["values"]} == {
+        "mining": 2,
+        "training": 10,
+        "other": 3.5,
+    }
+    assert [view["name"] for view in queries["vconcat"]] == ["map", "histogram", "photos"]
+
+
+def test_metre_is_as_long_on_both_axes_of_the_map(written):
+    encoding = written[0][-1]["vconcat"][0]["encoding"]
+    (east, north) = (encoding[axis]["scale"]["domain"] for axis in "xy")
+    assert east[1] - east[0] == pytest.approx(north[1] - north[0])
+    assert east[0] < 0 < 230 < east[1]
+
+
+def test_map_histogram_and_photos_share_their_selections(written):
+    map_, histogram, photos = written[0][-1]["vconcat"]
+    filters = [[step["filter"] for step in view["transform"] if "filter" in step] for view in (map_, histogram, photos)]
+    assert {"param": "area"} in filters[1]
+    assert {"param": "area"} in filters[2]
+    assert {"param": "distances"} in filters[2]
+    assert map_["encoding"]["opacity"]["condition"]["param"] == "distances"
+
+
+def test_page_loads_nothing_and_runs_no_text_of_strangers(written):
+    text = written[1].read_text()
+    elements = Elements(text)
+    sources = [one[name] for _, one in elements.found for name in ("src", "href") if name in one]
+    assert all(one.startswith(("data:", "#")) for one in sources)
+    [policy] = [one["content"] for one in elements.of("meta") if one.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert len(elements.of("script")) == 2
+    assert "second &lt;b&gt;" in text
+    assert len(text) < 2_000_000
+
+
+def test_page_reads_without_pictures(written):
+    elements = Elements(written[1].read_text())
+    assert elements.of("html") == [{"lang": "en"}]
+    assert all(one["alt"] for one in elements.of("img"))
+    assert len(elements.of("img")) > 20
+    levels = [int(name[1]) for name, _ in elements.found if re.fullmatch("h[1-6]", name)]
+    assert levels[0] == 1
+    assert max(np.diff(levels)) <= 1
+    charts_ = [one for one in elements.of("div") if one.get("class") == "chart"]
+    assert len(charts_) == 6
+    assert all(one["role"] == "group" and one["aria-label"] for one in charts_)
+    assert len(elements.of("details")) >= 4
+    assert all(one.get("scope") in ("row", "col") for one in elements.of("th"))
+
+
+def test_gains_and_the_farthest_failures_are_shown(evaluation):
+    answers = read_contents(evaluation).answers
+    cases = chosen_cases(answers, MODELS, most=3)
+    assert [case.title for case in cases] == ["found by second <b>, missed by first"] * 3 + ["missed by second <b>"] * 3
+    assert all(case.answer.hit for case in cases[:3])
+    distances = [case.answer.distance for case in cases[3:]]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] == max(one.distance for one in answers if one.model == MODELS[1] and not one.hit)
+
+
+def test_pictures_stay_within_their_bytes_and_lost_files_have_none(evaluation):
+    files = sorted(map(str, (evaluation / "photos").iterdir()))
+    each = len(Thumbnails(10**6).of(files[0]))
+    limited = Thumbnails(2 * each + each // 2)
+    assert [bool(limited.of(path)) for path in files] == [True, True, False, False, False, False]
+    assert limited.left >= 0
+    assert Thumbnails(10**6).of("nowhere.jpg") == ""
+
+
+def test_many_queries_are_thinned_and_tables_say_what_they_leave_out(evaluation, monkeypatch, tmp_path):
+    monkeypatch.setattr(charts, "MOST_POINTS", 20)
+    answers = read_contents(evaluation).answers
+    assert len(charts.shown_answers(answers)) == 16
+    assert charts.shown_answers(answers[:20]) == answers[:20]
+    assert MOST_ROWS == 200
+
+
+def test_without_positions_there_is_a_page_without_map(evaluation, tmp_path):
+    rows = list(csv.reader((evaluation / "queries.csv").read_text().splitlines()))
+    for row in rows[1:]:
+        row[2:4] = ["", ""]
+        row[5] = ""
+    with (tmp_path / "queries.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    shutil.copy(evaluation / "recall.json", tmp_path)
+    [recall] = page.write_report(tmp_path / "report.html", [read_contents(tmp_path)])
+    assert "layer" in recall
+    assert "Best gains" in (tmp_path / "report.html").read_text()
+
+
+def test_folders_stand_side_by_side(evaluation, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(evaluation, other)
+    recall = page.write_report(tmp_path / "report.html", [read_contents(evaluation), read_contents(other)])[0]
+    assert {row["model"] for row in recall["data"]["values"]} == {
+        f"{folder}: {model}" for folder in ("town", "other") for model in MODELS
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("recall.json", "{", "recall.json' is damaged; write it again"),
+        ("recall.json", "[]", "recall.json' must hold a JSON object"),
+        ("recall.json", '{"a": {"ns": [1]}}', "recall.json' is damaged.*fields"),
+        ("queries.csv", "model,query\n", "queries.csv' must have the columns .*Missing: easting"),
+        ("log.csv", "epoch,loss\n1,x\n", "log.csv' is damaged"),
+    ],
+)
+def test_damaged_files_are_named(evaluation, tmp_path, file, text, message):
+    shutil.copy(evaluation / "recall.json", tmp_path)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_contents(tmp_path)
+
+
+def test_empty_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing to report .* neither recall.json nor log.csv"):
+        read_contents(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def opened(written, tmp_path_factory):
+    """The page as headless Chromium makes it, and what it complained of."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("there is no chromium: install Debian's package of that name to see the page drawn")
+    profile = tmp_path_factory.mktemp("profile")
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=390,900",
+        "--enable-logging=stderr",
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=20000",
+        "--proxy-server=127.0.0.1:9",
+        "--dump-dom",
+        written[1].as_uri(),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+def test_browser_draws_every_chart_without_complaint(opened, written):
+    elements = Elements(opened.stdout)
+    assert [one["data-drawn"] for one in elements.of("body")] == [str(len(written[0]))]
+    assert "CONSOLE" not in opened.stderr
+    drawings = [one for one in elements.of("svg") if "marks" in one.get("class", "")]
+    assert len(drawings) == len(written[0])
+    labels = [one.get("aria-label", "") for one in elements.of("path")]
+    assert sum("metres east: " in label for label in labels) == QUERIES
+    pictures = elements.of("image")
+    assert pictures
+    assert all(one.get("href", one.get("xlink:href", "")).startswith("data:image/jpeg") for one in pictures)

@@ -1,0 +1,26 @@
+"""Settings of `trainers.report`."""
+
+import dataclasses
+
+from keras_sare.utils.settings import ORIENTATIONS, setting
+from trainers.config.config import Config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportConfig(Config):
+    """A page of evaluations or runs."""
+
+    run: tuple[str, ...] = setting((), "Folders of training runs, side by side.")
+    evaluation: tuple[str, ...] = setting((), "Folders that trainers.evaluate wrote, side by side.")
+    output: str = setting("", "HTML file to write.", required=True)
+    orientation: str = setting("upright", "How photos are shown: upright or as stored.", choices=ORIENTATIONS)
+
+    def check(self) -> None:
+        """Also that there is something to report.
+
+        Raises:
+            ValueError: as `Config.check`, or no folder is named.
+        """
+        super().check()
+        if not self.run and not self.evaluation:
+            raise ValueError("`run` or `evaluation` must name a folder to report. Received: neither")
