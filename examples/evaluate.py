@@ -19,7 +19,7 @@ def evaluate(root: str, model_file: str, image_size: tuple[int, int], radius: fl
     database = keras_sare.extract(model, dataset.database.paths, image_size)
     positives = dataset.positives(radius)
     names = {"protocol": dataset.protocol(radius), "dataset": dataset.name}
-    report, _ = keras_sare.evaluate(queries, database, positives, **names)
+    report, _ = keras_sare.evaluate(queries, database, positives, **names, exclude=dataset.own_timestamps())
     return report
 
 

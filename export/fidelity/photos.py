@@ -148,7 +148,10 @@ class FidelityPhotos:
         positives = self.places.positives(self.radius)
         protocol = self.places.protocol(self.radius)
         ns = [n for n in ns if n <= len(database)]
-        report, _ = evaluate(queries, database, positives, protocol=protocol, dataset=self.places.name, ns=ns)
+        exclude = self.places.own_timestamps()
+        report, _ = evaluate(
+            queries, database, positives, protocol=protocol, dataset=self.places.name, ns=ns, exclude=exclude
+        )
         return dict(zip(report.ns, report.recalls, strict=True))
 
 

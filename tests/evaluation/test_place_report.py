@@ -1,5 +1,6 @@
 """The report on a test split, of descriptors that are given: no model is asked."""
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -86,7 +87,13 @@ def test_another_timestamp_is_asked_of_the_positives(dataset, descriptors, tmp_p
     dataset = with_sides(dataset, timestamps=([1, 2, 1, 2, 1, 2], [1, 1, 1, 1, 2, 1]))
     dataset = dataclasses.replace(dataset, other_timestamps=True)
     table = report({"off the shelf": descriptors}, dataset, tmp_path / "out")
+    assert "of another timestamp, excluding" not in table  # One's own timestamp is part of the rule of such data.
     assert "of another timestamp; 6 queries (2 without a positive)" in table
+    with (tmp_path / "out" / "queries.csv").open(newline="") as file:
+        found = [json.loads(row["top5"]) for row in csv.DictReader(file)]
+    for query, paths in enumerate(found):
+        times = [dataset.database.timestamps[dataset.database.paths.tolist().index(path)] for path in paths]
+        assert dataset.queries.timestamps[query] not in times
 
 
 def test_rows_are_explained_and_a_verdict_ends_the_report(dataset, descriptors, tmp_path, without_pictures):

@@ -59,7 +59,10 @@ def test_wrong_settings_are_named_before_anything_is_written(finished, town, tmp
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"protocol": "tokyo"}, r"`protocol` must be one of these\. pitts30k: within 25 m; .*protocol='tokyo'"),
+        (
+            {"protocol": "tokyo"},
+            r"`protocol` must be one of these\. pitts30k, pitts250k, .*: within 25 m; .*protocol='tokyo'",
+        ),
         ({"protocol": "msls"}, r"Protocol 'msls' .* needs for every image of '.*': heading\. Add that to places\.csv"),
         ({"protocol": "pitts30k", "radius": 5.0}, r"`radius` is a rule of --protocol=own.*leave out --radius"),
         ({"exclude": ("weather",)}, "`exclude` must be of timestamp, photo, traversal"),

@@ -77,6 +77,19 @@ class PlaceDataset:
         database, queries = np.split(self.photos, [len(self.database)])
         return Neighbours.of(same_group(queries, database))
 
+    def own_timestamps(self) -> list[np.ndarray] | None:
+        """Finds for each query the database images of its own timestamp, which must not be found, as in TokyoTM.
+
+        NetVLAD's code drops them from what a search finds (`nnSearchPostprocess`): beside its positives, which have
+        another one, a query's own panorama would come first.
+
+        Returns:
+            `Q` arrays of database indices; None where `other_timestamps` is off.
+        """
+        if not self.other_timestamps:
+            return None
+        return same_group(_required(self.queries.timestamps), _required(self.database.timestamps))
+
     @plain_arguments
     def nearby(self, radius: float, exclude_within: float = 0.0, ids: np.ndarray | None = None) -> Neighbours:
         """Finds for each query the database images near it, which are no negatives.

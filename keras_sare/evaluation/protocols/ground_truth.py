@@ -148,7 +148,7 @@ def _looking_alike(dataset: PlaceDataset, near: Neighbours, degrees: float) -> n
 
 def _excluded(protocol: Protocol, dataset: PlaceDataset) -> Sequence[np.ndarray] | None:
     found: list[Sequence[np.ndarray]] = []
-    if "timestamp" in protocol.exclude:
+    if "timestamp" in protocol.exclude or dataset.other_timestamps:
         found.append(same_group(_known(dataset.queries.timestamps), _known(dataset.database.timestamps)))
     if "photo" in protocol.exclude:
         found.append(dataset.own_photos())

@@ -63,6 +63,9 @@ def named_protocol(name: str) -> Protocol:
         ValueError: it is unknown; the message lists those that are known, with their rules.
     """
     if name not in NAMED:
-        known = "; ".join(f"{entry.name}: {entry.description}" for entry in NAMED.values())
+        names: dict[str, list[str]] = {}
+        for entry in NAMED.values():
+            names.setdefault(entry.description, []).append(entry.name)
+        known = "; ".join(f"{', '.join(alike)}: {rules}" for rules, alike in names.items())
         raise ValueError(f"`protocol` must be one of these. {known}. Received: protocol={name!r}")
     return NAMED[name]

@@ -95,9 +95,9 @@ class Protocol:
         parts = [self.right, self.counting]
         if self.query_size is not None:
             side = "shorter" if isinstance(self.query_size, ShorterSide) else "longer"
-            parts.append(f"queries resized to {int(self.query_size)} pixels of the {side} side")
+            parts.append(f"queries' {side} side {int(self.query_size)}")
         if self.conditions:
-            parts.append("conditions reported apart")
+            parts.append("by condition")
         return ", ".join(part for part in parts if part)
 
     def changed(self, **rules: object) -> "Protocol":

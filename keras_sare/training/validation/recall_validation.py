@@ -28,6 +28,7 @@ class RecallValidation(Validation[RecallReport]):
     def __init__(self, places: Places) -> None:
         super().__init__(places)
         self.positives = places.dataset.positives(places.settings.negative_radius)
+        self.exclude = places.dataset.own_timestamps()
 
     def measure(self, extractor: Extractor, workers: Workers) -> RecallReport:
         """Recall of a extractor's model; see `Validation`."""
@@ -37,7 +38,10 @@ class RecallValidation(Validation[RecallReport]):
     def report(self, queries: np.ndarray, database: np.ndarray) -> RecallReport:
         """Recall of descriptors `[Q, D]` and `[N, D]` of the images, as this worker finds it."""
         protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
-        return evaluate(queries, database, self.positives, protocol=protocol, dataset=self.images.name)[0]
+        report, _ = evaluate(
+            queries, database, self.positives, protocol=protocol, dataset=self.images.name, exclude=self.exclude
+        )
+        return report
 
     def is_better(self, report: RecallReport, best: str) -> bool:
         """Compares as NetVLAD's training does; see `keras_sare.evaluation.better`."""

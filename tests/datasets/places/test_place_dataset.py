@@ -127,6 +127,8 @@ def test_positives_have_another_timestamp_where_that_is_the_datasets_rule(kind):
     assert dataset.protocol(25) == "recall@N within 25 m, of another timestamp"
     without = dataclasses.replace(dataset, other_timestamps=False)
     assert without.positives(25).counts.tolist() == [3, 3, 3]
+    assert [row.tolist() for row in dataset.own_timestamps()] == [[0, 2], [1], []]
+    assert without.own_timestamps() is None
 
 
 @pytest.mark.parametrize(("queries", "received"), [([1], "queries=numbers"), (None, "queries=none")])

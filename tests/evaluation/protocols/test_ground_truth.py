@@ -1,12 +1,14 @@
 """What protocols make of data sets, against loops and known numbers."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 from keras_sare.datasets import ImageSet, PlaceDataset, open_dataset, read_dbstruct
 from keras_sare.evaluation.protocols import NAMED, Protocol, counted, ground_truth, named_protocol
+from keras_sare.utils.error_text import one_line
 
 
 def rows(truth):
@@ -34,8 +36,13 @@ def test_every_published_protocol_names_its_rules_and_whose_they_are():
 
 
 def test_unknown_protocol_is_told_the_known_ones_with_their_rules():
-    with pytest.raises(ValueError, match=r"`protocol` must be one of these.*nordland: within 10 frames; .*'pits'"):
+    with pytest.raises(
+        ValueError, match=r"`protocol` must be one of these.*nordland: within 10 frames; .*'pits'"
+    ) as no:
         named_protocol("pits")
+    told = one_line(no.value)  # As a program tells it, which cuts long texts.
+    assert all(re.search(rf"\b{name}\b", told) for name in NAMED)
+    assert told.endswith("Received: protocol='pits'")
 
 
 @pytest.mark.parametrize(
