@@ -20,6 +20,7 @@ WRONG = {
     "trainers.compare_losses": ["--root=nowhere", "--output=out"],
     "trainers.evaluate": ["--models=nowhere", "--root=nowhere", "--output=out"],
     "trainers.report": ["--evaluation=nowhere", "--output=out"],
+    "trainers.runs": ["list", "nowhere"],
     "trainers.demo": ["--data=nowhere", "--output=out"],
     "export": ["keras", "--run=nowhere", "--output=out"],
     "export.index": ["--model=nowhere.tflite", "--root=nowhere", "--output=out"],

@@ -17,6 +17,7 @@ from trainers.config.evaluate import EvaluateConfig
 from trainers.config.pitts import PittsConfig
 from trainers.config.report import ReportConfig
 from trainers.config.retrieval import RetrievalConfig
+from trainers.config.runs import RunsConfig
 from trainers.config.sfm import SfMConfig
 from trainers.config.table import TableConfig
 from trainers.config.training import TrainingConfig
@@ -29,6 +30,7 @@ __all__ = [
     "PittsConfig",
     "ReportConfig",
     "RetrievalConfig",
+    "RunsConfig",
     "SfMConfig",
     "TableConfig",
     "TrainingConfig",
