@@ -1,0 +1,1 @@
+"""What of a photo a model looks at."""
