@@ -64,7 +64,7 @@ def recall_chart(reports: Mapping[str, RecallReport]) -> Specification:
     """Recall over N with bands of 95 %."""
     alt = altair()
     base = alt.Chart(alt.Data(values=recall_rows(reports))).encode(
-        x=alt.X("N:Q", scale=alt.Scale(type="log"), axis=alt.Axis(values=[1, 2, 5, 10, 20, 50, 100])),
+        x=alt.X("N:Q", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(values=[1, 2, 5, 10, 20, 50, 100])),
         color=_models(reports),
         tooltip=["model:N", "N:Q", *(alt.Tooltip(f"{name}:Q", format=".1f") for name in ("recall", "low", "high"))],
     )
@@ -86,7 +86,7 @@ def training_chart(history: Sequence[Mapping[str, Any]], name: str, title: str) 
     rows = [{"run": row["run"], "epoch": row["epoch"], "value": row[name]} for row in history if name in row]
     chart = alt.Chart(alt.Data(values=rows)).mark_line(point=True)
     chart = chart.encode(
-        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+        x=alt.X("epoch:Q", axis=alt.Axis(values=sorted({row["epoch"] for row in rows}), format="d", labelOverlap=True)),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
         color=_models(dict.fromkeys(row["run"] for row in rows), "run"),
         tooltip=["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")],
@@ -216,11 +216,16 @@ def _photos(rows: Sequence[Mapping[str, Any]], selections: Sequence[Any]) -> Any
         "datum.place <= 6"
     )
     return chart.encode(
-        x=alt.X("column:N", sort=None, title=None, axis=alt.Axis(orient="top", labelAngle=0, domain=False)),
+        x=alt.X(
+            "column:N",
+            sort=["query", "positive", *"12345"],
+            title=None,
+            axis=alt.Axis(orient="top", labelAngle=0, domain=False),
+        ),
         y=alt.Y("query:N", title=None, axis=None),
         url="url:N",
         tooltip=["query:N", "column:N", "file:N", "found:N"],
-    ).properties(width=_HEIGHT, height=380, title="Photos of the queries that are chosen above (first 6)")
+    ).properties(width=_HEIGHT, height=380, title="Photos of the chosen queries")
 
 
 def equal_domains(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:

@@ -30,7 +30,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 .cards p { margin: 0; }
 .row { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .5rem; }
 figure { margin: 0; } figure img { width: 100%; display: block; } .right img { outline: 4px solid #1a7f37; }
-figcaption { font-size: .8rem; line-height: 1.25; }
+figcaption { padding-top: .4rem; font-size: .8rem; line-height: 1.25; }
 :focus-visible { outline: 3px solid #0072B2; }
 """
 
