@@ -27,7 +27,6 @@ def extract(extractor, height, width):
 
 @pytest.mark.parametrize("preset", EXPECTED)
 def test_images_of_the_least_side_have_descriptors_and_smaller_ones_are_named(preset):
-    keras.utils.set_random_seed(0)
     model = build(preset, weights=None)
     least = least_side(model)
     assert least == EXPECTED[preset]
@@ -44,7 +43,6 @@ def test_images_of_the_least_side_have_descriptors_and_smaller_ones_are_named(pr
 
 @pytest.mark.parametrize("pooling", ["mac", "gem", "spoc", "crow", "rmac", "netvlad"])
 def test_the_least_side_is_that_of_the_network_up_to_the_maps_that_are_pooled(pooling):
-    keras.utils.set_random_seed(0)
     # CroW pools the maps after one more halving.
     assert least_side(build(f"vgg16_{pooling}", weights=None)) == (32 if pooling == "crow" else 16)
 

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def make_places(tmp_path, settings):
 
 
 def small_netvlad(strategy: tf.distribute.Strategy) -> keras.Model:
-    keras.utils.set_random_seed(3)
+    random.seed(3)  # What Keras draws from; TensorFlow would prepare every function anew after a seed of its own.
     with strategy.scope():
         inputs = keras.Input((None, None, 3), name="images")
         x = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
@@ -147,7 +148,7 @@ def small_trainer(
         return Places(dataset, StoredInputs(photos.astype("float32")), settings, folder / "spill", stored=True)
 
     strategy = strategy or tf.distribute.get_strategy()
-    keras.utils.set_random_seed(3)
+    random.seed(3)  # What Keras draws from; TensorFlow would prepare every function anew after a seed of its own.
     with strategy.scope():
         inputs = keras.Input((6,))
         x = keras.layers.Dropout(dropout, name="drop")(keras.layers.Dense(8, name="hidden")(inputs))
