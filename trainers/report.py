@@ -4,12 +4,14 @@
     python -m trainers.report --run=runs/a,runs/b --output=report.html
 
 It holds settings, recall with intervals, the course of training, a map of the queries, distances of their matches, and
-photos of the best gains and the worst failures. Several folders stand side by side; their recalls must be of the same
+photos of the best gains and the worst failures. With --model, maps of what it looks at are laid over
+them. Several folders stand side by side; their recalls must be of the same
 dataset and protocol. It needs the extra `report`: pip install 'keras-sare[report]'.
 """
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from trainers.config import ReportConfig
 from trainers.program import start_program
@@ -26,6 +28,7 @@ def run(config: ReportConfig) -> None:
         ValueError: a setting is wrong, a file is damaged, or the folders cannot be compared.
     """
     from keras_sare.evaluation.html.contents import read_contents
+    from keras_sare.evaluation.html.overlays import LookedAt
     from keras_sare.evaluation.html.page import write_report
     from keras_sare.training.checkpoints.run_folder import RunFolder
     from keras_sare.utils.files import check_writable_file
@@ -34,8 +37,22 @@ def run(config: ReportConfig) -> None:
     contents = [read_contents(Path(folder), RunFolder(folder).settings) for folder in config.run]
     contents += [read_contents(Path(folder)) for folder in config.evaluation]
     check_writable_file(config.output)
-    write_report(Path(config.output), contents, orientation=config.orientation)
+    looked_at = LookedAt(_model(config.model), config.orientation) if config.model else None
+    write_report(Path(config.output), contents, looked_at, config.orientation)
     logger.info("Report: %s", config.output)
+
+
+def _model(path: str) -> Any:
+    """The model in a file, or that of a run."""
+    import keras
+
+    from keras_sare.training.checkpoints.run_folder import RunFolder
+
+    if Path(path).is_dir():
+        return RunFolder(path).load_model()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`model` must be a .keras file or the folder of a run. Received: {path!r}")
+    return keras.saving.load_model(path)
 
 
 if __name__ == "__main__":

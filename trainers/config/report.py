@@ -13,6 +13,9 @@ class ReportConfig(Config):
     run: tuple[str, ...] = setting((), "Folders of training runs, side by side.")
     evaluation: tuple[str, ...] = setting((), "Folders that trainers.evaluate wrote, side by side.")
     output: str = setting("", "HTML file to write.", required=True)
+    model: str | None = setting(
+        None, "A .keras file or a run, whose maps of what it looks at are laid over the photos."
+    )
     orientation: str = setting("upright", "How photos are shown: upright or as stored.", choices=ORIENTATIONS)
 
     def check(self) -> None:

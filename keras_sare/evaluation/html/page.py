@@ -15,7 +15,7 @@ from keras_sare.evaluation.html.contents import Contents, QueryAnswer, renamed
 from keras_sare.evaluation.html.frame import page
 from keras_sare.evaluation.html.gallery import Case, chosen_cases, columns_of
 from keras_sare.evaluation.html.tables import escaped, named_values, rows_table
-from keras_sare.evaluation.html.thumbnails import Thumbnails, data_uri
+from keras_sare.evaluation.html.thumbnails import Thumbnails
 from keras_sare.evaluation.report import check_comparable
 from keras_sare.utils.files import atomic_path
 
@@ -181,10 +181,8 @@ def _card(number: int, case: Case, thumbnails: Thumbnails, overlays: Overlays | 
         what = {"query": "query", "positive": "nearest positive"}.get(column, f"match {column}")
         figures.append(_figure(thumbnails.of(path), what, path, "right" if path in right else ""))
     if overlays is not None and answer.match and os.path.isfile(answer.query) and os.path.isfile(answer.match):
-        figures += [
-            _figure(data_uri(picture), what, f"{what} of query {number + 1}")
-            for what, picture in overlays(answer.query, answer.match).items()
-        ]
+        for what, picture in overlays(answer.query, answer.match).items():
+            figures.append(_figure(thumbnails.add(picture), what, f"of query {number + 1}"))
     distance = "" if answer.distance is None else f", {answer.distance:.0f} m away"
     score = "" if answer.score is None else f"similarity {answer.score:.3f}"
     heading = f"<h3>{number + 1}: {escaped(case.title)}</h3><p>{escaped(score + distance)}</p>"

@@ -3,11 +3,10 @@
 import base64
 import io
 import os
-from collections.abc import Sequence
 
 from PIL import Image
 
-from keras_sare.evaluation.plots.pictures import Picture, open_picture
+from keras_sare.evaluation.plots.pictures import open_picture
 
 WIDTH = 200
 QUALITY = 70
@@ -29,15 +28,12 @@ class Thumbnails:
     def of(self, path: str) -> str:
         """The data URI of a file's picture; "" where the file is missing or the bytes are spent."""
         if path not in self._made:
-            self._made[path] = self._add(path) if os.path.isfile(path) else ""
+            self._made[path] = self.add(open_picture(path, self._orientation)) if os.path.isfile(path) else ""
         return self._made[path]
 
-    def all_of(self, paths: Sequence[str]) -> list[str]:
-        """Of several files."""
-        return [self.of(path) for path in paths]
-
-    def _add(self, picture: Picture) -> str:
-        uri = data_uri(open_picture(picture, self._orientation))
+    def add(self, picture: Image.Image) -> str:
+        """The data URI of a picture; "" where the bytes are spent."""
+        uri = data_uri(picture)
         if len(uri) > self.left:
             return ""
         self.left -= len(uri)
