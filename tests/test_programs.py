@@ -21,6 +21,7 @@ WRONG = {
     "trainers.evaluate": ["--models=nowhere", "--root=nowhere", "--output=out"],
     "trainers.report": ["--evaluation=nowhere", "--output=out"],
     "trainers.runs": ["list", "nowhere"],
+    "trainers.doctor": ["--root=nowhere", "--output=out"],
     "trainers.demo": ["--data=nowhere", "--output=out"],
     "export": ["keras", "--run=nowhere", "--output=out"],
     "export.index": ["--model=nowhere.tflite", "--root=nowhere", "--output=out"],
