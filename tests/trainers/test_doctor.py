@@ -28,7 +28,8 @@ def rows():
         for step in range(WALK):
             for role, shift in (("database", 0), ("query", 4)):
                 name = f"images/{split}_{role}_{step}.png"
-                east, north = 695000.25 + 15 * step + shift, 5711000.5 + 1000 * number
+                east = 695000.25 + 15 * step + shift
+                north = 5711000.5 + 1000 * number
                 yield {"image": name, "role": role, "split": split, "easting": east, "northing": north}
 
 
@@ -98,12 +99,14 @@ def swapped(root, listed):
 
 def degrees(root, listed):
     for row in listed:
-        row["easting"], row["northing"] = 51.5 + row["easting"] / 1e7, 0.1 + row["northing"] / 1e8
+        row["easting"] = 51.5 + row["easting"] / 1e7
+        row["northing"] = 0.1 + row["northing"] / 1e8
 
 
 def degrees_of_queries(root, listed):
     for row in queries(listed):
-        row["easting"], row["northing"] = -0.17, 51.53
+        row["easting"] = -0.17
+        row["northing"] = 51.53
 
 
 def other_zone(root, listed):
@@ -122,10 +125,12 @@ def far(root, listed):
 
 def exchanged(root, listed):
     for row in listed:
-        latitude, longitude = 51.5 + (row["northing"] - 5711000) / 111000, -0.1 + (row["easting"] - 695000) / 69000
+        latitude = 51.5 + (row["northing"] - 5711000) / 111000
+        longitude = -0.1 + (row["easting"] - 695000) / 69000
         row["easting"], row["northing"] = (latitude, longitude) if row not in queries(listed) else (longitude, latitude)
     for row in listed:
-        row["lat"], row["lon"] = row.pop("easting"), row.pop("northing")
+        row["lat"] = row.pop("easting")
+        row["lon"] = row.pop("northing")
 
 
 def overlapping(root, listed):
