@@ -13,8 +13,7 @@ Nothing here imports TensorFlow, so that `--help` answers at once.
 from trainers.config.compare import CompareConfig
 from trainers.config.config import Config
 from trainers.config.demo import DemoConfig
-from trainers.config.doctor import DoctorConfig
-from trainers.config.evaluate import EvaluateConfig
+from trainers.config.evaluate import DoctorConfig, EvaluateConfig
 from trainers.config.pitts import PittsConfig
 from trainers.config.report import ReportConfig
 from trainers.config.retrieval import RetrievalConfig

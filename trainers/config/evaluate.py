@@ -1,8 +1,9 @@
-"""Settings of `trainers.evaluate`."""
+"""Settings of `trainers.evaluate` and `trainers.doctor`, which look at data and train nothing."""
 
 import dataclasses
 
 from keras_sare.utils.settings import ORIENTATIONS, setting
+from trainers.config.config import Config
 from trainers.config.reading import ReadingConfig
 
 
@@ -46,3 +47,18 @@ class EvaluateConfig(ReadingConfig):
         (), "Measure recall among so many database images too: all positives, and others at random."
     )
     batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DoctorConfig(Config):
+    """An examination of a data set."""
+
+    root: str = setting("", "Dataset, as the other programs take it.", required=True)
+    prefix: str = setting("", "Start of the .mat files' names, where --root holds several datasets.")
+    radius: float = setting(25.0, "Metres within which a database image is right.", least=0)
+    decode: bool = setting(True, "Decode every photo; --nodecode looks at lists and names of files alone.")
+    output: str = setting("", "Folder of doctor.json; none is written without it.")
+    cache: str = setting("", "Folder that remembers what was decoded; by default --root, where it can be written.")
+    max_pixels: int | None = setting(
+        None, "Most pixels, height times width, of an image file that is decoded; by default 128 million.", least=1
+    )
