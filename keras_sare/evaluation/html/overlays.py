@@ -10,7 +10,7 @@ from keras_sare.extraction.attention.maps import assignment_map, contribution_ma
 from keras_sare.layers import MAC, NetVLAD
 from keras_sare.utils.arguments import plain_arguments
 
-LONGER_SIDE = 320
+LONGER_SIDE = 160
 _BOXES = 8
 
 

@@ -22,6 +22,9 @@ from keras_sare.utils.files import atomic_path
 PHOTO_BYTES = 6_000_000
 """Of all pictures in a page, which stays below 10 MB with them."""
 
+MOST_LOOKED_AT = 2
+"""Queries of each kind with what a model looks at: each takes some 150 passes through the model."""
+
 Overlays = Callable[[str, str], Mapping[str, Image.Image]]
 """Takes a query's and a match's file and returns pictures by what they show."""
 
@@ -119,7 +122,8 @@ def _queries(
         return []
     models = list(dict.fromkeys(one.model for one in answers))
     cases = chosen_cases(answers, models)
-    cards = [_card(number, case, thumbnails, overlays) for number, case in enumerate(cases)]
+    looked_at = _first_of_each(cases, MOST_LOOKED_AT)
+    cards = [_card(i, case, thumbnails, overlays if i in looked_at else None) for i, case in enumerate(cases)]
     chart = charts.query_chart(answers, models, _photos(cases, thumbnails))
     parts = []
     if chart is not None:
@@ -171,9 +175,17 @@ def _photos(cases: Sequence[Case], thumbnails: Thumbnails) -> list[dict[str, Any
     return rows
 
 
+def _first_of_each(cases: Sequence[Case], most: int) -> set[int]:
+    """Numbers of the first cases of each title."""
+    numbers: dict[str, list[int]] = {}
+    for number, case in enumerate(cases):
+        numbers.setdefault(case.title, []).append(number)
+    return {number for found in numbers.values() for number in found[:most]}
+
+
 def _card(number: int, case: Case, thumbnails: Thumbnails, overlays: Overlays | None) -> str:
     answer = case.answer
-    right = {answer.positive}
+    right = {answer.positive, *([answer.match] if answer.hit else [])}
     figures = []
     for column, path in columns_of(answer).items():
         if not path:

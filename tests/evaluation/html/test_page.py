@@ -169,6 +169,20 @@ def test_gains_and_the_farthest_failures_are_shown(evaluation):
     assert distances[0] == max(one.distance for one in answers if one.model == MODELS[1] and not one.hit)
 
 
+def test_first_cases_of_each_kind_show_what_the_model_looks_at(evaluation, tmp_path):
+    asked = []
+
+    def overlays(query, match):
+        asked.append(query)
+        return {"a map": Image.new("RGB", (8, 8))}
+
+    page.write_report(tmp_path / "report.html", [read_contents(evaluation)], overlays)
+    labels = [one["alt"] for one in Elements((tmp_path / "report.html").read_text()).of("img")]
+    # Only files that are there are looked at.
+    assert 1 <= len(asked) <= 2 * page.MOST_LOOKED_AT
+    assert sum(label.startswith("a map: of query ") for label in labels) == len(asked)
+
+
 def test_pictures_stay_within_their_bytes_and_lost_files_have_none(evaluation):
     files = sorted(map(str, (evaluation / "photos").iterdir()))
     each = len(Thumbnails(10**6).of(files[0]))
