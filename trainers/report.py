@@ -4,9 +4,9 @@
     python -m trainers.report --run=runs/a,runs/b --output=report.html
 
 It holds settings, recall with intervals, the course of training, a map of the queries, distances of their matches, and
-photos of the best gains and the worst failures. With --model, maps of what it looks at are laid over
-them. Several folders stand side by side; their recalls must be of the same
-dataset and protocol. It needs the extra `report`: pip install 'keras-sare[report]'.
+photos of the best gains and the worst failures. With --model, maps of what it looks at are laid over them. Several
+folders stand side by side; their recalls must be of the same dataset and protocol. It needs the extra `report`:
+pip install 'keras-sare[report]'.
 """
 
 import logging
@@ -44,15 +44,10 @@ def run(config: ReportConfig) -> None:
 
 def _model(path: str) -> Any:
     """The model in a file, or that of a run."""
-    import keras
-
+    from keras_sare.models.model_file import open_model_file
     from keras_sare.training.checkpoints.run_folder import RunFolder
 
-    if Path(path).is_dir():
-        return RunFolder(path).load_model()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"`model` must be a .keras file or the folder of a run. Received: {path!r}")
-    return keras.saving.load_model(path)
+    return RunFolder(path).load_model() if Path(path).is_dir() else open_model_file(Path(path))
 
 
 if __name__ == "__main__":

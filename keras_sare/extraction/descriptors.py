@@ -13,7 +13,7 @@ from keras_sare.datasets.images.image_folder import ImageFolder
 from keras_sare.datasets.images.pipeline import image_batches
 from keras_sare.datasets.images.pixels import Size
 from keras_sare.extraction.extractor import Extractor
-from keras_sare.extraction.named_batches import extract_files
+from keras_sare.extraction.named_batches import errors_of_files, extract_files
 from keras_sare.models.resizing import antialiases
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.arrays import array_within
@@ -74,10 +74,8 @@ def extract(
     paths = _paths(images)
     target = _target(out, extractor, len(paths), memory_limit)
     batches = image_batches(paths, size, batch_size, None, orientation, antialiases(model))
-    try:
+    with errors_of_files():
         return extract_files(extractor, batches, paths, target, _NAME)
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(error.message.splitlines()[0].removeprefix("ValueError: ")) from error
 
 
 def _paths(images: Images) -> np.ndarray:

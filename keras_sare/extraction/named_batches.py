@@ -1,12 +1,22 @@
 """Batches of image files whose errors name the file."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_sare.extraction.extractor import DescriptionError, Extractor
+
+
+@contextmanager
+def errors_of_files() -> Iterator[None]:
+    """Turns TensorFlow's error of a file that cannot be read into a `ValueError` of one line, which names the file."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(error.message.splitlines()[0].removeprefix("ValueError: ")) from error
 
 
 def extract_files(extractor: Extractor, batches: Any, paths: np.ndarray, out: np.ndarray, name: str) -> np.ndarray:

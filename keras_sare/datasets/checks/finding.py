@@ -2,10 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-_NAMED = 3
-
 ERROR = "error"
 """Would break a run, or make its numbers meaningless."""
 WARNING = "warning"
@@ -34,8 +30,3 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}." + (f" {self.advice}." if self.advice else "")
-
-
-def first_names(paths: np.ndarray) -> str:
-    """The first few of some files, for a message."""
-    return ", ".join(map(str, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")

@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from keras_sare.datasets.checks.finding import ERROR, WARNING, Finding, first_names
+from keras_sare.datasets.checks.finding import ERROR, WARNING, Finding
 from keras_sare.datasets.checks.without_positives import without_positives
-from keras_sare.datasets.images.same_photos import photo_numbers
+from keras_sare.datasets.images.same_photos import first_names, photo_numbers
 from keras_sare.datasets.places.image_set import ImageSet
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 

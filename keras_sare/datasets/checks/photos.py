@@ -1,37 +1,34 @@
 """What can be said of a data set's photos when they have been decoded."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 
-from keras_sare.datasets.checks.finding import ERROR, NOTE, WARNING, Finding, first_names
+from keras_sare.datasets.checks.finding import ERROR, NOTE, WARNING, Finding
 from keras_sare.datasets.checks.lists import MOST_UNREADABLE, sides
 from keras_sare.datasets.checks.near_duplicates import near_duplicates
-from keras_sare.datasets.checks.photo_records import photo_records
-from keras_sare.datasets.images.same_photos import photo_numbers
+from keras_sare.datasets.images.same_photos import first_names, photo_numbers
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 
 _MANY_SIZES = 3
 
 
-def check_photos(datasets: Mapping[str, PlaceDataset], memory: str | os.PathLike[str] | None = None) -> list[Finding]:
-    """Decodes all photos, and tells which cannot be read, are nearly the same, or are turned.
+def check_photos(datasets: Mapping[str, PlaceDataset], records: np.ndarray) -> list[Finding]:
+    """Tells which photos cannot be read, are nearly the same, or are turned.
 
     Args:
         datasets: by split.
-        memory: file that remembers what was decoded, see `photo_records`.
+        records: `photo_records` of the paths of all datasets, one after the other.
     """
     listed = {where: images.paths for dataset in datasets.values() for where, images in sides(dataset).items()}
-    return check_files(listed, memory)
+    return check_files(listed, records)
 
 
-def check_files(listed: Mapping[str, np.ndarray], memory: str | os.PathLike[str] | None = None) -> list[Finding]:
+def check_files(listed: Mapping[str, np.ndarray], records: np.ndarray) -> list[Finding]:
     """The same for lists of files, by what messages call them."""
     paths = np.concatenate(list(listed.values()))
     where = np.repeat(np.arange(len(listed)), [len(one) for one in listed.values()])
-    records = photo_records(paths, memory)
     findings = []
     for number, name in enumerate(listed):
         findings += _unreadable(name, paths[where == number], records[where == number])

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial import cKDTree
 
-from keras_sare.datasets.checks.finding import ERROR, WARNING, Finding, first_names
+from keras_sare.datasets.checks.finding import ERROR, WARNING, Finding
 from keras_sare.datasets.checks.transverse_mercator import in_next_zone
+from keras_sare.datasets.images.same_photos import first_names
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 from keras_sare.datasets.places.spatial import earth_centred
 
@@ -29,10 +30,10 @@ def without_positives(dataset: PlaceDataset, radius: float) -> list[Finding]:
         radius: metres within which a database image is right.
     """
     queries = len(dataset.queries)
-    lonely = np.flatnonzero(dataset.positives(radius, _least(dataset, radius)).counts == 0)
-    level = ERROR if len(lonely) == queries else WARNING
+    unanswerable = np.flatnonzero(dataset.positives(radius, _least(dataset, radius)).counts == 0)
+    level = ERROR if len(unanswerable) == queries else WARNING
     findings = _degrees(dataset)
-    for (kind, reason, advice), which in _reasons(dataset, radius, lonely):
+    for (kind, reason, advice), which in _reasons(dataset, radius, unanswerable):
         names = first_names(dataset.queries.paths[which])
         message = f"{len(which)} of {queries} queries have no positive {dataset.criterion(radius)}: {reason} ({names})"
         findings.append(Finding(kind, level, dataset.name, message, advice))
@@ -61,20 +62,22 @@ def _within_degrees(positions: np.ndarray) -> bool:
     return bool(largest <= 180 and other <= 90)
 
 
-def _reasons(dataset: PlaceDataset, radius: float, lonely: np.ndarray) -> Iterator[tuple[_Reason, np.ndarray]]:
+def _reasons(dataset: PlaceDataset, radius: float, unanswerable: np.ndarray) -> Iterator[tuple[_Reason, np.ndarray]]:
     """Each reason with the queries that it explains; a query is explained once."""
-    left = lonely
-    for reason, explained in _explanations(dataset, radius, lonely):
-        which = left[np.isin(left, lonely[explained])]
+    left = unanswerable
+    for reason, explained in _explanations(dataset, radius, unanswerable):
+        which = left[np.isin(left, unanswerable[explained])]
         left = np.setdiff1d(left, which)
         if len(which):
             yield reason, which
 
 
-def _explanations(dataset: PlaceDataset, radius: float, lonely: np.ndarray) -> Iterator[tuple[_Reason, np.ndarray]]:
-    if not len(lonely):
+def _explanations(
+    dataset: PlaceDataset, radius: float, unanswerable: np.ndarray
+) -> Iterator[tuple[_Reason, np.ndarray]]:
+    if not len(unanswerable):
         return
-    near = dataset.nearby(radius, ids=lonely + len(dataset.database)).counts > 0
+    near = dataset.nearby(radius, ids=unanswerable + len(dataset.database)).counts > 0
     own = (
         "same_panorama",
         f"those near are of the query's own panorama or timestamp (min_positive {dataset.min_positive:g} m)",
@@ -85,12 +88,12 @@ def _explanations(dataset: PlaceDataset, radius: float, lonely: np.ndarray) -> I
     database = dataset.database.positions
     if queries is None or database is None:
         advice = "Check the column `place`: both sides must name a place alike"
-        yield ("other_place", "no database image names their place", advice), np.ones(len(lonely), bool)
+        yield ("other_place", "no database image names their place", advice), np.ones(len(unanswerable), bool)
         return
     tree = cKDTree(database)
-    for reason, changed in _changed(dataset, queries[lonely], database):
+    for reason, changed in _changed(dataset, queries[unanswerable], database):
         yield reason, tree.query(changed)[0] <= radius
-    yield from _distances(tree.query(queries[lonely])[0], radius)
+    yield from _distances(tree.query(queries[unanswerable])[0], radius)
 
 
 def _changed(dataset: PlaceDataset, queries: np.ndarray, database: np.ndarray) -> Iterator[tuple[_Reason, np.ndarray]]:

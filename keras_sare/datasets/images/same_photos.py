@@ -54,7 +54,7 @@ def warn_of_same_photos(name: str, database: np.ndarray, queries: np.ndarray, ph
                 role,
                 len(again),
                 len(paths),
-                _first_names(paths[again]),
+                first_names(paths[again]),
             )
     own = np.flatnonzero(np.isin(of_queries, of_database))
     if len(own):
@@ -64,11 +64,12 @@ def warn_of_same_photos(name: str, database: np.ndarray, queries: np.ndarray, ph
             name,
             len(own),
             len(queries),
-            _first_names(queries[own]),
+            first_names(queries[own]),
         )
 
 
-def _first_names(paths: np.ndarray) -> str:
+def first_names(paths: np.ndarray) -> str:
+    """The first few of some files, for a message."""
     return ", ".join(paths[:_NAMED].tolist()) + (", ..." if len(paths) > _NAMED else "")
 
 

@@ -58,7 +58,7 @@ def counted(protocol: Protocol, dataset: PlaceDataset) -> PlaceDataset:
     Raises:
         ValueError: as `ground_truth`, or no query is left.
     """
-    if not protocol.skips_hopeless:
+    if not protocol.skips_without_positive:
         return dataset
     able = np.flatnonzero(ground_truth(protocol, dataset).positives.counts)
     return dataclasses.replace(dataset, queries=dataset.queries.subset(able))

@@ -42,7 +42,10 @@ _ENTRIES = (
     _MSLS,
     _MSLS.changed(name="msls_radius", source=_BENCHMARK, heading=None),
     _MSLS.changed(
-        name="msls_sls", source="mapillary_sls, evaluate.py of the validation", heading=None, skips_hopeless=True
+        name="msls_sls",
+        source="mapillary_sls, evaluate.py of the validation",
+        heading=None,
+        skips_without_positive=True,
     ),
     _NORDLAND,
     _NORDLAND.changed(name="nordland_1", source="Ali-bey et al., CVPR 2024 (BoQ): 1 frame", frames=1),

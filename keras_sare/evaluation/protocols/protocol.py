@@ -27,7 +27,7 @@ class Protocol:
             images at one position; None counts all.
         conditions: whether queries are reported apart by their condition too, such as day, sunset and night.
         query_size: how queries are resized, a number for the longer side; None as the database images are.
-        skips_hopeless: whether queries without a positive are left out; else they are misses.
+        skips_without_positive: whether queries without a positive are left out; else they are misses.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Protocol:
     best_of: str | None = None
     conditions: bool = False
     query_size: int | None = None
-    skips_hopeless: bool = False
+    skips_without_positive: bool = False
 
     def __post_init__(self) -> None:
         unknown = set(self.exclude) - set(EXCLUSIONS)
@@ -86,7 +86,7 @@ class Protocol:
         """How answers are counted, in words; "" where every image and query is."""
         rules = {f"excluding the query's own {what}": what in self.exclude for what in EXCLUSIONS}
         rules[f"best image of each {self.best_of}"] = self.best_of is not None
-        rules["queries without a positive left out"] = self.skips_hopeless
+        rules["queries without a positive left out"] = self.skips_without_positive
         return ", ".join(rule for rule, holds in rules.items() if holds)
 
     @property

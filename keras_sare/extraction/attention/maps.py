@@ -44,7 +44,7 @@ def occlusion_map(
     rows = range(0, height + step // 2, step)
     columns = range(0, width + step // 2, step)
     centres = [(row, column) for row in rows for column in columns]
-    whole = float(_described(model, image[None])[0] @ target)
+    whole = float(_descriptors(model, image[None])[0] @ target)
     drops = np.empty(len(centres), np.float32)
     for start in range(0, len(centres), batch_size):
         part = centres[start : start + batch_size]
@@ -53,7 +53,7 @@ def occlusion_map(
             top = max(0, row - box // 2)
             left = max(0, column - box // 2)
             one[top : row + (box + 1) // 2, left : column + (box + 1) // 2] = GREY
-        drops[start : start + len(part)] = whole - _described(model, covered) @ target
+        drops[start : start + len(part)] = whole - _descriptors(model, covered) @ target
     return drops.reshape(len(rows), len(columns))
 
 
@@ -129,7 +129,7 @@ def maximal_map(model: keras.Model, image: np.ndarray) -> np.ndarray:
     return np.asarray(shares / max(shares.sum(), 1e-12), np.float32).reshape(features.shape[:2])
 
 
-def _described(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def _descriptors(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(tf.cast(model(images, training=False), tf.float32))
 
 

@@ -1,1 +1,1 @@
-"""Finished models of all kinds, as `trainers.evaluate` measures them: `open_evaluated(text)`."""
+"""Finished models of all kinds, as `trainers.evaluate` measures them: `open_models.open_models(config)`."""

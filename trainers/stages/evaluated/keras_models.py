@@ -5,12 +5,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from export.source import Source
 from keras_sare.datasets import image_batches
 from keras_sare.extraction import Extractor
-from keras_sare.extraction.named_batches import extract_files
+from keras_sare.extraction.named_batches import errors_of_files, extract_files
 from trainers.stages.evaluated.evaluated import Evaluated, Rows
 
 
@@ -30,7 +29,5 @@ class KerasModel(Evaluated):
         size = self.reading.size if self.reading else how.size
         batches = image_batches(paths, size, batch_size, None, how.orientation, how.antialias)
         target: Any = out
-        try:
+        with errors_of_files():
             extract_files(self._extractor, batches, paths, target, self.name)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(error.message.splitlines()[0].removeprefix("ValueError: ")) from error

@@ -1,6 +1,5 @@
 """What the words of `--models` mean."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from trainers.stages.evaluated.endpoints import SCHEME, Endpoint
 from trainers.stages.evaluated.evaluated import Evaluated
 from trainers.stages.evaluated.keras_models import KerasModel
 from trainers.stages.evaluated.stored import SUFFIXES, StoredDescriptors
-
-logger = logging.getLogger("keras_sare.evaluate")
 
 _ARTEFACTS = {".tflite": "tflite", ".onnx": "onnx"}
 KINDS = (

@@ -56,7 +56,8 @@ class _UnfinishedRows(Rows):
         self._marks_path = place.with_suffix(".done")
         begun = self._data.is_file() and self._marks_path.is_file()
         self._marks = np.memmap(self._marks_path, np.bool_, "r+" if begun else "w+", shape=(count,))
-        self._rows = np.lib.format.open_memmap(self._data, "r+") if begun else None
+        # Where nothing is marked, a kill may have left the file of rows without its header.
+        self._rows = np.lib.format.open_memmap(self._data, "r+") if self._marks.any() else None
         self._pending: list[np.ndarray] = []
         self._saved = time.monotonic()
         self.missing = np.flatnonzero(~self._marks)

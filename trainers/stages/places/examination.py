@@ -58,10 +58,9 @@ def _findings(config: DoctorConfig, root: Path) -> list[Finding]:
 
 
 def _decoded(datasets: dict[str, PlaceDataset], memory: Path | None, root: Path) -> list[Finding]:
-    findings = check_photos(datasets, memory)
     records = photo_records(np.concatenate([one.paths for one in datasets.values()]), memory)
     pixels = records["height"].astype(np.float64) * records["width"]
-    return [*findings, estimate_costs(len(records), float(np.mean(pixels)), root)]
+    return [*check_photos(datasets, records), estimate_costs(len(records), float(np.mean(pixels)), root)]
 
 
 def _missing_splits(root: Path, datasets: dict[str, PlaceDataset]) -> list[Finding]:
@@ -87,7 +86,8 @@ def _photos_alone(root: Path, memory: Path | None, decode: bool) -> list[Finding
     paths = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in _PHOTOS)
     if not paths or not decode:
         return []
-    return check_files({str(root): np.array(paths, np.dtypes.StringDType())}, memory)
+    files = np.array(paths, np.dtypes.StringDType())
+    return check_files({str(root): files}, photo_records(files, memory))
 
 
 def _memory(config: DoctorConfig, root: Path) -> Path | None:
