@@ -91,5 +91,5 @@ def test_databases_are_opened_without_queries(tmp_path):
     (tmp_path / "places.csv").write_text("\n".join(rows))
     databases = open_databases(tmp_path)
     assert {split: images.coordinates.tolist() for split, images in databases.items()} == {"train": [[48.0, 11.0]]}
-    with pytest.raises(ValueError, match="has none"):
+    with pytest.raises(ValueError, match="train has no query, val has no database images"):
         open_splits(tmp_path)

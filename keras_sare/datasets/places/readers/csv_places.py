@@ -52,14 +52,14 @@ def read_csv(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is empty, misses a column, mixes degrees with metres, has a row that cannot be understood
-            (named by its number, the header being row 1), or a split has no database or no queries.
+        ValueError: the file is empty, misses a column, mixes degrees with metres, has rows that cannot be understood
+            (counted, the first ten named by their numbers, the header being row 1), or splits have no database or no
+            queries.
     """
     name = Path(root).resolve().name
-    return {
-        split: PlaceDataset(f"{name}_{split}", sides["database"], sides["query"])
-        for split, sides in _read_sides(path, root).items()
-    }
+    splits = _read_sides(path, root)
+    _check_sides(path, splits)
+    return {split: PlaceDataset(f"{name}_{split}", each["database"], each["query"]) for split, each in splits.items()}
 
 
 def read_csv_databases(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> dict[str, ImageSet]:
@@ -91,6 +91,16 @@ def _read_sides(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> d
         split: {role: _image_set(table, rows & (table["role"] == code)) for code, role in enumerate(ROLES)}
         for split, rows in _split_rows(path, table).items()
     }
+
+
+def _check_sides(path: str | os.PathLike[str], splits: dict[str, dict[str, ImageSet]]) -> None:
+    """Names all sides that are empty, not only the first."""
+    empty = [f"{split} has no {role}" for split, sides in splits.items() for role in ROLES if not len(sides[role])]
+    if empty:
+        raise ValueError(
+            f"`path` must list images of both roles, {' and '.join(ROLES)}, for each split; add them, or put `all` as "
+            f"the split of a database that all share. Received: path={path}, in which {', '.join(empty)} images"
+        )
 
 
 def _split_rows(path: str | os.PathLike[str], table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_sare.datasets.places.readers.wrong_rows import WrongRows
 from keras_sare.datasets.places.spatial import earth_centred
 
 ROLES = ("database", "query")
@@ -28,10 +29,14 @@ _NAMES = {
 }
 _METRES = ("easting", "northing")
 _DEGREES = ("latitude", "longitude")
-# Rows turned into arrays at a time: Python objects exist for these only.
-_ROWS_PER_CHUNK = 16384
+ROWS_PER_CHUNK = 16384
+"""Rows turned into arrays at a time: Python objects exist for these only."""
 _TEXTS = ("timestamp", "place", "traversal", "condition")
 _NUMBERS = ("heading", "frame")
+_ROLE_CODES = {role: code for code, role in enumerate(ROLES)}
+_ONE_KIND = (
+    "must not mix degrees with metres: a file gives every position as easting and northing, or every one as lat and lon"
+)
 
 _Rows = list[tuple[int, list[str]]]
 
@@ -48,17 +53,18 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         `role` int8, index into `ROLES`; `split` int32, index into `splits`, which holds the names of the splits.
 
     Raises:
-        ValueError: the file is empty, misses a column or has a row that cannot be understood.
+        ValueError: the file is empty, misses a column or has rows that cannot be understood, which are named.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         try:
             columns = _find_columns(path, next(reader, []))
             rows = ((number, row) for number, row in enumerate(reader, start=2) if row)
-            parser = _ChunkParser(path, columns)
+            parser = _ChunkParser(columns)
             chunks = [parser.parse(chunk) for chunk in _chunks(rows)]
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"`path` must be a CSV file in UTF-8 ({error}). Received: path={path}") from error
+    parser.wrong_rows.check(path)
     if not chunks:
         raise ValueError(f"`path` must list at least one image below its header. Received: path={path}")
     table = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
@@ -66,7 +72,7 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
 
 
 def _chunks(rows: Iterator[tuple[int, list[str]]]) -> Iterator[_Rows]:
-    while chunk := list(islice(rows, _ROWS_PER_CHUNK)):
+    while chunk := list(islice(rows, ROWS_PER_CHUNK)):
         yield chunk
 
 
@@ -88,11 +94,16 @@ def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
 
 
 class _ChunkParser:
-    """Turns rows into arrays; the kind of position and the codes of the splits hold for all chunks."""
+    """Turns rows into arrays; the kind of position and the codes of the splits hold for all chunks.
 
-    def __init__(self, path: Path, columns: dict[str, int]) -> None:
+    Attributes:
+        splits: code of each split by its name.
+        wrong_rows: what cannot be understood. What it names has values in the arrays that mean nothing.
+    """
+
+    def __init__(self, columns: dict[str, int]) -> None:
         self.splits: dict[str, int] = {}
-        self._path = path
+        self.wrong_rows = WrongRows()
         self._columns = columns
         self._width = max(columns.values()) + 1
         self._position: tuple[str, str] | None = None
@@ -100,81 +111,81 @@ class _ChunkParser:
     def parse(self, rows: _Rows) -> dict[str, np.ndarray]:
         for number, row in rows:
             if len(row) < self._width:
-                raise self._error(number, f"must have at least {self._width} columns", f"{len(row)} columns: {row}")
+                self.wrong_rows.add(number, f"must have at least {self._width} columns", f"{len(row)} columns: {row}")
+        rows = [(number, row) for number, row in rows if len(row) >= self._width]
         cells = {name: [row[column].strip() for _, row in rows] for name, column in self._columns.items()}
         numbers = [number for number, _ in rows]
         table = self._positions(numbers, cells)
-        table["image"] = _texts(
-            [self._image(number, image) for number, image in zip(numbers, cells["image"], strict=True)]
-        )
-        table["role"] = np.array(
-            [self._role(number, role) for number, role in zip(numbers, cells["role"], strict=True)], np.int8
-        )
+        table["image"] = _texts(self._images(numbers, cells["image"]))
+        table["role"] = self._roles(numbers, cells["role"])
         splits = (split.lower() for split in cells.get("split", [""] * len(rows)))
         table["split"] = np.array([self.splits.setdefault(split, len(self.splits)) for split in splits], np.int32)
         table |= {name: self._optional_floats(numbers, name, cells[name]) for name in _NUMBERS if name in cells}
+        self.wrong_rows.end_chunk()
         return table | {name: _texts(cells[name]) for name in _TEXTS if name in cells}
 
     def _optional_floats(self, numbers: list[int], name: str, texts: list[str]) -> np.ndarray:
         """Numbers, NaN where a cell is empty."""
         values = np.array([_number(text) for text in texts])
-        wrong = [i for i in np.flatnonzero(~np.isfinite(values)).tolist() if texts[i].lower() not in ("", "nan")]
-        if wrong:
-            unit = "degrees clockwise from north" if name == "heading" else "counted along the way"
-            expected = f"must give the {name} as a number, {unit}, or leave the cell empty"
-            raise self._error(numbers[wrong[0]], expected, f"{name}={texts[wrong[0]]!r}")
+        unit = "degrees clockwise from north" if name == "heading" else "counted along the way"
+        expected = f"must give the {name} as a number, {unit}, or leave the cell empty"
+        for i in np.flatnonzero(~np.isfinite(values)).tolist():
+            if texts[i].lower() not in ("", "nan"):
+                self.wrong_rows.add(numbers[i], expected, f"{name}={texts[i]!r}")
         return values
 
     def _positions(self, numbers: list[int], cells: dict[str, list[str]]) -> dict[str, np.ndarray]:
         pairs = [pair for pair in (_METRES, _DEGREES) if set(pair) <= set(cells)]
         if not pairs:
             return self._require_places(numbers, cells["place"])
-        if self._position is None:
+        if self._position is None and numbers:
             self._position = next((pair for pair in pairs if cells[pair[0]][0]), pairs[0])
-        for other in (pair for pair in pairs if pair != self._position):
-            mixed = next((i for i in range(len(numbers)) if cells[other[0]][i] or cells[other[1]][i]), None)
-            if mixed is not None:
-                received = ", ".join(f"{name}={cells[name][mixed]!r}" for name in _METRES + _DEGREES)
-                raise self._error(
-                    numbers[mixed],
-                    "must not mix degrees with metres: a file gives every position as easting and northing, or every "
-                    "one as lat and lon",
-                    received,
-                )
-        values = np.stack([self._floats(numbers, name, cells[name]) for name in self._position], axis=1)
-        if self._position == _METRES:
+        kind = self._position or pairs[0]
+        mixed = self._mixed(numbers, cells, [pair for pair in pairs if pair != kind])
+        values = np.stack([self._floats(numbers, name, cells[name], mixed) for name in kind], axis=1)
+        if kind == _METRES:
             return {"positions": values}
         return {"positions": earth_centred(values[:, 0], values[:, 1]), "coordinates": values}
 
+    def _mixed(self, numbers: list[int], cells: dict[str, list[str]], others: list[tuple[str, str]]) -> set[int]:
+        """Indices of the rows that give the other kind of position, which are no numbers of this kind."""
+        mixed = {i for other in others for i in range(len(numbers)) if cells[other[0]][i] or cells[other[1]][i]}
+        for i in mixed:
+            received = ", ".join(f"{name}={cells[name][i]!r}" for name in _METRES + _DEGREES)
+            self.wrong_rows.add(numbers[i], _ONE_KIND, received)
+        return mixed
+
     def _require_places(self, numbers: list[int], places: list[str]) -> dict[str, np.ndarray]:
-        if "" in places:
-            number = numbers[places.index("")]
-            raise self._error(number, "must name its place, where there are no columns of positions", "an empty cell")
+        for number, place in zip(numbers, places, strict=True):
+            if not place:
+                expected = "must name its place, where there are no columns of positions"
+                self.wrong_rows.add(number, expected, "an empty cell")
         return {}
 
-    def _floats(self, numbers: list[int], name: str, texts: list[str]) -> np.ndarray:
+    def _floats(self, numbers: list[int], name: str, texts: list[str], ignored: set[int]) -> np.ndarray:
         limit = {"latitude": 90.0, "longitude": 180.0}.get(name, np.finfo(np.float64).max)
         values = np.array([_number(text) for text in texts])
+        unit = f"degrees in [-{limit:g}, {limit:g}]" if name in _DEGREES else "metres"
+        instead = "; leave these columns out where `place` alone says what belongs together"
+        expected = f"must give the {name} as a number, {unit}" + instead * ("place" in self._columns)
         wrong = np.flatnonzero(~(np.abs(values) <= limit))
-        if len(wrong):
-            unit = f"degrees in [-{limit:g}, {limit:g}]" if name in _DEGREES else "metres"
-            instead = "; leave these columns out where `place` alone says what belongs together"
-            expected = f"must give the {name} as a number, {unit}" + instead * ("place" in self._columns)
-            raise self._error(numbers[wrong[0]], expected, f"{name}={texts[wrong[0]]!r}")
+        for i in wrong.tolist():
+            if i not in ignored:
+                self.wrong_rows.add(numbers[i], expected, f"{name}={texts[i]!r}")
+        values[wrong] = 0
         return values
 
-    def _role(self, number: int, role: str) -> int:
-        if role.lower() not in ROLES:
-            raise self._error(number, f"must have one of the roles {list(ROLES)}", f"role={role!r}")
-        return list(ROLES).index(role.lower())
+    def _roles(self, numbers: list[int], roles: list[str]) -> np.ndarray:
+        codes = np.array([_ROLE_CODES.get(role.lower(), -1) for role in roles], np.int8)
+        for i in np.flatnonzero(codes < 0).tolist():
+            self.wrong_rows.add(numbers[i], f"must have one of the roles {list(ROLES)}", f"role={roles[i]!r}")
+        return codes
 
-    def _image(self, number: int, image: str) -> str:
-        if not image:
-            raise self._error(number, "must name an image", "an empty cell")
-        return image
-
-    def _error(self, number: int, expected: str, received: str) -> ValueError:
-        return ValueError(f"Row {number} of `path` {expected}. Received: path={self._path}, {received}")
+    def _images(self, numbers: list[int], images: list[str]) -> list[str]:
+        for number, image in zip(numbers, images, strict=True):
+            if not image:
+                self.wrong_rows.add(number, "must name an image", "an empty cell")
+        return images
 
 
 def _number(text: str) -> float:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -167,7 +168,7 @@ def test_the_result_does_not_depend_on_the_chunks(write, monkeypatch):
     ]
     path, root = write("image,role,split,easting,northing,place\n" + "".join(rows))
     whole = read_csv(path, root)
-    monkeypatch.setattr(csv_table, "_ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr(csv_table, "ROWS_PER_CHUNK", 7)
     parts = read_csv(path, root)
     assert list(whole) == list(parts) == ["val", "train"]
     for split, dataset in whole.items():
@@ -237,10 +238,17 @@ def test_ie_tower_is_the_same_from_csv_and_mat(real_data):
         ("image,role,place,easting\na.jpg,database,hall,0\n", r"missing: easting and northing"),
         (
             "image,role,place,easting,northing\na.jpg,database,hall,,\n",
-            r"Row 2 .*easting as a number, metres; leave these columns out where `place` alone says what belongs",
+            r"row 2 .*easting as a number, metres; leave these columns out where `place` alone says what belongs",
         ),
-        (METRES + "a.jpg,database,0,0\n", r"`queries` must hold at least one image: dataset 'town_all'"),
-        (METRES + "a.jpg,query,0,0\n", r"`database` must hold at least one image: dataset 'town_all'"),
+        (
+            METRES + "a.jpg,database,0,0\n",
+            r"`path` must list images of both roles, .* in which all has no query images",
+        ),
+        (METRES + "a.jpg,query,0,0\n", r"in which all has no database images"),
+        (
+            "image,role,split,easting,northing\na.jpg,database,val,0,0\nb.jpg,query,test,0,0\n",
+            r"in which val has no query, test has no database images",
+        ),
         (
             "image,role,split,easting,northing\na.jpg,database,train,0,0\nb.jpg,query,,0,0\n",
             r"must give every row a split, or none: `all` .*the splits \['train'\] and 1 rows without one",
@@ -251,6 +259,28 @@ def test_bad_files_are_refused_by_row(write, text, message):
     path, root = write(text)
     with pytest.raises(ValueError, match=message):
         read_csv(path, root)
+
+
+def test_all_wrong_rows_are_told_at_once(write):
+    """Whatever is wrong with them, also where chunks end."""
+    path, root = write(METRES + "a.jpg,database,x,y\nb.jpg,gallery,0,0\nc.jpg,query,0\n,query,z,0\nd.jpg,query,0,0\n")
+    with pytest.raises(ValueError) as error:
+        read_csv(path, root)
+    assert str(error.value) == (
+        "4 rows of `path` must be corrected: row 2 (easting='x'), 5 (easting='z') must give the easting as a number, "
+        "metres; row 2 (northing='y') must give the northing as a number, metres; row 3 (role='gallery') must have one "
+        "of the roles ['database', 'query']; row 4 (3 columns: ['c.jpg', 'query', '0']) must have at least 4 columns; "
+        f"row 5 (an empty cell) must name an image. Received: path={path}"
+    )
+
+
+def test_of_many_wrong_rows_the_first_ten_are_named_and_all_are_counted(write, monkeypatch):
+    monkeypatch.setattr(csv_table, "ROWS_PER_CHUNK", 4)
+    text = METRES + "a.jpg,database,0,0\n" + "b.jpg,gallery,0,0\n" * 25 + "c.jpg,query,0,0\n"
+    path, root = write(text)
+    with pytest.raises(ValueError, match="^25 rows of `path` must be .* and so on .the first 10 are named.") as error:
+        read_csv(path, root)
+    assert re.findall(r"(\d+) \(role=", str(error.value)) == [str(number) for number in range(3, 13)]
 
 
 def test_a_file_that_is_not_text_is_refused(write):
