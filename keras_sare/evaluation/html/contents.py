@@ -14,6 +14,10 @@ MOST_BYTES = 200_000_000
 """Of one file that is read."""
 
 
+Measures = Mapping[str, Mapping[str, float | None]]
+"""Numbers of one model by name, "recall@5": value, and low and high of its interval."""
+
+
 @dataclass(frozen=True)
 class QueryAnswer:
     """What a model answered to a query: a line of `queries.csv`, None where it is empty."""
@@ -38,7 +42,7 @@ class Contents:
         name: of the folder.
         reports: recall by model.
         answers: to each query, of each model.
-        measures: by model, then by name: value, low and high.
+        measures: by model.
         verdict: what `recall_verdict.json` says.
         history: a row for each epoch: `epoch`, `loss`, `violating`, `recall@N`, `seconds` and its parts.
         settings: that it was made with.
@@ -47,7 +51,7 @@ class Contents:
     name: str
     reports: Mapping[str, RecallReport] = field(default_factory=dict)
     answers: Sequence[QueryAnswer] = ()
-    measures: Mapping[str, Mapping[str, Mapping[str, float | None]]] = field(default_factory=dict)
+    measures: Mapping[str, Measures] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

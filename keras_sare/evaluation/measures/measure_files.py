@@ -14,7 +14,6 @@ from keras_sare.evaluation.measures.search_cost import SearchCost
 from keras_sare.evaluation.report import RecallReport
 from keras_sare.utils.files import atomic_path
 
-_RECALL_NS = (1, 5, 10, 20)
 _SHOWN = ("recall@1", "mAP@5", "mean error, m", "median error, m", "AUC-PR", "recall at 100 % precision")
 
 EXPLANATION = (
@@ -42,7 +41,7 @@ def measures_of(answers: Answers, report: RecallReport) -> dict[str, Measure]:
         report: its recall.
     """
     statistics: dict[str, Statistic] = {}
-    for n in (n for n in _RECALL_NS if n in report.ns):
+    for n in report.ns:
         statistics[f"recall@{n}"] = _mean_of((answers.ranks < n).astype(np.float64))
     for n, values in zip(answers.map_ns, answers.average_precisions.T, strict=True):
         statistics[f"mAP@{n}"] = _mean_of(values)

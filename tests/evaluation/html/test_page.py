@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sare.evaluation.html import charts, page
+from keras_sare.evaluation.html import page, query_charts, query_sections
 from keras_sare.evaluation.html.contents import read_contents
 from keras_sare.evaluation.html.gallery import chosen_cases
 from keras_sare.evaluation.html.tables import MOST_ROWS
@@ -20,6 +20,7 @@ from keras_sare.evaluation.measures.query_table import COLUMNS
 
 MODELS = ("first", "second <b>")
 QUERIES = 24
+INTERVAL = {"value": 0.5, "low": 0.3125, "high": 0.625}
 LOG = """epoch,loss,violating,recall@5,seconds_mining,seconds_training,seconds
 0,,,0.5,0,0,2
 1,0.7,0.6,0.6,1,5,7
@@ -43,6 +44,8 @@ def evaluation(tmp_path_factory):
     (folder / "recall.json").write_text(
         json.dumps({model: report(r) for model, r in zip(MODELS, (12, 18), strict=True)})
     )
+    measures = {model: {"measures": {"recall@1": INTERVAL, "mAP@5": {**INTERVAL, "high": None}}} for model in MODELS}
+    (folder / "recall_measures.json").write_text(json.dumps(measures))
     (folder / "log.csv").write_text(LOG)
     return folder
 
@@ -88,14 +91,6 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-def test_interval_is_what_resampling_of_the_queries_gives():
-    hits = np.arange(200) < 130
-    resampled = np.random.default_rng(0).choice(hits, (20_000, 200)).mean(axis=1)
-    np.testing.assert_allclose(charts.interval(0.65, 200), np.percentile(resampled, [2.5, 97.5]), atol=0.006)
-    assert charts.interval(0.0, 200) == (0, 0)
-    assert charts.interval(1.0, 200) == (1, 1)
-
-
 def test_specifications_hold_the_numbers_and_are_json(written):
     recall, loss, violating, validation, time, queries = written[0]
     assert json.loads(json.dumps(written[0])) == written[0]
@@ -104,7 +99,8 @@ def test_specifications_hold_the_numbers_and_are_json(written):
         ("first", 1, 50.0),
         ("first", 5, pytest.approx(100 * 20 / 24)),
     ]
-    assert all(row["low"] < row["recall"] < row["high"] for row in rows)
+    assert [(row["low"], row["high"]) for row in rows if row["N"] == 1] == [(31.25, 62.5)] * 2
+    assert not any(row.keys() & {"low", "high"} for row in rows if row["N"] == 5)  # Nothing was measured there.
     assert [row["value"] for row in loss["data"]["values"]] == [0.7, 0.5]
     assert [row["value"] for row in violating["data"]["values"]] == [0.6, 0.4]
     assert [row["epoch"] for row in validation["data"]["values"]] == [0, 1, 2]
@@ -179,7 +175,7 @@ def test_first_cases_of_each_kind_show_what_the_model_looks_at(evaluation, tmp_p
     page.write_report(tmp_path / "report.html", [read_contents(evaluation)], overlays)
     labels = [one["alt"] for one in Elements((tmp_path / "report.html").read_text()).of("img")]
     # Only files that are there are looked at.
-    assert 1 <= len(asked) <= 2 * page.MOST_LOOKED_AT
+    assert 1 <= len(asked) <= 2 * query_sections.MOST_LOOKED_AT
     assert sum(label.startswith("a map: of query ") for label in labels) == len(asked)
 
 
@@ -193,10 +189,10 @@ def test_pictures_stay_within_their_bytes_and_lost_files_have_none(evaluation):
 
 
 def test_many_queries_are_thinned_and_tables_say_what_they_leave_out(evaluation, monkeypatch, tmp_path):
-    monkeypatch.setattr(charts, "MOST_POINTS", 20)
+    monkeypatch.setattr(query_charts, "MOST_POINTS", 20)
     answers = read_contents(evaluation).answers
-    assert len(charts.shown_answers(answers)) == 16
-    assert charts.shown_answers(answers[:20]) == answers[:20]
+    assert len(query_charts.shown_answers(answers)) == 16
+    assert query_charts.shown_answers(answers[:20]) == answers[:20]
     assert MOST_ROWS == 200
 
 

@@ -32,6 +32,8 @@ def test_numbers_of_known_answers_with_intervals_and_the_cost_of_the_search(tmp_
     [stored] = json.loads((tmp_path / "m.json").read_text()).values()
     values = {name: measure["value"] for name, measure in stored["measures"].items()}
     assert values["recall@1"] == values["mAP@1"] == 0.5
+    [report] = one.reports.values()
+    assert [values[f"recall@{n}"] for n in report.ns] == list(report.recalls)
     assert values["mean error, m"] == (3 + 4 + 100 + 600) / 4
     assert values["median error, m"] == (4 + 100) / 2
     assert values["AUC-PR"] == 0.5
