@@ -38,7 +38,7 @@ def run_tests(names, *arguments):
 
 @pytest.mark.parametrize("example", ["place_dataset"], indirect=True)
 def test_place_dataset(example, monkeypatch, tmp_path):
-    monkeypatch.setattr(open_splits, "READERS", (*open_splits.READERS, example["VG_BENCHMARK"]))
+    monkeypatch.setattr(open_splits, "READERS", (*open_splits.READERS, example["MSLS"]))
     run_tests(example, lambda number: tmp_path / str(number))
 
 

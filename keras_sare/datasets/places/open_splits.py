@@ -36,19 +36,29 @@ def open_dataset(root: str | os.PathLike[str], split: str = "test", prefix: str 
 def open_splits(root: str | os.PathLike[str], prefix: str = "") -> dict[str, PlaceDataset]:
     """Opens the dataset in a folder, whichever way it is listed there.
 
-    `root/places.csv` comes first (see `read_csv`; it also names the traversals). Else the NetVLAD files
-    `datasets/*_{train,val,test}.mat`, or `*_{train,val,test}.mat` in `root` itself (see `read_dbstruct`).
+    The first of these that is there is read:
+
+    * `root/places.csv` (see `read_csv`; it also names the traversals);
+    * the NetVLAD files `datasets/*_{train,val,test}.mat`, or `*_{train,val,test}.mat` in `root` itself (see
+      `read_dbstruct`);
+    * OpenIBL's `meta.json` and `splits.json`, or `meta_30k.json` and `splits_30k.json`, with images in `raw`; positions
+      are planar, and the place of an image is its identity;
+    * the VG benchmark's `images/{train,val,test}/{database,queries}/@easting@northing@....jpg` (positions, headings and
+      timestamps in the names), also without `images`, and with folders below;
+    * GSV-Cities' `Dataframes/*.csv` and `Images/`: one split, "train", by place; the newest photo of each place is a
+      query.
 
     Args:
         root: the dataset's folder.
-        prefix: how the name of the .mat files begins, where a folder holds several datasets ("pitts30k").
+        prefix: how the name of the .mat files begins, where a folder holds several datasets ("pitts30k"); with OpenIBL
+            what follows `meta_`, with GSV-Cities a city.
 
     Returns:
         The datasets by split: those of "train", "val" and "test" that exist; with a CSV file, the splits that it names.
 
     Raises:
         FileNotFoundError: none of these files exists.
-        ValueError: two .mat files fit a split, or a file cannot be read.
+        ValueError: two datasets fit, or a file cannot be read.
     """
     return _reader(Path(root), prefix).read(Path(root), prefix)
 
@@ -78,7 +88,7 @@ def _reader(root: Path, prefix: str) -> PlaceReader:
         if reader.fits(root, prefix):
             return reader
     *others, last = [file.replace("*", f"{prefix}*") for reader in READERS for file in reader.files]
-    raise FileNotFoundError(
-        f"`root` must hold {', '.join(others)} or {last}. Received: root={root}"
-        + ("" if root.is_dir() else ", which is not a folder")
-    )
+    ways = f"{', '.join(others)} or {last}"
+    if not root.is_dir():
+        raise FileNotFoundError(f"`root` must hold {ways}. Received: root={root}, which is not a folder")
+    raise FileNotFoundError(f"`root` must hold {ways}. Received: root={root}")

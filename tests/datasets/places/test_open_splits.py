@@ -47,7 +47,9 @@ def test_two_files_for_a_split_are_refused(tmp_path):
 
 
 def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"places.csv, datasets/\*_\{train,val,test\}.mat.* or .*: root="):
+    with pytest.raises(
+        FileNotFoundError, match=r"places.csv, datasets/\*_\{train,val,test\}.mat.* or .* Received: root="
+    ):
         open_splits(tmp_path)
 
 
