@@ -21,7 +21,6 @@ from keras_sare.evaluation.protocols import (
     GroundTruth,
     Protocol,
     ground_truth,
-    named_protocol,
 )
 from keras_sare.evaluation.report import format_table
 from keras_sare.evaluation.report_files import write_reports
@@ -58,10 +57,9 @@ def report_places(
     dataset: PlaceDataset,
     extract: Callable[[Model], tuple[np.ndarray, np.ndarray]],
     folder: Path,
-    radius: float,
+    protocol: Protocol,
     is_chief: bool = True,
     saved: SavedModel | None = None,
-    protocol: Protocol | None = None,
 ) -> str:
     """Evaluates models side by side on the same places and writes what came out.
 
@@ -78,13 +76,12 @@ def report_places(
         dataset: usually the test split.
         extract: gives a model's descriptors of all queries, [Q, D], and of the whole database, [N, D].
         folder: where the files go.
-        radius: metres within which a database image is right; `protocol` takes its place.
+        protocol: the rules, one of `keras_sare.evaluation.protocols.NAMED` or like one. Where it reports conditions
+            apart, each has files of its own too, such as `recall_night`.
         is_chief: whether this process evaluates and writes. Of several workers only one does, but all must make this
             call, for all call `extract`.
         saved: the one that the run has saved, of which the verdict speaks and whose matches are drawn beside the
             baseline's; by default the last one's matches are.
-        protocol: the rules, one of `keras_sare.evaluation.protocols.NAMED` or like one. Where it reports conditions
-            apart, each has files of its own too, such as `recall_night`.
 
     Returns:
         The tables and verdicts, Markdown; "" on workers that are not the chief.
@@ -92,7 +89,7 @@ def report_places(
     Raises:
         ValueError: the dataset lacks a column that the protocol asks for.
     """
-    truth = ground_truth(protocol or named_protocol("own").changed(radius=radius), dataset)
+    truth = ground_truth(protocol, dataset)
     protocols = _protocols(dataset, truth)
     for name, model in models.items():
         logger.info("Evaluating %s on %s", name, dataset.name)

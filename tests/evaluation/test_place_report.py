@@ -12,6 +12,7 @@ from PIL import Image
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.evaluation import place_report, report_places
 from keras_sare.evaluation.place_report import SavedModel
+from keras_sare.evaluation.protocols import named_protocol
 
 PLACES = 6
 
@@ -47,7 +48,8 @@ def without_pictures(monkeypatch):
 
 def report(described, dataset, folder, radius=25, **options):
     """Of models that are their own descriptors."""
-    return report_places(described, dataset, lambda both: both, folder, radius, **options)
+    protocol = named_protocol("own").changed(radius=radius)
+    return report_places(described, dataset, lambda both: both, folder, protocol, **options)
 
 
 def with_sides(dataset, **changed):

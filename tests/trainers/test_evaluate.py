@@ -2,7 +2,9 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_sare.datasets import ShorterSide, open_dataset, set_max_pixels
 from keras_sare.evaluation.protocols import NAMED, Protocol
@@ -67,6 +69,7 @@ def test_wrong_settings_are_named_before_anything_is_written(finished, town, tmp
         ({"protocol": "pitts30k", "radius": 5.0}, r"`radius` is a rule of --protocol=own.*leave out --radius"),
         ({"exclude": ("weather",)}, "`exclude` must be of timestamp, photo, traversal"),
         ({"radius": 0.0}, "`radius` must be metres above 0"),
+        ({"image_sizes": ("8x9x7",)}, "`image_sizes` must be longer sides, shorter:PIXELS or .*image_sizes=8x9x7"),
         ({"dims": ("8", "all")}, "`dims` must be whole numbers, for example 128,512. Received: dims=8,all"),
     ],
 )
@@ -93,17 +96,60 @@ def test_protocol_names_its_numbers_and_the_size_of_queries(finished, town, tmp_
     assert len(list((tmp_path / "ShorterSide(20)" / "descriptors").glob("*.npy"))) == 2
 
 
-def test_recall_against_dimension_and_database_size(finished, town, tmp_path, undrawn):
-    output = tmp_path / "out"
+@pytest.fixture(scope="module")
+def swept(finished, town, tmp_path_factory, undrawn):
+    """An evaluation with every sweep, and what it printed. The run itself was measured at 32 x 48 pixels."""
+    output = tmp_path_factory.mktemp("swept") / "out"
     count = len(open_dataset(town, "test").database)
-    settings = {"models": (str(finished),), "root": str(town), "output": str(output)}
+    sweeps = {"dims": ("4", "2"), "database_sizes": (str(count),), "image_sizes": ("32x48", "24")}
     with undrawn():
-        text = evaluate.run(EvaluateConfig(**settings, dims=("4", "2"), database_sizes=(str(count),)))
+        text = evaluate.run(EvaluateConfig(models=(str(finished),), root=str(town), output=str(output), **sweeps))
+    return output, text
+
+
+def test_recall_against_dimension_and_database_size(swept, town):
+    output, text = swept
+    count = len(open_dataset(town, "test").database)
     [by_dimension] = json.loads((output / "recall_by_dimension.json").read_text()).values()
     assert list(by_dimension) == ["2", "4"]
     [by_size] = json.loads((output / "recall_by_database_size.json").read_text()).values()
     assert by_size[str(count)] == json.loads((output / "recall.json").read_text())["run"]
     assert "| dimension | recall@1 |" in text
+
+
+def test_recall_against_image_size(swept):
+    output, text = swept
+    [by_size] = json.loads((output / "recall_by_image_size.json").read_text()).values()
+    assert list(by_size) == ["32x48", "24"]
+    assert by_size["32x48"] == json.loads((output / "recall.json").read_text())["run"]
+    assert by_size["24"]["recalls"] != by_size["32x48"]["recalls"]
+    assert "| image size | recall@1 |" in text
+
+
+def test_evaluation_says_how_it_was_made(swept, town):
+    record = json.loads((swept[0] / "evaluation.json").read_text())
+    assert record["settings"]["root"] == str(town)
+    assert record["settings"]["image_sizes"] == ["32x48", "24"]
+    assert record["protocol"]["name"] == "own"
+    assert (record["protocol"]["text"], record["protocol"]["radius"]) == ("within 25 m", 25.0)
+    assert record["environment"]["tensorflow"] == tf.__version__
+    assert record["environment"]["devices"] == "CPU"
+    dataset = open_dataset(town, "test")
+    sides = {"queries": len(dataset.queries), "database": len(dataset.database)}
+    assert {stage["stage"]: stage["images"] for stage in record["stages"]} == {
+        f"extract {side}{size}": count
+        for size in ("", " of size 32x48", " of size 24")
+        for side, count in sides.items()
+    }
+    assert all(stage["seconds"] > 0 and stage["peak_bytes"] > 2**20 for stage in record["stages"])
+
+
+def test_images_of_stored_descriptors_cannot_be_resized(finished, town, tmp_path):
+    np.save(tmp_path / "stored.npy", np.eye(2, dtype=np.float32))
+    (tmp_path / "stored.txt").write_text("a\nb\n")
+    models = (str(finished), str(tmp_path / "stored.npy"))
+    with pytest.raises(ValueError, match="`image_sizes` needs models that images are resized for .*Received: stored"):
+        evaluate.run(EvaluateConfig(models=models, root=str(town), output=str(tmp_path / "out"), image_sizes=("24",)))
 
 
 def test_own_rules_are_flags(town):

@@ -92,7 +92,7 @@ def history_of(run):
 def test_run_ends_with_models_tables_and_pictures(unbroken):
     run, printed = unbroken
     assert list(json.loads((run.path / "recall.json").read_text())) == models_of(run)
-    for name in ("recall.md", "recall.png", "matches.png", "training.png", "off_the_shelf.keras"):
+    for name in ("recall.md", "recall.png", "matches.png", "evaluation.json", "training.png", "off_the_shelf.keras"):
         assert (run.path / name).stat().st_size > 100
     table = (run.path / "recall.md").read_text()
     assert f"Saved as model.keras: **{run.choice.saved}** (recall@5 on " in table

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from keras_sare.evaluation.measures.query_table import COLUMNS
 from trainers import report, runs
 from trainers.config import ReportConfig, RunsConfig
 
@@ -45,6 +46,15 @@ def test_compare_shows_the_test_recall_of_all_models(folder):
     assert "| b: trained / a: trained | 2.00 | 1.00 |" in text
 
 
+def test_compare_judges_models_that_answered_the_same_queries(folder):
+    for name, hits in (("a", "000000001"), ("b", "111111111")):
+        rows = [f"trained,{i}.jpg,,,m.jpg,,0.5,{hit},p.jpg,[]" for i, hit in enumerate(hits)]
+        (folder / name / "queries.csv").write_text("\n".join([",".join(COLUMNS), *rows, ""]))
+    text = runs.run(RunsConfig(passed_on=("compare", str(folder))))
+    assert "Verdict: best is **b: trained**, recall@1 1.000." in text
+    assert "+88.9 points over **a: trained** (0.111)" in text
+
+
 @pytest.mark.parametrize("given", [(), ("list",), ("worst", "runs"), ("list", "a", "b")])
 def test_wrong_commands_are_named(given):
     with pytest.raises(ValueError, match="must be one of list, best, compare and a folder of runs"):
@@ -60,7 +70,7 @@ def test_report_of_runs_holds_their_settings(folder):
     output = folder / "report.html"
     report.run(ReportConfig(run=(str(folder / "a"), str(folder / "b")), output=str(output)))
     text = output.read_text()
-    assert "Settings of a" in text
+    assert '<tr><th scope="row">learning_rate (differs)</th><td>0.1</td><td>0.2</td></tr>' in text
     assert "b: trained" in text
     with pytest.raises(ValueError, match="`run` or `evaluation` must name a folder"):
         report.run(ReportConfig(output=str(output)))

@@ -46,6 +46,9 @@ class EvaluateConfig(ReadingConfig):
     database_sizes: tuple[str, ...] = setting(
         (), "Measure recall among so many database images too: all positives, and others at random."
     )
+    image_sizes: tuple[str, ...] = setting(
+        (), "Measure recall at these sizes of all images too: the longer side, shorter:PIXELS or HEIGHTxWIDTH."
+    )
     batch: int = setting(8, "Images whose descriptors are extracted at a time.", least=1)
 
 

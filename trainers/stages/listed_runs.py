@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_sare.evaluation import RecallReport, better, format_table
-from keras_sare.evaluation.html.contents import Contents, read_contents, renamed
+from keras_sare.evaluation.comparisons.stored_verdict import verdict_of
+from keras_sare.evaluation.html.contents import Contents, read_contents, side_by_side
+from keras_sare.evaluation.verdict import format_verdict
 from keras_sare.training.checkpoints.run_folder import RunFolder
 
 _PLACES = ("output",)
@@ -74,13 +76,16 @@ def listed(runs: Sequence[ListedRun]) -> str:
 
 
 def compared(runs: Sequence[ListedRun]) -> str:
-    """Settings that differ, and the test recall of all models, Markdown.
+    """Settings that differ, the test recall of all models, and how sure their differences are, Markdown.
 
     Raises:
         ValueError: the runs were evaluated on different places.
     """
-    reports = {name: report for run in runs for name, report in renamed(run.contents).reports.items()}
-    return f"{listed(runs)}\n\n{format_table(reports)}" if reports else listed(runs)
+    contents = side_by_side([run.contents for run in runs])
+    reports = {name: report for one in contents for name, report in one.reports.items()}
+    verdict = verdict_of([answer for one in contents for answer in one.answers])
+    parts = [listed(runs), format_table(reports) if reports else "", format_verdict(verdict) if verdict else ""]
+    return "\n\n".join(part for part in parts if part)
 
 
 def differing(runs: Sequence[ListedRun]) -> list[str]:

@@ -6,10 +6,13 @@ from typing import Any
 from keras_sare.evaluation.html.contents import Measures
 from keras_sare.evaluation.plots.pictures import COLOURS
 from keras_sare.evaluation.report import RecallReport
+from keras_sare.evaluation.verdict import Verdict
 
 Specification = dict[str, Any]
 
 HEIGHT = 300
+SWEEP_NS = (1, 5, 10)
+"""The N that can be chosen in charts of recall against something."""
 
 
 def altair() -> Any:
@@ -56,6 +59,64 @@ def recall_chart(rows: Sequence[Mapping[str, Any]]) -> Specification:
     )
     line = base.mark_line(point=True).encode(y=alt.Y("recall:Q", scale=scale))
     return finished(alt.layer(band, line), "Recall at N of each model, with intervals of 95 percent")
+
+
+def verdict_chart(verdict: Verdict) -> Specification:
+    """How many points each model is below the best one, with the interval of the difference."""
+    alt = altair()
+    rows = [
+        {"model": name, "points": -100 * one.difference, "low": -100 * one.interval[1], "high": -100 * one.interval[0]}
+        for name, one in verdict.against.items()
+    ]
+    title = f"{verdict.measure} minus that of {verdict.best}, points"
+    tooltip = ["model:N", *(alt.Tooltip(f"{name}:Q", format=".1f") for name in ("points", "low", "high"))]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("model:N", sort=list(verdict.against), title=None, axis=alt.Axis(labelLimit=150)), tooltip=tooltip
+    )
+    bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    points = base.mark_point(filled=True, size=80).encode(x="points:Q")
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 4]).encode(x="zero:Q")
+    drawn = alt.layer(zero, bars, points)
+    return finished(drawn, f"Differences of {verdict.measure} to the best model with intervals", 40 * len(rows) + 20)
+
+
+def sweep_rows(found: Mapping[str, Mapping[str, RecallReport]]) -> list[dict[str, Any]]:
+    """A row for each model, value and N: recall in per cent."""
+    return [
+        {"model": model, "value": value, "N": n, "recall": 100 * report.at(n)}
+        for model, reports in found.items()
+        for value, report in reports.items()
+        for n in SWEEP_NS
+        if n in report.ns
+    ]
+
+
+def sweep_chart(rows: Sequence[Mapping[str, Any]], by: str) -> Specification:
+    """Recall against a number, or against what is named in order; N is chosen.
+
+    Args:
+        rows: of `sweep_rows`.
+        by: what `value` is.
+    """
+    alt = altair()
+    values = list(dict.fromkeys(row["value"] for row in rows))
+    numbers = all(value.isdecimal() for value in values)
+    if numbers:
+        ticks = alt.Axis(values=sorted(map(int, values)), format="d", labelOverlap=True)
+        x = alt.X("value:Q", title=by, scale=alt.Scale(type="log", nice=False), axis=ticks)
+    else:
+        x = alt.X("value:O", title=by, sort=values, axis=alt.Axis(labelAngle=0))
+    shown = [{**row, "value": int(row["value"]) if numbers else row["value"]} for row in rows]
+    ns = sorted({row["N"] for row in rows})
+    param = alt.param(name="n", value=ns[0], bind=alt.binding_select(options=ns, name="recall at "))
+    chart = alt.Chart(alt.Data(values=shown)).mark_line(point=True).add_params(param).transform_filter("datum.N == n")
+    chart = chart.encode(
+        x=x,
+        y=alt.Y("recall:Q", title="queries found, %", scale=alt.Scale(zero=False)),
+        color=by_name(dict.fromkeys(row["model"] for row in rows)),
+        tooltip=["model:N", "value:N", alt.Tooltip("recall:Q", format=".1f")],
+    )
+    return finished(chart, f"Recall against {by}")
 
 
 def by_name(names: Iterable[str], field: str = "model") -> Any:

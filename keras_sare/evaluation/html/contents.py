@@ -3,16 +3,25 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from keras_sare.evaluation.evaluation_record import RECORD, Stage
 from keras_sare.evaluation.measures.query_table import COLUMNS
 from keras_sare.evaluation.report import RecallReport
 
 MOST_BYTES = 200_000_000
 """Of one file that is read."""
 
+
+_MEASURES = "recall_measures.json"
+
+SWEEPS = ("dimension", "database size", "image size")
+"""What recall is measured against; each has its file."""
+
+Sweep = Mapping[str, Mapping[str, RecallReport]]
+"""Recall by model, then by the value that it was measured at."""
 
 Measures = Mapping[str, Mapping[str, float | None]]
 """Numbers of one model by name, "recall@5": value, and low and high of its interval."""
@@ -44,8 +53,13 @@ class Contents:
         answers: to each query, of each model.
         measures: by model.
         verdict: what `recall_verdict.json` says.
+        sweeps: recall by what it was measured against ("dimension", "database size", "image size"), then by model, then
+            by its value.
         history: a row for each epoch: `epoch`, `loss`, `violating`, `recall@N`, `seconds` and its parts.
         settings: that it was made with.
+        protocol: its name, source and rules.
+        environment: where it was measured.
+        stages: what each part of an evaluation took, the search too.
     """
 
     name: str
@@ -53,8 +67,12 @@ class Contents:
     answers: Sequence[QueryAnswer] = ()
     measures: Mapping[str, Measures] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
+    sweeps: Mapping[str, Sweep] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    stages: Sequence[Stage] = ()
 
 
 def read_contents(folder: Path, settings: Mapping[str, Any] | None = None) -> Contents:
@@ -76,33 +94,77 @@ def read_contents(folder: Path, settings: Mapping[str, Any] | None = None) -> Co
             f"There is nothing to report in {str(folder)!r}: neither recall.json nor log.csv. "
             "Name the --output of an evaluation or of a run that has trained an epoch."
         )
-    reports = {
-        name: _checked(folder / "recall.json", lambda one=one: RecallReport.from_json(json.dumps(one)))
-        for name, one in _read_json(folder / "recall.json").items()
-    }
-    measures = _read_json(folder / "recall_measures.json")
+    measures = _read_json(folder / _MEASURES)
+    reports = _read_reports(folder / "recall.json")
+    record = _read_json(folder / RECORD)
     return Contents(
         name=folder.resolve().name,
         reports=reports,
         answers=[_answer(folder / "queries.csv", row) for row in _read_rows(folder / "queries.csv", COLUMNS)],
         measures={model: one.get("measures", {}) for model, one in measures.items()},
         verdict=_read_json(folder / "recall_verdict.json"),
+        sweeps={by: found for by in SWEEPS if (found := _read_sweep(folder, by))},
         history=[_numbers(folder / "log.csv", row) for row in _read_rows(folder / "log.csv", ("epoch",))],
-        settings=settings or {},
+        settings=settings or record.get("settings") or {},
+        protocol=record.get("protocol", {}),
+        environment=record.get("environment", {}),
+        stages=[
+            *_checked(folder / RECORD, lambda: [Stage(**one) for one in record.get("stages", ())]),
+            *_checked(folder / _MEASURES, lambda: _searches(measures, reports)),
+        ],
     )
 
 
-def renamed(contents: Contents) -> Contents:
-    """The same with the folder's name before that of each model, to stand beside others."""
-    return Contents(
-        name=contents.name,
-        reports={f"{contents.name}: {model}": one for model, one in contents.reports.items()},
-        answers=[QueryAnswer(**{**vars(one), "model": f"{contents.name}: {one.model}"}) for one in contents.answers],
-        measures={f"{contents.name}: {model}": one for model, one in contents.measures.items()},
-        verdict=contents.verdict,
-        history=contents.history,
-        settings=contents.settings,
+def side_by_side(contents: Sequence[Contents]) -> list[Contents]:
+    """The same with the folder's name before that of each model, where there are several; all names differ."""
+    if len(contents) < 2:
+        return list(contents)
+    found: list[Contents] = []
+    for one in contents:
+        taken = {other.name for other in found}
+        names = [one.name, *(f"{one.name} ({number})" for number in range(2, len(contents) + 1))]
+        found.append(_renamed(one, next(name for name in names if name not in taken)))
+    return found
+
+
+def _renamed(contents: Contents, name: str) -> Contents:
+    def named(by_model: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{name}: {model}": one for model, one in by_model.items()}
+
+    return replace(
+        contents,
+        name=name,
+        reports=named(contents.reports),
+        answers=[replace(one, model=f"{name}: {one.model}") for one in contents.answers],
+        measures=named(contents.measures),
+        sweeps={by: named(sweep) for by, sweep in contents.sweeps.items()},
+        stages=[replace(one, model=f"{name}: {one.model}") for one in contents.stages],
     )
+
+
+def _read_reports(path: Path) -> dict[str, RecallReport]:
+    return {name: _report(path, one) for name, one in _read_json(path).items()}
+
+
+def _searches(measures: Mapping[str, Any], reports: Mapping[str, RecallReport]) -> list[Stage]:
+    costs = {model: one["search"] for model, one in measures.items() if one.get("search")}
+    return [
+        Stage(model, "search", reports[model].queries, float(cost["seconds"]), cost.get("peak_bytes"))
+        for model, cost in costs.items()
+        if model in reports
+    ]
+
+
+def _read_sweep(folder: Path, by: str) -> dict[str, dict[str, RecallReport]]:
+    path = folder / f"recall_by_{by.replace(' ', '_')}.json"
+    return {
+        model: {value: _report(path, one) for value, one in sweep.items()} for model, sweep in _read_json(path).items()
+    }
+
+
+def _report(path: Path, report: Any) -> RecallReport:
+    found: RecallReport = _checked(path, lambda: RecallReport.from_json(json.dumps(report)))
+    return found
 
 
 def _read_json(path: Path) -> dict[str, Any]:

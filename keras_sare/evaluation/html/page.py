@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_sare.evaluation.html.contents import Contents, renamed
+from keras_sare.evaluation.html.contents import Contents, side_by_side
 from keras_sare.evaluation.html.frame import page
 from keras_sare.evaluation.html.parts import Drawings
 from keras_sare.evaluation.html.query_sections import Overlays, query_sections
-from keras_sare.evaluation.html.recall_sections import recall_sections
-from keras_sare.evaluation.html.run_sections import configuration_sections, training_sections
+from keras_sare.evaluation.html.recall_sections import recall_sections, sweep_sections, verdict_sections
+from keras_sare.evaluation.html.run_sections import configuration_sections, time_sections, training_sections
 from keras_sare.evaluation.html.thumbnails import Thumbnails
 from keras_sare.evaluation.report import check_comparable
 from keras_sare.utils.files import atomic_path
@@ -36,7 +36,7 @@ def write_report(
         ImportError: the extra `report` is not installed.
         ValueError: the folders' recalls do not measure the same thing.
     """
-    all_contents = [renamed(one) for one in contents] if len(contents) > 1 else list(contents)
+    all_contents = side_by_side(contents)
     reports = {name: report for one in all_contents for name, report in one.reports.items()}
     if reports:
         check_comparable(reports)
@@ -44,11 +44,14 @@ def write_report(
     thumbnails = Thumbnails(PHOTO_BYTES, orientation)
     sections = [
         *recall_sections(all_contents, drawings),
+        *verdict_sections(all_contents, drawings),
+        *sweep_sections(all_contents, drawings),
         *training_sections(all_contents, drawings),
+        *time_sections(all_contents, drawings),
         *query_sections(all_contents, drawings, thumbnails, overlays),
         *configuration_sections(all_contents),
     ]
-    names = ", ".join(one.name for one in contents)
+    names = ", ".join(one.name for one in all_contents)
     with atomic_path(path) as file:
         file.write_text(page(f"Place recognition: {names}", sections, drawings.specifications), encoding="utf-8")
     return drawings.specifications

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from keras_sare.evaluation.comparisons.stored_verdict import verdict_of
 from keras_sare.evaluation.html import charts
-from keras_sare.evaluation.html.contents import Contents
+from keras_sare.evaluation.html.contents import SWEEPS, Contents
 from keras_sare.evaluation.html.parts import Drawings, details, section
 from keras_sare.evaluation.html.tables import escaped, rows_table
+from keras_sare.evaluation.verdict import SIGNIFICANCE, Verdict
 
 
 def recall_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str]:
@@ -30,6 +32,52 @@ def recall_sections(contents: Sequence[Contents], drawings: Drawings) -> list[st
     if others:
         parts.append(rows_table("Other measures, with 95 % intervals", others))
     return [section("Recall", *parts)]
+
+
+def verdict_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str]:
+    """The paired test between all models that answered the same queries; nothing of a single one."""
+    verdict = verdict_of([answer for one in contents for answer in one.answers])
+    if verdict is None:
+        return []
+    rows = [_against(verdict, name) for name in verdict.against]
+    words = (
+        f"Best is {verdict.best}, {verdict.measure} {verdict.values[verdict.best]:.3f}. Each other model is compared "
+        "with it on the same queries: the difference with its 95 % interval, by paired bootstrap over the queries, and "
+        f"the exact McNemar test; beyond chance is p below {SIGNIFICANCE:g}, divided by the number of pairs of models."
+    )
+    saved = [
+        f"{one.name} saved {one.verdict['saved']} as model.keras ({one.verdict.get('reason', '')})."
+        for one in contents
+        if "saved" in one.verdict
+    ]
+    parts = [f"<p>{escaped(text)}</p>" for text in (words, *saved)]
+    drawn = drawings.place(charts.verdict_chart(verdict))
+    return [section("Which model is better", *parts, drawn, rows_table("Paired test against the best", rows))]
+
+
+def _against(verdict: Verdict, name: str) -> dict[str, object]:
+    one = verdict.against[name]
+    low, high = (100 * bound for bound in one.interval)
+    return {
+        "model": name,
+        verdict.measure: f"{verdict.values[name]:.3f}",
+        "points below the best": f"{100 * one.difference:.1f} ({low:.1f} to {high:.1f})",
+        "queries better": one.lost,
+        "queries worse": one.gained,
+        "p": f"{one.p_value:.2g}",
+        "beyond chance": "yes" if verdict.is_beyond_chance(name) else "no",
+    }
+
+
+def sweep_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str]:
+    """Recall against dimension, database size and image size, as far as it was measured."""
+    sections = []
+    for by in SWEEPS:
+        found = {model: reports for one in contents for model, reports in one.sweeps.get(by, {}).items()}
+        if rows := charts.sweep_rows(found):
+            table = details(rows_table(f"Recall, per cent, by {by}", rows))
+            sections.append(section(f"Recall against {by}", drawings.place(charts.sweep_chart(rows, by)), table))
+    return sections
 
 
 def _with_interval(measure: Mapping[str, float | None]) -> str:

@@ -1,20 +1,18 @@
 """Sections of a report page on how runs and evaluations were made."""
 
-import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+from keras_sare.evaluation.evaluation_record import Stage
 from keras_sare.evaluation.html.contents import Contents
 from keras_sare.evaluation.html.parts import Drawings, details, section
-from keras_sare.evaluation.html.tables import escaped, named_values, rows_table
-from keras_sare.evaluation.html.training_charts import time_chart, time_rows, training_chart
-
-_VISIBLE_SETTINGS = 80
+from keras_sare.evaluation.html.tables import columns_table, escaped, rows_table
+from keras_sare.evaluation.html.training_charts import epoch_times, time_chart, training_chart
+from keras_sare.evaluation.measures.environment import environment, package_version
 
 
 def training_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str]:
-    """The course of training, and where its time went; nothing where nothing was trained."""
+    """The course of training; nothing where nothing was trained."""
     history = [{"run": one.name, **row} for one in contents for row in one.history]
     if not history:
         return []
@@ -26,37 +24,46 @@ def training_sections(contents: Sequence[Contents], drawings: Drawings) -> list[
     for name, title in figures.items():
         if any(name in row for row in history):
             parts += [f"<h3>{escaped(title)}</h3>", drawings.place(training_chart(history, name, title))]
-    times = time_rows(history)
     shown = [{name: value for name, value in row.items() if not name.startswith("seconds_")} for row in history]
-    sections = [section("Training", *parts, details(rows_table("Figures of each epoch", shown)))]
-    if times:
-        drawn = drawings.place(time_chart(history))
-        sections.append(section("Where the time went", drawn, details(rows_table("Seconds by part", times))))
-    return sections
+    return [section("Training", *parts, details(rows_table("Figures of each epoch", shown)))]
+
+
+def time_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str]:
+    """Where the time of trainings and evaluations went; nothing where none was measured."""
+    parts = []
+    if times := epoch_times([{"run": one.name, **row} for one in contents for row in one.history]):
+        parts.append(drawings.place(time_chart(times, "Seconds of all epochs by part of the work")))
+        parts.append(details(rows_table("Seconds of all epochs by part", times)))
+    if stages := [_row(stage) for one in contents for stage in one.stages]:
+        bars = [{"run": row["model"], "part": row["stage"], "seconds": row["seconds"]} for row in stages]
+        parts.append(drawings.place(time_chart(bars, "Seconds of the evaluation by stage")))
+        parts.append(details(rows_table("Stages of the evaluation", stages)))
+    return [section("Where the time went", *parts)] if parts else []
+
+
+def _row(stage: Stage) -> dict[str, Any]:
+    return {
+        "model": stage.model,
+        "stage": stage.stage,
+        "images": stage.images,
+        "seconds": round(stage.seconds, 2),
+        "images a second": stage.images / stage.seconds if stage.seconds else None,
+        "most memory so far, MiB": None if stage.peak_bytes is None else stage.peak_bytes // 2**20,
+    }
 
 
 def configuration_sections(contents: Sequence[Contents]) -> list[str]:
-    """Settings, and where the page was written."""
-    settings = [
-        details(
-            named_values(f"Settings of {one.name}", dict(list(one.settings.items())[:_VISIBLE_SETTINGS])), "Settings"
-        )
-        for one in contents
-        if one.settings
-    ]
+    """Rules, settings, and where this was measured and the page was written, side by side where there are several."""
+    settings = {one.name: one.settings for one in contents if one.settings}
+    protocols = {one.name: one.protocol for one in contents if one.protocol}
+    environments = {one.name: one.environment for one in contents if one.environment}
+    here = environment() | {"altair": package_version("altair")}
+    parts = []
+    if protocols:
+        parts.append(columns_table("Protocol", protocols))
+    if settings:
+        parts.append(details(columns_table("Settings", settings), "Settings"))
     return [
-        section("Configuration", *settings) if settings else "",
-        section("Environment", named_values("Where this page was written", environment())),
+        section("Configuration", *parts) if parts else "",
+        section("Environment", columns_table("Where it was measured", {**environments, "this page": here})),
     ]
-
-
-def environment() -> dict[str, object]:
-    """Versions and machine of this process."""
-    versions = {}
-    for package in ("keras-sare", "tensorflow", "keras", "numpy", "altair"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    machine = {"python": platform.python_version(), "system": platform.platform(), "processors": os.cpu_count()}
-    return {**versions, **machine}

@@ -26,9 +26,14 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
     )
 
 
-def named_values(caption: str, values: Mapping[str, object]) -> str:
-    """A table of names and values."""
-    return table(caption, ("name", "value"), [*values.items()])
+def columns_table(caption: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table of names and their values in each column; what differs between columns comes first and says so."""
+    names = dict.fromkeys(name for values in columns.values() for name in values)
+    rows = [(name, [_plain(values.get(name)) for values in columns.values()]) for name in names]
+    differing = [(f"{name} (differs)", *cells) for name, cells in rows if len({*cells}) > 1]
+    return table(
+        caption, ("name", *columns), differing + [(name, *cells) for name, cells in rows if len({*cells}) == 1]
+    )
 
 
 def rows_table(caption: str, rows: Iterable[Mapping[str, Any]]) -> str:
@@ -47,3 +52,10 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return escaped(f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else value)
+
+
+def _plain(value: object) -> str:
+    """Text of a setting."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

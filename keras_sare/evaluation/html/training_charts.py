@@ -26,7 +26,7 @@ def training_chart(history: Sequence[Mapping[str, Any]], name: str, title: str) 
     return finished(chart, f"{title} of each epoch", height=200)
 
 
-def time_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def epoch_times(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each run and part of the work: seconds of all epochs."""
     totals: dict[tuple[str, str], float] = {}
     for row in history:
@@ -38,15 +38,22 @@ def time_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"run": run, "part": part, "seconds": round(s, 2)} for (run, part), s in totals.items() if s > 0]
 
 
-def time_chart(history: Sequence[Mapping[str, Any]]) -> Specification:
-    """Bars: where the time of a run went."""
+def time_chart(rows: Sequence[Mapping[str, Any]], description: str) -> Specification:
+    """Bars: where time went.
+
+    Args:
+        rows: with `run`, `part` and `seconds`.
+        description: of the chart.
+    """
     alt = altair()
-    chart = alt.Chart(alt.Data(values=time_rows(history))).mark_bar()
+    chart = alt.Chart(alt.Data(values=list(rows))).mark_bar()
+    runs = list(dict.fromkeys(row["run"] for row in rows))
     chart = chart.encode(
         x=alt.X("seconds:Q"),
         y=alt.Y("part:N", sort="-x", title=None),
-        yOffset="run:N",
-        color=by_name(dict.fromkeys(row["run"] for row in history), "run"),
+        yOffset=alt.YOffset("run:N", sort=runs),
+        color=by_name(runs, "run"),
         tooltip=["run:N", "part:N", "seconds:Q"],
     )
-    return finished(chart, "Seconds of all epochs by part of the work", height=220)
+    bars = len({row["part"] for row in rows}) * len(runs)
+    return finished(chart, description, height=max(120, 18 * bars))

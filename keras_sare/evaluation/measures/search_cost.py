@@ -1,12 +1,13 @@
 """What a search takes: time and memory."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+
+from keras_sare.evaluation.measures.environment import peak_bytes
 
 
 @dataclass
@@ -40,13 +41,4 @@ def search_cost(queries: np.ndarray, database: np.ndarray) -> Iterator[SearchCos
     cost.seconds = time.perf_counter() - started
     cost.seconds_per_query = cost.seconds / len(queries)
     cost.database_bytes = database.nbytes
-    cost.peak_bytes = _peak_bytes()
-
-
-def _peak_bytes() -> int | None:
-    try:
-        import resource  # Windows has none.
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    cost.peak_bytes = peak_bytes()

@@ -11,13 +11,15 @@ from keras_sare.utils.files import atomic_path
 _SHOWN = (1, 5, 10)
 
 
-def write_sweep(path: Path, by: str, sweeps: Mapping[str, Mapping[int, RecallReport]]) -> str:
+def write_sweep(
+    path: Path, by: str, sweeps: Mapping[str, Mapping[int, RecallReport]] | Mapping[str, Mapping[str, RecallReport]]
+) -> str:
     """Writes recall against a number: for each model the reports by it.
 
     Args:
         path: the JSON file, replaced as a whole.
         by: what the number is, for the table: "dimension", "database images".
-        sweeps: by model, then by number.
+        sweeps: by model, then by number, or by what else is written so.
 
     Returns:
         The table, Markdown.

@@ -1,4 +1,4 @@
-"""Recall of shorter descriptors, and of smaller databases."""
+"""Recall of shorter descriptors, of smaller databases, and of any two sides."""
 
 import dataclasses
 import tempfile
@@ -39,7 +39,7 @@ def recall_by_dimension(
     width = sides[0].shape[1]
     if not dims or not all(1 <= dim <= width for dim in dims):
         raise ValueError(f"`dims` must be from 1 to {width}, those of the descriptors. Received: dims={tuple(dims)}")
-    return {dim: _report((_cut(sides[0], dim), _cut(sides[1], dim)), truth, dataset) for dim in sorted({*dims})}
+    return {dim: recall_of((_cut(sides[0], dim), _cut(sides[1], dim)), truth, dataset) for dim in sorted({*dims})}
 
 
 def recall_by_database_size(
@@ -73,11 +73,18 @@ def recall_by_database_size(
     found = {}
     for size in sorted({*sizes}):
         kept = np.union1d(needed, others[: size - len(needed)])
-        found[size] = _report((sides[0], _rows(sides[1], kept)), _among(truth, kept, count), _smaller(dataset, kept))
+        found[size] = recall_of((sides[0], _rows(sides[1], kept)), _among(truth, kept, count), _smaller(dataset, kept))
     return found
 
 
-def _report(sides: Sides, truth: GroundTruth, dataset: PlaceDataset) -> RecallReport:
+def recall_of(sides: Sides, truth: GroundTruth, dataset: PlaceDataset) -> RecallReport:
+    """Measures recall alone, for example of images of another size.
+
+    Args:
+        sides: descriptors of the queries, [Q, D], and of the database, [N, D].
+        truth: of the protocol.
+        dataset: of both.
+    """
     measured = Measured(truth.protocol, "recall", truth.positives, truth.exclude, truth.groups)
     measured.measure("", sides, dataset)
     return measured.reports[""]

@@ -41,6 +41,7 @@ class RunFolder:
     | `choice.json` | which of the two the result is, and why: a `ModelChoice` |
     | `recall.json`, `recall.md`, `recall.png`, `matches.png` | evaluation of places on the test split |
     | `queries.csv` | what each model answered to each query of it |
+    | `evaluation.json` | the rules, versions and devices of that evaluation |
     | `recall_verdict.json` | which model is best there, and whether beyond chance |
     | `validation.json`, `validation.md` | evaluation of 3D models' photos on the validation photos, with a verdict |
 

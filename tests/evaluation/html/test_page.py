@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_sare.evaluation.comparisons.stored_verdict import verdict_of
 from keras_sare.evaluation.html import page, query_charts, query_sections
 from keras_sare.evaluation.html.contents import read_contents
 from keras_sare.evaluation.html.gallery import chosen_cases
@@ -21,6 +22,12 @@ from keras_sare.evaluation.measures.query_table import COLUMNS
 MODELS = ("first", "second <b>")
 QUERIES = 24
 INTERVAL = {"value": 0.5, "low": 0.3125, "high": 0.625}
+RECORD = {
+    "protocol": {"name": "own", "text": "within 25 m", "radius": 25.0},
+    "settings": {"batch": 8, "models": ["a", "b"]},
+    "environment": {"tensorflow": "0.0.1", "devices": "a card"},
+    "stages": [{"model": MODELS[1], "stage": "extract queries", "images": 24, "seconds": 6.0, "peak_bytes": 2**30}],
+}
 LOG = """epoch,loss,violating,recall@5,seconds_mining,seconds_training,seconds
 0,,,0.5,0,0,2
 1,0.7,0.6,0.6,1,5,7
@@ -46,6 +53,9 @@ def evaluation(tmp_path_factory):
     )
     measures = {model: {"measures": {"recall@1": INTERVAL, "mAP@5": {**INTERVAL, "high": None}}} for model in MODELS}
     (folder / "recall_measures.json").write_text(json.dumps(measures))
+    (folder / "recall_by_dimension.json").write_text(json.dumps({MODELS[1]: {"64": report(12), "128": report(18)}}))
+    (folder / "recall_by_image_size.json").write_text(json.dumps({MODELS[1]: {"shorter:96": report(6)}}))
+    (folder / "evaluation.json").write_text(json.dumps(RECORD))
     (folder / "log.csv").write_text(LOG)
     return folder
 
@@ -92,7 +102,7 @@ class Elements(HTMLParser):
 
 
 def test_specifications_hold_the_numbers_and_are_json(written):
-    recall, loss, violating, validation, time, queries = written[0]
+    recall, verdict, dims, sizes, loss, violating, validation, time, stages, queries = written[0]
     assert json.loads(json.dumps(written[0])) == written[0]
     rows = recall["data"]["values"]
     assert [(row["model"], row["N"], row["recall"]) for row in rows[:2]] == [
@@ -109,6 +119,14 @@ def test_specifications_hold_the_numbers_and_are_json(written):
         "training": 10,
         "other": 3.5,
     }
+    assert stages["data"]["values"] == [{"run": MODELS[1], "part": "extract queries", "seconds": 6.0}]
+    assert [(row["value"], row["N"], row["recall"]) for row in dims["data"]["values"]][::2] == [
+        (64, 1, 50.0),
+        (128, 1, 75.0),
+    ]
+    assert sizes["data"]["values"][0]["value"] == "shorter:96"
+    [against] = [layer["data"]["values"] for layer in verdict["layer"] if "model" in str(layer["encoding"])][:1]
+    assert [(row["model"], row["points"]) for row in against] == [("first", pytest.approx(-25))]
     assert [view["name"] for view in queries["vconcat"]] == ["map", "histogram", "photos"]
 
 
@@ -149,7 +167,7 @@ def test_page_reads_without_pictures(written):
     assert levels[0] == 1
     assert max(np.diff(levels)) <= 1
     charts_ = [one for one in elements.of("div") if one.get("class") == "chart"]
-    assert len(charts_) == 6
+    assert len(charts_) == 10
     assert all(one["role"] == "group" and one["aria-label"] for one in charts_)
     assert len(elements.of("details")) >= 4
     assert all(one.get("scope") in ("row", "col") for one in elements.of("th"))
@@ -204,18 +222,64 @@ def test_without_positions_there_is_a_page_without_map(evaluation, tmp_path):
     with (tmp_path / "queries.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     shutil.copy(evaluation / "recall.json", tmp_path)
-    [recall] = page.write_report(tmp_path / "report.html", [read_contents(tmp_path)])
+    recall, verdict = page.write_report(tmp_path / "report.html", [read_contents(tmp_path)])
     assert "layer" in recall
+    assert "layer" in verdict
     assert "Best gains" in (tmp_path / "report.html").read_text()
 
 
-def test_folders_stand_side_by_side(evaluation, tmp_path):
-    other = tmp_path / "other"
+def cells(text, caption):
+    """Rows of a table: the text of each cell."""
+    [rest] = [part for part in text.split("<table>")[1:] if part.startswith(f"<caption>{caption}</caption>")]
+    rows = re.findall("<tr>(.*?)</tr>", rest.partition("</table>")[0])
+    return [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_folders_stand_side_by_side_even_of_one_name(evaluation, tmp_path):
+    """The other one has another batch, and was measured elsewhere."""
+    other = tmp_path / "town"
     shutil.copytree(evaluation, other)
-    recall = page.write_report(tmp_path / "report.html", [read_contents(evaluation), read_contents(other)])[0]
+    changed = RECORD | {"settings": {**RECORD["settings"], "batch": 4}, "environment": {"tensorflow": "0.0.2"}}
+    (other / "evaluation.json").write_text(json.dumps(changed))
+    output = tmp_path / "report.html"
+    recall, verdict, *_ = page.write_report(output, [read_contents(evaluation), read_contents(other)])
     assert {row["model"] for row in recall["data"]["values"]} == {
-        f"{folder}: {model}" for folder in ("town", "other") for model in MODELS
+        f"{folder}: {model}" for folder in ("town", "town (2)") for model in MODELS
     }
+    text = output.read_text()
+    assert cells(text, "Settings") == [
+        ["name", "town", "town (2)"],
+        ["batch (differs)", "8", "4"],
+        ["models", "a, b", "a, b"],
+    ]
+    places = cells(text, "Where it was measured")
+    assert places[0] == ["name", "town", "town (2)", "this page"]
+    assert places[1][:3] == ["tensorflow (differs)", "0.0.1", "0.0.2"]
+    assert ["text", "within 25 m", "within 25 m"] in cells(text, "Protocol")
+    [against] = [row for row in cells(text, "Paired test against the best") if row[0] == "town (2): second &lt;b&gt;"]
+    assert against[1:] == ["0.750", "0.0 (0.0 to 0.0)", "0", "0", "1", "no"]
+
+
+def test_verdict_says_how_much_better_the_best_is_and_how_surely(written):
+    """The second model finds 18 of 24 queries; 6 of them the first one misses, which finds none that the second does
+    not: p is twice that of six heads in a row."""
+    [head, row] = cells(written[1].read_text(), "Paired test against the best")
+    assert dict(zip(head, row, strict=True)) == {
+        "model": "first",
+        "recall@1": "0.500",
+        "points below the best": "25.0 (8.3 to 41.7)",
+        "queries better": "0",
+        "queries worse": "6",
+        "p": "0.031",
+        "beyond chance": "yes",
+    }
+
+
+def test_models_that_answered_other_queries_are_not_judged(evaluation):
+    answers = read_contents(evaluation).answers
+    assert verdict_of(answers).best == MODELS[1]
+    assert verdict_of(answers[1:]) is None
+    assert verdict_of(answers[:QUERIES]) is None
 
 
 @pytest.mark.parametrize(
@@ -225,6 +289,7 @@ def test_folders_stand_side_by_side(evaluation, tmp_path):
         ("recall.json", "[]", "recall.json' must hold a JSON object"),
         ("recall.json", '{"a": {"ns": [1]}}', "recall.json' is damaged.*fields"),
         ("queries.csv", "model,query\n", "queries.csv' must have the columns .*Missing: easting"),
+        ("evaluation.json", '{"stages": [{"model": "a"}]}', "evaluation.json' is damaged"),
         ("log.csv", "epoch,loss\n1,x\n", "log.csv' is damaged"),
     ],
 )

@@ -120,6 +120,7 @@ def test_broken_off_extraction_goes_on_with_what_is_missing(tmp_path):
     second = Counting("one", "a", None, most=99)
     np.testing.assert_array_equal(DescriptorFiles(tmp_path / "out").of(second, paths, 3), np.eye(20))
     assert second.asked == list(range(9, 20))
+    assert DescriptorFiles(tmp_path / "out").cost(second, paths).images == 20
     again = Counting("one", "a", None, most=0)
     np.testing.assert_array_equal(DescriptorFiles(tmp_path / "out").of(again, paths, 3), np.eye(20))
     other = Counting("one", "b", None, most=99)  # Another model is not taken for the first.
@@ -128,7 +129,7 @@ def test_broken_off_extraction_goes_on_with_what_is_missing(tmp_path):
     changed = Counting("one", "a", None, most=99)
     DescriptorFiles(tmp_path / "out").of(changed, paths, 3)
     assert len(other.asked) == len(changed.asked) == 20
-    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == ["", ".npy", ".npy", ".npy"]
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == ["", *[".json"] * 3, *[".npy"] * 3]
 
 
 def test_descriptors_of_another_length_order_or_count_are_refused_by_name(tmp_path):

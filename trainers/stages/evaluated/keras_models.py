@@ -1,7 +1,6 @@
 """Keras models: `.keras` files, runs, and files of other projects."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,15 @@ from trainers.stages.evaluated.evaluated import Evaluated, Rows
 
 @dataclass(frozen=True, eq=False)
 class KerasModel(Evaluated):
-    """A model in this process."""
+    """A model in this process.
+
+    Attributes:
+        source: of the model.
+        extractor: of it; the same model on images of another size shares it, and its graph is traced once.
+    """
 
     source: Source = field(kw_only=True)
-
-    @cached_property
-    def _extractor(self) -> Extractor:
-        return Extractor(self.source.model)
+    extractor: Extractor = field(kw_only=True)
 
     def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
         """See `Evaluated.extract`."""
@@ -30,4 +31,4 @@ class KerasModel(Evaluated):
         batches = image_batches(paths, size, batch_size, None, how.orientation, how.antialias)
         target: Any = out
         with errors_of_files():
-            extract_files(self._extractor, batches, paths, target, self.name)
+            extract_files(self.extractor, batches, paths, target, self.name)

@@ -1,17 +1,35 @@
 """Descriptors on the disk while they are extracted, so that a run that was killed goes on where it was."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from keras_sare.evaluation.measures.environment import peak_bytes
 from keras_sare.utils.digests import content_digest
-from keras_sare.utils.files import lock
+from keras_sare.utils.files import atomic_path, lock
 from trainers.stages.evaluated.evaluated import Evaluated, Rows
 
 _SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class ExtractionCost:
+    """What an extraction took, over all starts of the program.
+
+    Attributes:
+        images: that were extracted.
+        seconds: wall time.
+        peak_bytes: most memory that a process has had until it was done; None where the system does not tell.
+    """
+
+    images: int
+    seconds: float
+    peak_bytes: int | None
 
 
 class DescriptorFiles:
@@ -35,7 +53,7 @@ class DescriptorFiles:
             paths: [N] files.
             batch_size: images at a time.
         """
-        place = self._folder / content_digest(_origin(model, paths))[:32]
+        place = self._place(model, paths)
         finished = place.with_suffix(".npy")
         if not finished.is_file():
             rows = _UnfinishedRows(place, len(paths))
@@ -46,6 +64,13 @@ class DescriptorFiles:
                 rows.save()
             rows.finish(finished)
         return np.load(finished, mmap_mode="r")
+
+    def cost(self, model: Evaluated, paths: np.ndarray) -> ExtractionCost | None:
+        """What these descriptors took; None where an earlier version extracted them, which did not measure it."""
+        return _read_cost(self._place(model, paths).with_suffix(".json"))
+
+    def _place(self, model: Evaluated, paths: np.ndarray) -> Path:
+        return self._folder / content_digest(_origin(model, paths))[:32]
 
 
 class _UnfinishedRows(Rows):
@@ -59,7 +84,10 @@ class _UnfinishedRows(Rows):
         # Where nothing is marked, a kill may have left the file of rows without its header.
         self._rows = np.lib.format.open_memmap(self._data, "r+") if self._marks.any() else None
         self._pending: list[np.ndarray] = []
-        self._saved = time.monotonic()
+        self._cost_path = place.with_suffix(".json")
+        self._spent = _read_cost(self._cost_path) if begun else None
+        self._started = time.monotonic()
+        self._saved = self._started
         self.missing = np.flatnonzero(~self._marks)
         """Rows that are not there yet; `self[i]` is the i-th of them."""
 
@@ -73,18 +101,28 @@ class _UnfinishedRows(Rows):
             self.save()
 
     def save(self) -> None:
-        """Puts what was written on the disk, and only then marks it as there."""
+        """Puts what was written on the disk, and only then marks it as there; and what it has taken so far."""
         if self._rows is not None and self._pending:
             self._rows.flush()
             self._marks[np.concatenate(self._pending)] = True
             self._marks.flush()
             self._pending.clear()
+            self._save_cost()
         self._saved = time.monotonic()
 
     def finish(self, finished: Path) -> None:
         """Gives the whole array its name."""
         os.replace(self._data, finished)
         self._marks_path.unlink()
+
+    def _save_cost(self) -> None:
+        seconds = time.monotonic() - self._started
+        peak = peak_bytes()
+        if self._spent is not None:
+            seconds += self._spent.seconds
+            peak = max(peak or 0, self._spent.peak_bytes or 0) or None
+        with atomic_path(self._cost_path) as path:
+            path.write_text(json.dumps(asdict(ExtractionCost(int(self._marks.sum()), seconds, peak))) + "\n")
 
     def _created(self, dim: int) -> np.memmap:
         array = np.lib.format.open_memmap(self._data, "w+", np.float32, (len(self._marks), dim))
@@ -97,6 +135,10 @@ def _origin(model: Evaluated, paths: np.ndarray) -> Iterator[str]:
     yield f"{model.identity}\n{model.reading}\n"
     for path in paths.tolist():
         yield f"{file_state(path)} {path}\n"
+
+
+def _read_cost(path: Path) -> ExtractionCost | None:
+    return ExtractionCost(**json.loads(path.read_text())) if path.is_file() else None
 
 
 def file_state(path: str | os.PathLike[str]) -> str:

@@ -1,20 +1,27 @@
 """Stages of `trainers.evaluate`: models, dataset, reports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from keras_sare.datasets import open_dataset, set_max_pixels
 from keras_sare.evaluation import report_places
+from keras_sare.evaluation.evaluation_record import write_record
 from keras_sare.evaluation.measures.sweep_files import write_sweep
-from keras_sare.evaluation.measures.sweeps import recall_by_database_size, recall_by_dimension
-from keras_sare.evaluation.protocols import Protocol, check_columns, counted, ground_truth, named_protocol
+from keras_sare.evaluation.measures.sweeps import recall_by_database_size, recall_by_dimension, recall_of
+from keras_sare.evaluation.protocols import (
+    GroundTruth,
+    Protocol,
+    check_columns,
+    counted,
+    ground_truth,
+    named_protocol,
+)
 from keras_sare.utils.files import check_writable_folder
 from trainers.config import EvaluateConfig
 from trainers.stages.evaluated.evaluated import Evaluated
 from trainers.stages.evaluated.open_models import open_models
 from trainers.stages.evaluated.resumable import DescriptorFiles
+from trainers.stages.evaluated.sides import Sides, image_sizes
 from trainers.stages.evaluated.stored import StoredDescriptors
 
 _SWEEPS = (("dims", "dimension", recall_by_dimension), ("database_sizes", "database size", recall_by_database_size))
@@ -24,32 +31,52 @@ _OWN_RULES = ("radius", "heading", "frames", "same_place", "exclude")
 def evaluate_models(config: EvaluateConfig) -> str:
     """Evaluates models on a split of a dataset; returns the tables and verdicts, Markdown."""
     set_max_pixels(config.max_pixels)
-    check_writable_folder(Path(config.output))
+    output = Path(config.output)
+    check_writable_folder(output)
     protocol = chosen_protocol(config)
     for setting, *_ in _SWEEPS:
         _whole_numbers(setting, getattr(config, setting))
+    image_sizes(config.image_sizes)
     dataset = open_dataset(config.root, config.split, config.prefix)
     check_columns(protocol, dataset)
     models = {model.name: model for model in open_models(config)}
+    if config.image_sizes:
+        _check_resizable(models)
     if not all(isinstance(model, StoredDescriptors) for model in models.values()):
         dataset = dataset.check_images(config.max_corrupt_share)
     dataset = counted(protocol, dataset)
-    descriptors = DescriptorFiles(Path(config.output) / "descriptors")
+    sides = Sides(DescriptorFiles(output / "descriptors"), dataset, protocol.query_size, config.batch)
+    tables = [report_places(models, dataset, sides.of, output, protocol)]
+    tables += _sweeps(config, models, sides, ground_truth(protocol, dataset))
+    settings = {name: getattr(config, name) for name in config.names}
+    write_record(output, protocol, settings, sides.stages)
+    return "\n\n".join(tables)
 
-    def both_sides(model: Evaluated) -> tuple[np.ndarray, np.ndarray]:
-        of_queries = model if protocol.query_size is None else model.resizing_to(protocol.query_size)
-        queries = descriptors.of(of_queries, dataset.queries.paths, config.batch)
-        return queries, descriptors.of(model, dataset.database.paths, config.batch)
 
+def _sweeps(config: EvaluateConfig, models: Mapping[str, Evaluated], sides: Sides, truth: GroundTruth) -> list[str]:
+    """Recall against each number that was asked for: tables, Markdown."""
+    tables = []
     output = Path(config.output)
-    text = report_places(models, dataset, both_sides, output, config.radius, protocol=protocol)
-    truth = ground_truth(protocol, dataset)
-    tables = [text]
     for setting, by, measure in _SWEEPS:
         if numbers := _whole_numbers(setting, getattr(config, setting)):
-            found = {name: measure(both_sides(model), truth, dataset, numbers) for name, model in models.items()}
+            found = {name: measure(sides.of(model), truth, sides.dataset, numbers) for name, model in models.items()}
             tables.append(write_sweep(output / f"recall_by_{by.replace(' ', '_')}.json", by, found))
-    return "\n\n".join(tables)
+    if sizes := image_sizes(config.image_sizes):
+        by_size = {
+            name: {text: recall_of(sides.of(model, size, text), truth, sides.dataset) for text, size in sizes.items()}
+            for name, model in models.items()
+        }
+        tables.append(write_sweep(output / "recall_by_image_size.json", "image size", by_size))
+    return tables
+
+
+def _check_resizable(models: Mapping[str, Evaluated]) -> None:
+    """Checks, before hours are spent, that images can be resized for all models."""
+    if fixed := [name for name, model in models.items() if model.reading is None]:
+        raise ValueError(
+            "`image_sizes` needs models that images are resized for here: leave it out, or the stored descriptors, "
+            f"servers and SavedModels. Received: {', '.join(fixed)}"
+        )
 
 
 def _whole_numbers(name: str, given: Sequence[str]) -> list[int]:

@@ -12,7 +12,9 @@ from keras_sare import models
 from keras_sare.datasets import Augmentation, PlaceDataset, set_max_pixels
 from keras_sare.distribution import Workers, choose_strategy
 from keras_sare.evaluation import report_places
+from keras_sare.evaluation.evaluation_record import write_record
 from keras_sare.evaluation.place_report import SavedModel
+from keras_sare.evaluation.protocols import named_protocol
 from keras_sare.extraction import Extractor
 from keras_sare.training import (
     AugmentedInputs,
@@ -172,15 +174,12 @@ def report(run: PlaceRun, choice: ModelChoice, places: Places) -> str:
     def extract(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         return places.extract_all(Extractor(model, run.strategy))
 
-    return report_places(
-        compared,
-        places.dataset,
-        extract,
-        run.folder.path,
-        run.settings.negative_radius,
-        run.workers.is_chief,
-        SavedModel(choice.saved, choice.reason),
-    )
+    folder = run.folder.path
+    saved = SavedModel(choice.saved, choice.reason)
+    protocol = named_protocol("own").changed(radius=run.settings.negative_radius)
+    if run.workers.is_chief:
+        write_record(folder, protocol)
+    return report_places(compared, places.dataset, extract, folder, protocol, run.workers.is_chief, saved)
 
 
 def _build(run: PlaceRun) -> keras.Model:
