@@ -26,9 +26,10 @@ from export.localise import extract, open_model, read_photo
 from export.reading import Reading
 from export.source import Size
 from keras_sare.datasets import ImageSet, open_databases
+from keras_sare.datasets.checks.finding import log_findings
 from keras_sare.datasets.images.pixel_limit import pixel_limit
 from keras_sare.datasets.images.readable_images import readable_images
-from keras_sare.datasets.images.same_photos import photo_numbers, warn_of_same_photos
+from keras_sare.datasets.images.same_photos import photo_numbers, repeated_photos
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.error_text import one_line
 from keras_sare.utils.files import atomic_path, check_writable_file
@@ -79,7 +80,7 @@ def write_index(
     most = math.floor(max_corrupt_share * len(images))
     listed = len(images)
     images = images.subset(readable_images(images.paths, name, "database", max_corrupt_share))
-    warn_of_same_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths))
+    log_findings(repeated_photos(name, images.paths, images.paths[:0], photo_numbers(images.paths)))
     how = reading.arguments()
     reading_here = {**how, "max_pixels": pixel_limit()}
     descriptors = _extract_all(interpreter, model, images, reading_here, most - (listed - len(images)))

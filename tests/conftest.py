@@ -9,6 +9,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -35,6 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(CountedTests(), "counted tests")
     end_children_with_this_process(config)
+    # Programs remember which photos could be read: not those of tests, nor for the user who runs them.
+    cache = tempfile.TemporaryDirectory(prefix="keras_sare_tests_")
+    config.add_cleanup(cache.cleanup)
+    os.environ["KERAS_SARE_CACHE"] = cache.name
 
 
 def end_children_with_this_process(config: pytest.Config) -> None:

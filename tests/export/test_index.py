@@ -93,8 +93,8 @@ def test_photo_that_is_listed_twice_is_named(tflite, root, caplog):
     with caplog.at_level(logging.WARNING):
         write_index(tflite, Reading(SIZE), known(root), root, root / "index.npz")
     assert [record.getMessage() for record in caplog.records] == [
-        f"{root.name}, database: 1 of 4 images repeat one that is listed before (the same file or the same bytes): "
-        f"{root}/images/3.jpg"
+        f"{root.name}, database: 1 of 4 images repeat one that is listed before, the same file or the same bytes "
+        f"({root}/images/3.jpg is {root}/images/0.jpg). Take one of each two off the list."
     ]
 
 

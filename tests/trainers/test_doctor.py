@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_sare.datasets.checks import photo_looks
 from keras_sare.datasets.checks.transverse_mercator import in_next_zone
+from keras_sare.datasets.images import unreadable_files
 from trainers import doctor
 from trainers.config import DoctorConfig
 
@@ -183,23 +185,26 @@ def test_each_fault_is_named_and_nothing_else(sound, tmp_path, fault):
 
 
 def test_what_was_decoded_is_remembered_until_a_file_changes(sound, tmp_path, monkeypatch):
-    from keras_sare.datasets.checks import photo_records
-
     root = tmp_path / "copy"
     shutil.copytree(sound, root)
     decoded = []
-    find = photo_records.find_corrupt
-    monkeypatch.setattr(photo_records, "find_corrupt", lambda paths: decoded.extend(paths) or find(paths))
+    looked_at = []
+    find = unreadable_files.find_corrupt
+    orientation = photo_looks.picture_orientation
+    monkeypatch.setattr(unreadable_files, "find_corrupt", lambda paths: decoded.extend(paths) or find(paths))
+    monkeypatch.setattr(photo_looks, "picture_orientation", lambda one: looked_at.append(one) or orientation(one))
     assert kinds(root, tmp_path / "out") == set()
-    assert len(decoded) == 6 * WALK
+    assert len(decoded) == len(looked_at) == 6 * WALK
     decoded.clear()
+    looked_at.clear()
     assert kinds(root, tmp_path / "out") == set()
-    assert decoded == []
+    assert decoded == looked_at == []
     cut_short(root, list(rows()))
     assert kinds(root, tmp_path / "out") == {("corrupt", "error")}
     assert decoded == [str(root / "images" / "train_database_0.png")]
     (tmp_path / "out" / ".doctor.npy").write_bytes(b"damaged")
     assert kinds(root, tmp_path / "out") == {("corrupt", "error")}
+    assert len(looked_at) == 6 * WALK - 1
 
 
 def test_photos_without_a_list_are_still_looked_at(sound, tmp_path):

@@ -83,7 +83,7 @@ def test_dataset_whose_images_are_gone(ends, town, tmp_path):
     root = tmp_path / "town"
     root.mkdir()
     shutil.copy(town / "places.csv", root)
-    assert "cannot be read" in ends(f"--root={root}")
+    assert "the 6 above are to be mended (missing)" in ends(f"--root={root}")
 
 
 @pytest.mark.usefixtures("unread_images")

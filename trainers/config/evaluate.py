@@ -59,9 +59,10 @@ class DoctorConfig(Config):
     root: str = setting("", "Dataset, as the other programs take it.", required=True)
     prefix: str = setting("", "Start of the .mat files' names, where --root holds several datasets.")
     radius: float = setting(25.0, "Metres within which a database image is right.", least=0)
+    positive_radius: float = setting(10.0, "Metres within which it may be a positive in training.", least=0)
     decode: bool = setting(True, "Decode every photo; --nodecode looks at lists and names of files alone.")
     output: str = setting("", "Folder of doctor.json; none is written without it.")
-    cache: str = setting("", "Folder that remembers what was decoded; by default --root, where it can be written.")
+    cache: str = setting("", "Folder that remembers what was decoded; by default the user's cache.")
     max_pixels: int | None = setting(
         None, "Most pixels, height times width, of an image file that is decoded; by default 128 million.", least=1
     )

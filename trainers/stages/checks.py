@@ -1,7 +1,7 @@
 """What can be known before hours are spent is checked before: each finding is one line."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,8 +9,7 @@ import keras
 import numpy as np
 
 from keras_sare.datasets import PlaceDataset
-from keras_sare.datasets.places.positive_checks import check_positives
-from keras_sare.training import PlaceSettings, TrainingSettings
+from keras_sare.training import TrainingSettings
 from keras_sare.utils.files import free_bytes, same_disk
 from keras_sare.whitening import DimensionError, largest_dimension
 
@@ -18,25 +17,6 @@ logger = logging.getLogger("keras_sare.checks")
 
 OTHER_FILES = 50e6
 """Bytes for logs, tables and pictures."""
-
-
-def check_places(datasets: Mapping[str, PlaceDataset], settings: PlaceSettings) -> None:
-    """Checks that training, validation and test have something to find.
-
-    Args:
-        datasets: "train", "val" and "test"; no image is read.
-        settings: of the run.
-
-    Raises:
-        ValueError: a split has not.
-    """
-    if not settings.database_queries:
-        check_positives(datasets["train"], settings.positive_radius)
-    for data in (datasets["val"], datasets["test"]):
-        if empty := check_positives(data, settings.negative_radius):
-            count = len(data.queries)
-            where = data.criterion(settings.negative_radius)
-            logger.warning("%s: %d of %d queries have no image %s: they are misses", data.name, empty, count, where)
 
 
 def distinct_images(dataset: PlaceDataset, sample: np.ndarray) -> int:

@@ -1,6 +1,10 @@
 """One thing that is wrong with a data set."""
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+logger = logging.getLogger(__name__)
 
 ERROR = "error"
 """Would break a run, or make its numbers meaningless."""
@@ -30,3 +34,11 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}." + (f" {self.advice}." if self.advice else "")
+
+
+def log_findings(findings: Iterable[Finding]) -> None:
+    """Logs errors and warnings as such, one line each, without the notes."""
+    levels = {ERROR: logging.ERROR, WARNING: logging.WARNING}
+    for one in findings:
+        if one.level in levels:
+            logger.log(levels[one.level], "%s", one)

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from keras_sare.datasets.checks.finding import ERROR, WARNING, Finding
 from keras_sare.datasets.checks.without_positives import without_positives
-from keras_sare.datasets.images.same_photos import first_names, photo_numbers
+from keras_sare.datasets.images.same_photos import first_names, named_pairs, photo_numbers, repeated_photos
 from keras_sare.datasets.places.image_set import ImageSet
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 
@@ -17,16 +17,30 @@ MOST_UNREADABLE = 0.01
 """Share of a side's files that a training may leave out, unless it is told otherwise."""
 
 
-def check_lists(datasets: Mapping[str, PlaceDataset], radius: float) -> list[Finding]:
-    """Checks lists, positives, files that are there or not, and splits against each other.
+TRAINING = "train"
+"""The split whose positives are those of training: within another radius, and not of the query's own panorama."""
+
+
+def check_lists(
+    datasets: Mapping[str, PlaceDataset],
+    radius: float,
+    positive_radius: float | None,
+    most_unreadable: float = MOST_UNREADABLE,
+) -> list[Finding]:
+    """Checks lists, positives, files that are there or not, and splits against each other; no image is decoded.
 
     Args:
-        datasets: by split; no image is decoded.
-        radius: metres within which a database image is right.
+        datasets: by split.
+        radius: metres within which a database image is right in an evaluation.
+        positive_radius: metres within which it may be a positive in training; None does not ask which queries of the
+            training split have one.
+        most_unreadable: share of a side's files that may be missing.
     """
-    findings = [one for dataset in datasets.values() for one in without_positives(dataset, radius)]
-    findings += [one for dataset in datasets.values() for one in missing_files(dataset)]
-    return findings + overlaps(datasets, radius)
+    findings = [one for dataset in datasets.values() for one in missing_files(dataset, most_unreadable)]
+    for split, dataset in datasets.items():
+        within = positive_radius if split == TRAINING else radius
+        findings += [] if within is None else without_positives(dataset, within, split == TRAINING)
+    return findings + overlaps(datasets, radius) + same_photos(datasets)
 
 
 def sides(dataset: PlaceDataset) -> dict[str, ImageSet]:
@@ -34,13 +48,13 @@ def sides(dataset: PlaceDataset) -> dict[str, ImageSet]:
     return {f"{dataset.name}, database": dataset.database, f"{dataset.name}, queries": dataset.queries}
 
 
-def missing_files(dataset: PlaceDataset) -> list[Finding]:
-    """Files that are listed and not there."""
+def missing_files(dataset: PlaceDataset, most: float = MOST_UNREADABLE) -> list[Finding]:
+    """Files that are listed and not there; an error where they are more than the share `most` of a side."""
     findings = []
     for where, images in sides(dataset).items():
         gone = images.paths[[not os.path.isfile(path) for path in images.paths.tolist()]]
         if len(gone):
-            level = ERROR if len(gone) > MOST_UNREADABLE * len(images) else WARNING
+            level = ERROR if len(gone) > most * len(images) else WARNING
             message = f"{len(gone)} of {len(images)} files are missing ({first_names(gone)})"
             findings.append(
                 Finding("missing", level, where, message, "Complete the download, or take them off the list")
@@ -73,7 +87,10 @@ def _near(first: PlaceDataset, second: PlaceDataset, radius: float) -> int:
         and theirs.positions is not None
         and ours.positions.shape[1] == theirs.positions.shape[1]
     ):
-        return int((cKDTree(ours.positions).query(theirs.positions)[0] <= radius).sum())
+        distances, _ = cKDTree(ours.positions).query(
+            theirs.positions, distance_upper_bound=np.nextafter(radius, np.inf)
+        )
+        return int(np.isfinite(distances).sum())
     if ours.places is not None and theirs.places is not None:
         return int(np.isin(theirs.places, ours.places).sum())
     return 0
@@ -86,23 +103,12 @@ def same_photos(datasets: Mapping[str, PlaceDataset]) -> list[Finding]:
     parts = np.split(numbers, np.cumsum([len(one.paths) for one in listed])[:-1])
     findings = []
     for dataset, own in zip(listed, parts, strict=True):
-        database, queries = np.split(own, [len(dataset.database)])
-        for (where, images), side in zip(sides(dataset).items(), (database, queries), strict=True):
-            again = np.delete(np.arange(len(side)), np.unique(side, return_index=True)[1])
-            findings += _repeated("duplicate", where, "repeat another of the side", images.paths[again])
-        both = np.isin(queries, database)
-        findings += _repeated(
-            "query_in_database", dataset.name, "are queries and in the database too", dataset.queries.paths[both]
-        )
+        findings += repeated_photos(dataset.name, dataset.database.paths, dataset.queries.paths, own)
     for (first, ours), (second, theirs) in combinations(zip(listed, parts, strict=True), 2):
-        if not _shared_database(first, second):
-            shared = second.paths[np.isin(theirs, ours)]
-            findings += _repeated("split_duplicate", second.name, f"are in {first.name} too", shared)
+        shared = np.flatnonzero(np.isin(theirs, ours))
+        if len(shared) and not _shared_database(first, second):
+            pairs = named_pairs(second.paths[shared], theirs[shared], first.paths, ours)
+            message = f"{len(shared)} images are in {first.name} too, the same file or the same bytes ({pairs})"
+            advice = "Take them out of one split: what was trained on is no test"
+            findings.append(Finding("split_duplicate", WARNING, second.name, message, advice))
     return findings
-
-
-def _repeated(kind: str, where: str, what: str, paths: np.ndarray) -> list[Finding]:
-    if not len(paths):
-        return []
-    message = f"{len(paths)} photos {what}, the same file or the same bytes ({first_names(paths)})"
-    return [Finding(kind, WARNING, where, message, "Take one of each off the list")]

@@ -14,40 +14,41 @@ from keras_sare.datasets.places.place_dataset import PlaceDataset
 _MANY_SIZES = 3
 
 
-def check_photos(datasets: Mapping[str, PlaceDataset], records: np.ndarray) -> list[Finding]:
+def check_files(listed: Mapping[str, np.ndarray], reasons: Mapping[int, str], looks: np.ndarray) -> list[Finding]:
     """Tells which photos cannot be read, are nearly the same, or are turned.
 
     Args:
-        datasets: by split.
-        records: `photo_records` of the paths of all datasets, one after the other.
+        listed: files, by what messages call them; see `listed_files`.
+        reasons: `unreadable_files` of all lists, one after the other. What is missing is left to other checks.
+        looks: `photo_looks` of them.
     """
-    listed = {where: images.paths for dataset in datasets.values() for where, images in sides(dataset).items()}
-    return check_files(listed, records)
-
-
-def check_files(listed: Mapping[str, np.ndarray], records: np.ndarray) -> list[Finding]:
-    """The same for lists of files, by what messages call them."""
     paths = np.concatenate(list(listed.values()))
     where = np.repeat(np.arange(len(listed)), [len(one) for one in listed.values()])
+    wrong = np.array([index for index, reason in reasons.items() if reason != "missing"], np.int64)
     findings = []
-    for number, name in enumerate(listed):
-        findings += _unreadable(name, paths[where == number], records[where == number])
-        findings += _turned(name, paths[where == number], records[where == number])
-    return findings + _near(list(listed), paths, where, records) + _sizes(records)
+    for number, (name, files) in enumerate(listed.items()):
+        of_list = wrong[where[wrong] == number]
+        findings += _unreadable(name, paths[of_list], [reasons[index] for index in of_list.tolist()], len(files))
+        findings += _turned(name, files, looks[where == number])
+    return findings + _near(list(listed), paths, where, looks) + _sizes(looks)
 
 
-def _unreadable(where: str, paths: np.ndarray, records: np.ndarray) -> list[Finding]:
-    wrong = np.flatnonzero((records["reason"] != "") & (records["reason"] != "missing"))
+def listed_files(datasets: Mapping[str, PlaceDataset]) -> dict[str, np.ndarray]:
+    """The files of each side of each split, by what messages call them."""
+    return {where: images.paths for dataset in datasets.values() for where, images in sides(dataset).items()}
+
+
+def _unreadable(where: str, wrong: np.ndarray, reasons: list[str], count: int) -> list[Finding]:
     if not len(wrong):
         return []
-    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(records["reason"][wrong].tolist()).items())
-    level = ERROR if len(wrong) > MOST_UNREADABLE * len(paths) else WARNING
-    message = f"{len(wrong)} of {len(paths)} files cannot be read: {reasons} ({first_names(paths[wrong])})"
+    counted = ", ".join(f"{times} {reason}" for reason, times in Counter(reasons).items())
+    level = ERROR if len(wrong) > MOST_UNREADABLE * count else WARNING
+    message = f"{len(wrong)} of {count} files cannot be read: {counted} ({first_names(wrong)})"
     return [Finding("corrupt", level, where, message, "Download or copy them again, or take them off the list")]
 
 
-def _turned(where: str, paths: np.ndarray, records: np.ndarray) -> list[Finding]:
-    turned = paths[records["orientation"] > 1]
+def _turned(where: str, paths: np.ndarray, looks: np.ndarray) -> list[Finding]:
+    turned = paths[looks["orientation"] > 1]
     if not len(turned):
         return []
     message = f"{len(turned)} of {len(paths)} photos are turned by their EXIF orientation ({first_names(turned)})"
@@ -55,10 +56,10 @@ def _turned(where: str, paths: np.ndarray, records: np.ndarray) -> list[Finding]
     return [Finding("orientation", NOTE, where, message, advice)]
 
 
-def _near(names: list[str], paths: np.ndarray, where: np.ndarray, records: np.ndarray) -> list[Finding]:
+def _near(names: list[str], paths: np.ndarray, where: np.ndarray, looks: np.ndarray) -> list[Finding]:
     """Near duplicates of each two lists, without those of the same bytes, which another check names."""
-    seen = np.flatnonzero(records["height"] > 0)
-    pairs = seen[near_duplicates(records["hash"][seen], records["thumbnail"][seen])]
+    seen = np.flatnonzero(looks["height"] > 0)
+    pairs = seen[near_duplicates(looks["hash"][seen], looks["thumbnail"][seen])]
     involved = np.unique(pairs)
     numbers = np.zeros(len(paths), np.int64)
     numbers[involved] = photo_numbers(paths[involved])
@@ -75,8 +76,8 @@ def _near(names: list[str], paths: np.ndarray, where: np.ndarray, records: np.nd
     return findings
 
 
-def _sizes(records: np.ndarray) -> list[Finding]:
-    read = records[records["height"] > 0]
+def _sizes(looks: np.ndarray) -> list[Finding]:
+    read = looks[looks["height"] > 0]
     sizes = Counter(zip(read["height"].tolist(), read["width"].tolist(), strict=True))
     if not sizes:
         return []

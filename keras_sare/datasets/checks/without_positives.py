@@ -22,36 +22,38 @@ _FEW = 10
 _Reason = tuple[str, str, str]
 
 
-def without_positives(dataset: PlaceDataset, radius: float) -> list[Finding]:
+def without_positives(dataset: PlaceDataset, radius: float, training: bool = False) -> list[Finding]:
     """Says which queries have no positive, one finding for each reason.
 
     Args:
         dataset: no image of it is read.
-        radius: metres within which a database image is right.
+        radius: metres within which a database image is a positive.
+        training: whether positives are those of training, which are farther than `dataset.min_positive`.
     """
     queries = len(dataset.queries)
-    unanswerable = np.flatnonzero(dataset.positives(radius, _least(dataset, radius)).counts == 0)
+    least = dataset.min_positive if training and dataset.min_positive < radius else 0.0
+    unanswerable = np.flatnonzero(dataset.positives(radius, least).counts == 0)
     level = ERROR if len(unanswerable) == queries else WARNING
-    findings = _degrees(dataset)
+    effect = "are not trained on" if training else "count as misses"
+    findings = _degrees(dataset, radius)
     for (kind, reason, advice), which in _reasons(dataset, radius, unanswerable):
         names = first_names(dataset.queries.paths[which])
-        message = f"{len(which)} of {queries} queries have no positive {dataset.criterion(radius)}: {reason} ({names})"
+        where = dataset.criterion(radius)
+        message = f"{len(which)} of {queries} queries have no positive {where} and {effect}: {reason} ({names})"
         findings.append(Finding(kind, level, dataset.name, message, advice))
     return findings
 
 
-def _least(dataset: PlaceDataset, radius: float) -> float:
-    return dataset.min_positive if dataset.min_positive < radius else 0.0
-
-
-def _degrees(dataset: PlaceDataset) -> list[Finding]:
+def _degrees(dataset: PlaceDataset, radius: float) -> list[Finding]:
     """Degrees that stand where metres should: everything is near everything."""
     positions = dataset.database.positions
     if positions is None or positions.shape[1] != 2 or len(positions) < _FEW or not _within_degrees(positions):
         return []
+    if np.ptp(positions, axis=0).max() > min(_EXTENT, radius):
+        return []
     step = np.median(cKDTree(positions).query(np.unique(positions, axis=0), k=2)[0][:, 1])
     fractions = np.any(positions != np.round(positions), axis=0).all()
-    if not fractions or step > _STEP or np.ptp(positions, axis=0).max() > _EXTENT:
+    if not fractions or step > _STEP:
         return []
     message = f"easting and northing look like degrees, as {positions[0].tolist()} does: taken for metres"
     return [Finding("degrees", ERROR, dataset.name, message, "Name the columns lat and lon")]
@@ -78,12 +80,7 @@ def _explanations(
     if not len(unanswerable):
         return
     near = dataset.nearby(radius, ids=unanswerable + len(dataset.database)).counts > 0
-    own = (
-        "same_panorama",
-        f"those near are of the query's own panorama or timestamp (min_positive {dataset.min_positive:g} m)",
-        "Set --min_positive=0, or add images of other days",
-    )
-    yield own, near
+    yield _own_panorama(dataset), near
     queries = dataset.queries.positions
     database = dataset.database.positions
     if queries is None or database is None:
@@ -96,6 +93,15 @@ def _explanations(
     yield from _distances(tree.query(queries[unanswerable])[0], radius)
 
 
+def _own_panorama(dataset: PlaceDataset) -> _Reason:
+    if dataset.other_timestamps:
+        advice = "Add images of other days, or let the timestamp be the same (--noother_timestamps)"
+        return "same_timestamp", "those near are of the query's own timestamp", advice
+    least = f"{dataset.min_positive:g} m"
+    reason = f"those near are of the query's own panorama, not farther than min_positive ({least})"
+    return "same_panorama", reason, "Set --min_positive=0, or add images of other days"
+
+
 def _changed(dataset: PlaceDataset, queries: np.ndarray, database: np.ndarray) -> Iterator[tuple[_Reason, np.ndarray]]:
     """Positions as they would be without a usual mistake."""
     if queries.shape[1] == 3:
@@ -104,8 +110,8 @@ def _changed(dataset: PlaceDataset, queries: np.ndarray, database: np.ndarray) -
     if _within_degrees(queries) and np.abs(database).max() > _METRES:
         reason = ("degrees", "their positions look like degrees, the database's like metres", "Write both in one unit")
         yield reason, np.broadcast_to(database[:1], queries.shape)
-    exchange = "Exchange the two columns of the queries"
-    yield ("swapped", "with easting and northing swapped they have", exchange), queries[:, ::-1]
+    swapped = ("swapped", "with easting and northing swapped they have one", "Exchange the two columns of one side")
+    yield swapped, queries[:, ::-1]
     reason = ("utm_zone", "they are in another UTM zone than the database", "Write all in one zone, or lat and lon")
     for zones in (-1, 1):
         for south in (False, True):
@@ -117,7 +123,11 @@ def _exchanged(dataset: PlaceDataset, queries: np.ndarray) -> Iterator[tuple[_Re
     latitude = np.degrees(np.arctan2(queries[:, 2], np.hypot(queries[:, 0], queries[:, 1]) * (1 - 0.00669437999014)))
     longitude = np.degrees(np.arctan2(queries[:, 1], queries[:, 0]))
     if np.abs(longitude).max() <= 90:
-        reason = ("exchanged", "with latitude and longitude exchanged they have", "Exchange the two columns")
+        reason = (
+            "exchanged",
+            "with latitude and longitude exchanged they have one",
+            "Exchange the two columns of one side",
+        )
         yield reason, earth_centred(longitude, latitude)
 
 
@@ -125,7 +135,9 @@ def _distances(nearest: np.ndarray, radius: float) -> Iterator[tuple[_Reason, np
     wider = nearest <= _WIDER * radius
     if wider.any():
         reach = np.percentile(nearest[wider], 90)
-        advice = f"Add database images there, or take a larger --radius ({np.ceil(reach):g} m finds nine of ten)"
+        advice = (
+            f"Add database images there, or take a larger radius ({np.ceil(reach):g} m reaches nine of ten of them)"
+        )
         yield ("radius", f"the nearest database images are {nearest[wider].min():.4g} m away or more", advice), wider
     if (~wider).any():
         advice = "Add database images there, or leave these queries out; check that the positions are right"

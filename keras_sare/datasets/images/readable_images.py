@@ -2,10 +2,11 @@
 
 import logging
 import math
+import os
 
 import numpy as np
 
-from keras_sare.datasets.images.pipeline import find_corrupt
+from keras_sare.datasets.images.unreadable_files import unreadable_files
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ def readable_images(
     role: str,
     max_corrupt_share: float,
     advice: str = "Check the dataset's folder, or raise `max_corrupt_share`.",
+    memory: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
     """Reads and decodes every file, and returns those that succeed.
 
@@ -30,6 +32,7 @@ def readable_images(
         max_corrupt_share: share of the files, in [0, 1], that may fail. More than that is taken for a wrong folder or
             an unfinished download.
         advice: what to do where too many fail, whole sentences for the message.
+        memory: folder that remembers which files could be read; see `unreadable_files`.
 
     Returns:
         Indices of the files that can be read, int64, ascending.
@@ -39,7 +42,7 @@ def readable_images(
     """
     if not 0 <= max_corrupt_share <= 1:
         raise ValueError(f"`max_corrupt_share` must be in [0, 1]. Received: max_corrupt_share={max_corrupt_share}")
-    corrupt = find_corrupt(paths)
+    corrupt = unreadable_files(paths, memory)
     for index, reason in list(corrupt.items())[:_LOGGED_FILES]:
         logger.warning("%s, %s: %s: %s", dataset, role, paths[index], reason)
     if corrupt:

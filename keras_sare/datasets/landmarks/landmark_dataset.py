@@ -1,5 +1,6 @@
 """An image-retrieval dataset: queries, the database they are looked up in, and which images show the same thing."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -105,7 +106,9 @@ class LandmarkDataset:
         more = np.asarray(paths, dtype=np.dtypes.StringDType())
         return replace(self, name=name or f"{self.name}+{len(more)}", database=np.concatenate([self.database, more]))
 
-    def check_images(self, max_corrupt_share: float = 0.01) -> "LandmarkDataset":
+    def check_images(
+        self, max_corrupt_share: float = 0.01, memory: str | os.PathLike[str] | None = None
+    ) -> "LandmarkDataset":
         """Reads and decodes every image file, and leaves out those that fail (Paris6k is known for some twenty).
 
         Each excluded file is logged as a warning with the reason, up to twenty, then their number.
@@ -113,6 +116,7 @@ class LandmarkDataset:
         Args:
             max_corrupt_share: share of the images, in [0, 1], that may be excluded, of the database and of the queries
                 alike. More than that is taken for a wrong folder or an unfinished download.
+            memory: folder that remembers which files could be read, until they change; None remembers nothing.
 
         Returns:
             The dataset without the files that are missing or cannot be decoded; labels name the same images as before.
@@ -120,8 +124,8 @@ class LandmarkDataset:
         Raises:
             ValueError: more images than `max_corrupt_share` fail on a side, or all of them.
         """
-        kept = readable_images(self.database, self.name, "database", max_corrupt_share)
-        queries = readable_images(self.queries, self.name, "queries", max_corrupt_share)
+        kept = readable_images(self.database, self.name, "database", max_corrupt_share, memory=memory)
+        queries = readable_images(self.queries, self.name, "queries", max_corrupt_share, memory=memory)
         new_index = np.full(len(self.database), -1, np.int64)
         new_index[kept] = np.arange(len(kept))
         moved = [{name: new_index[old] for name, old in self.labels[query].items()} for query in queries]

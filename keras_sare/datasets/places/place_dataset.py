@@ -1,13 +1,15 @@
 """A place-recognition dataset: database images and query images with their positions or places."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from keras_sare.datasets.checks.finding import log_findings
 from keras_sare.datasets.images.readable_images import readable_images
-from keras_sare.datasets.images.same_photos import photo_numbers, warn_of_same_photos
+from keras_sare.datasets.images.same_photos import photo_numbers, repeated_photos
 from keras_sare.datasets.places.groups import same_group
 from keras_sare.datasets.places.image_set import ImageSet
 from keras_sare.datasets.places.spatial import Neighbours, neighbours_within
@@ -149,15 +151,17 @@ class PlaceDataset:
             return None
         return float(np.linalg.norm(self.queries.positions[query] - self.database.positions[image]))
 
-    def check_images(self, max_corrupt_share: float = 0.01) -> "PlaceDataset":
+    def check_images(
+        self, max_corrupt_share: float = 0.01, memory: str | os.PathLike[str] | None = None
+    ) -> "PlaceDataset":
         """Reads and decodes every image file, and excludes those that fail.
 
-        Each excluded file is logged as a warning with the reason, up to twenty, then their number. So are photos that
-        are listed twice, and queries whose own photo is in the database.
+        Each excluded file is logged as a warning with the reason, up to twenty, then their number.
 
         Args:
             max_corrupt_share: share of the images, in [0, 1], that may be excluded, of the database and of the queries
                 alike. More than that is taken for a wrong folder or an unfinished download.
+            memory: folder that remembers which files could be read, until they change; None remembers nothing.
 
         Returns:
             The dataset without the files that are missing or cannot be decoded.
@@ -166,16 +170,17 @@ class PlaceDataset:
             ValueError: more images than `max_corrupt_share` fail on a side, or all of them.
         """
         database, queries = (
-            images.subset(readable_images(images.paths, self.name, role, max_corrupt_share))
+            readable_images(images.paths, self.name, role, max_corrupt_share, memory=memory)
             for role, images in self._sides().items()
         )
-        checked = dataclasses.replace(self, database=database, queries=queries)
-        checked.warn_of_same_photos()
-        return checked
+        if len(database) + len(queries) == len(self.paths):
+            return self
+        sides = self.database.subset(database), self.queries.subset(queries)
+        return dataclasses.replace(self, database=sides[0], queries=sides[1])
 
     def warn_of_same_photos(self) -> None:
         """Logs as warnings which photos are listed twice, and which queries are in the database."""
-        warn_of_same_photos(self.name, self.database.paths, self.queries.paths, self.photos)
+        log_findings(repeated_photos(self.name, self.database.paths, self.queries.paths, self.photos))
 
     def _sides(self) -> dict[str, ImageSet]:
         return {"database": self.database, "queries": self.queries}

@@ -99,16 +99,19 @@ class SfMDataset:
             picked["pairs"] = moved[(moved >= 0).all(axis=1)]
         return SfMDataset(name or self.name, self.paths[keep], self.models[keep], self.clusters[keep], **picked)
 
-    def check_images(self, max_corrupt_share: float = 0.01) -> "SfMDataset":
+    def check_images(
+        self, max_corrupt_share: float = 0.01, memory: str | os.PathLike[str] | None = None
+    ) -> "SfMDataset":
         """Reads and decodes every image file, and leaves out those that fail.
 
         Args:
             max_corrupt_share: share of the images, in [0, 1], that may be excluded.
+            memory: folder that remembers which files could be read, until they change; None remembers nothing.
 
         Raises:
             ValueError: more images than `max_corrupt_share` fail, or all of them.
         """
-        kept = readable_images(self.paths, self.name, "photos", max_corrupt_share)
+        kept = readable_images(self.paths, self.name, "photos", max_corrupt_share, memory=memory)
         return self if len(kept) == len(self) else self.subset(kept)
 
     def save(self, path: str | os.PathLike[str]) -> None:

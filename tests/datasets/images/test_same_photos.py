@@ -48,27 +48,36 @@ def test_no_paths_give_no_numbers():
     assert numbers() == []
 
 
+def test_files_without_contents_are_no_copies_of_each_other(write):
+    assert numbers(write("a", b""), write("b", b"")) == [0, 1]
+
+
 def test_only_files_of_one_size_are_opened(write, monkeypatch):
     paths = [write(str(size), bytes(size)) for size in (10, 20, 30)] + [write("b", b"b" * 20)]
     opened = []
-    monkeypatch.setattr(
-        "builtins.open", lambda name, *_: opened.append(os.path.basename(name)) or os.fdopen(os.open(name, 0), "rb")
-    )
+    open_file = os.open
+    monkeypatch.setattr(os, "open", lambda name, how: opened.append(os.path.basename(name)) or open_file(name, how))
     assert numbers(*paths) == [0, 1, 2, 3]
     assert sorted(opened) == ["20", "b"]
 
 
-def test_queries_in_the_database_and_rows_listed_twice_are_named(write, caplog):
+def test_queries_in_the_database_and_rows_listed_twice_are_named_with_their_originals(write, caplog):
     photos = [str(write(f"{i}.jpg", bytes([i]) * 100)) for i in range(8)]
-    database = [*photos[:5], photos[1]]
-    queries = [*photos[:4], photos[6]]
+    copy = shutil.copy(photos[6], photos[6] + ".copy")
+    database = [*photos[:7], photos[1]]
+    queries = [*photos[:3], copy, photos[7]]
     sides = [ImageSet(paths, np.zeros((len(paths), 2))) for paths in (database, queries)]
     data = PlaceDataset("town", *sides)
     with caplog.at_level(logging.WARNING):
         data.warn_of_same_photos()
     repeated, shared = (record.getMessage() for record in caplog.records)
-    assert repeated.startswith("town, database: 1 of 6 images repeat one that is listed before")
-    assert repeated.endswith(f": {photos[1]}")
-    assert shared.startswith("town: 4 of 5 queries are in the database too")
-    assert shared.endswith(f"They are {', '.join(photos[:3])}, ...")
-    assert [row.tolist() for row in data.own_photos()] == [[0], [1, 5], [2], [3], []]
+    assert repeated.startswith("town, database: 1 of 8 images repeat one that is listed before, the same file or ")
+    assert f" bytes ({photos[1]}). " in repeated
+    assert shared.startswith("town: 4 of 5 queries are in the database too, the same file or ")
+    assert f"finds them ({', '.join(photos[:3])}, ...). " in shared
+    assert [row.tolist() for row in data.own_photos()] == [[0], [1, 7], [2], [6], []]
+    swapped = PlaceDataset("town", sides[1], sides[0].subset([6]))
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        swapped.warn_of_same_photos()
+    assert f"({photos[6]} is {copy}). " in caplog.text

@@ -1,4 +1,3 @@
-import logging
 import shutil
 
 import keras
@@ -9,7 +8,6 @@ from keras_sare.datasets import open_splits
 from keras_sare.training import PlaceSettings
 from keras_sare.whitening import fit_pca_whitening
 from trainers.stages.checks import (
-    check_places,
     check_room,
     check_whitening,
     disk_needed,
@@ -17,41 +15,6 @@ from trainers.stages.checks import (
     late_dimension,
     spilled,
 )
-
-SETTINGS = PlaceSettings(negatives=2)
-
-
-@pytest.fixture
-def splits(town):
-    return open_splits(town)
-
-
-def moved(dataset, by, queries=slice(None)):
-    """With some queries elsewhere."""
-    positions = dataset.queries.positions.copy()
-    positions[queries] += by
-    side = dataset.queries
-    return type(dataset)(dataset.name, dataset.database, type(side)(side.paths, positions, places=side.places))
-
-
-@pytest.mark.parametrize("name", ["train", "val", "test"])
-def test_every_split_must_have_positives_before_training(splits, name):
-    check_places(splits, SETTINGS)
-    wrong = {**splits, name: moved(splits[name], by=1e6)}
-    with pytest.raises(ValueError, match=f"'.*{name}' must have a query with a database image within .* and none of"):
-        check_places(wrong, SETTINGS)
-
-
-def test_queries_that_cannot_be_found_are_told_with_their_number(splits, caplog):
-    with caplog.at_level(logging.WARNING, "keras_sare"):
-        check_places({**splits, "test": moved(splits["test"], 1e6, queries=slice(2))}, SETTINGS)
-    [record] = caplog.records
-    assert f"2 of {len(splits['test'].queries)} queries have no image within 25 m" in record.getMessage()
-
-
-def test_database_images_may_be_the_only_queries_that_train(splits):
-    lonely = {**splits, "train": moved(splits["train"], by=1e6)}
-    check_places(lonely, PlaceSettings(negatives=2, database_queries=True))
 
 
 def test_whitening_counts_images_that_differ(town, tmp_path):

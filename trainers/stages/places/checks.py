@@ -1,16 +1,20 @@
 """What `trainers.pitts` checks of the places before it trains, and fits to them."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from keras_sare.datasets import PlaceDataset, open_splits
+from keras_sare.datasets.checks.finding import ERROR, Finding, log_findings
+from keras_sare.datasets.checks.lists import check_lists
 from keras_sare.training.data.tuple_checks import check_replicas
 from keras_sare.whitening import warn_of_overlap
 from trainers.config import PittsConfig
-from trainers.stages.checks import check_places, check_whitening, distinct_images
+from trainers.stages.checks import check_whitening, distinct_images
 from trainers.stages.fitted import fit_places
+from trainers.stages.photo_memory import photo_memory
 
 WHITENING_IMAGES = 10_000
 """Of the training database, as in NetVLAD."""
@@ -31,12 +35,46 @@ def list_datasets(config: PittsConfig) -> dict[str, PlaceDataset]:
 def check_datasets(
     config: PittsConfig, listed: dict[str, PlaceDataset], replicas: int
 ) -> tuple[PittsConfig, dict[str, PlaceDataset]]:
-    """Leaves out images that cannot be read; the others must suffice, and numbers not given are fitted to them."""
-    config = _check_sufficient(config, listed, replicas)  # Before all images are decoded, which takes longer.
-    datasets = {name: data.check_images(config.max_corrupt_share) for name, data in listed.items()}
+    """Leaves out images that cannot be read; the others must suffice, and numbers not given are fitted to them.
+
+    What `trainers.doctor` finds without decoding comes first: warnings are logged, and errors stop the run.
+    """
+    findings = quick_findings(config, listed)
+    # Files that are missing and few are named with those that cannot be read.
+    log_findings(one for one in findings if one.level != ERROR and one.kind != "missing")
+    stop_at_errors(config.root, findings)
+    config = _check_sufficient(config, listed["train"], replicas)  # Before all images are decoded, which takes longer.
+    memory = photo_memory(config.root)
+    datasets = {name: data.check_images(config.max_corrupt_share, memory) for name, data in listed.items()}
     if any(len(datasets[name].paths) < len(listed[name].paths) for name in listed):
-        config = _check_sufficient(config, datasets, replicas)
+        stop_at_errors(config.root, quick_findings(config, datasets))
+        config = _check_sufficient(config, datasets["train"], replicas)
     return config, datasets
+
+
+def quick_findings(config: PittsConfig, datasets: dict[str, PlaceDataset]) -> list[Finding]:
+    """What can be said of the places without decoding an image, by the radii of the run."""
+    # Where database images are queries too, those of the training need none.
+    within = None if config.database_queries else config.positive_radius
+    return check_lists(datasets, config.negative_radius, within, config.max_corrupt_share)
+
+
+def stop_at_errors(root: str, findings: Iterable[Finding]) -> None:
+    """Ends a start where something would break the run, or make its numbers meaningless.
+
+    Raises:
+        ValueError: there is an error; where there are several, each is logged.
+    """
+    errors = [one for one in findings if one.level == ERROR]
+    if len(errors) == 1:
+        raise ValueError(f"{errors[0]} (python -m trainers.doctor --root={root} says more.)")
+    if errors:
+        log_findings(errors)
+        kinds = ", ".join(dict.fromkeys(one.kind for one in errors))
+        raise ValueError(
+            f"`root` must hold a dataset without errors; the {len(errors)} above are to be mended ({kinds}). "
+            f"python -m trainers.doctor --root={root} says more. Received: root={root!r}"
+        )
 
 
 def whitening_sample(config: PittsConfig, images: int) -> np.ndarray:
@@ -58,9 +96,7 @@ def warn_of_whitened_tests(config: PittsConfig, datasets: dict[str, PlaceDataset
     warn_of_overlap(train.database.paths[whitening_sample(config, len(train.database))], test.paths)
 
 
-def _check_sufficient(config: PittsConfig, datasets: dict[str, PlaceDataset], replicas: int) -> PittsConfig:
-    train = datasets["train"]
-    check_places(datasets, config.settings())
+def _check_sufficient(config: PittsConfig, train: PlaceDataset, replicas: int) -> PittsConfig:
     config = fit_places(config, train, replicas)
     check_replicas(config.settings(), replicas)
     if config.whitening == "none":

@@ -23,6 +23,7 @@ from trainers.stages.evaluated.open_models import open_models
 from trainers.stages.evaluated.resumable import DescriptorFiles
 from trainers.stages.evaluated.sides import Sides, image_sizes
 from trainers.stages.evaluated.stored import StoredDescriptors
+from trainers.stages.photo_memory import photo_memory
 
 _SWEEPS = (("dims", "dimension", recall_by_dimension), ("database_sizes", "database size", recall_by_database_size))
 _OWN_RULES = ("radius", "heading", "frames", "same_place", "exclude")
@@ -43,7 +44,8 @@ def evaluate_models(config: EvaluateConfig) -> str:
     if config.image_sizes:
         _check_resizable(models)
     if not all(isinstance(model, StoredDescriptors) for model in models.values()):
-        dataset = dataset.check_images(config.max_corrupt_share)
+        dataset = dataset.check_images(config.max_corrupt_share, photo_memory(config.root))
+        dataset.warn_of_same_photos()
     dataset = counted(protocol, dataset)
     sides = Sides(DescriptorFiles(output / "descriptors"), dataset, protocol.query_size, config.batch)
     tables = [report_places(models, dataset, sides.of, output, protocol)]

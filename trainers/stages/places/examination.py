@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,15 @@ import numpy as np
 from keras_sare.datasets import open_splits, set_max_pixels
 from keras_sare.datasets.checks.costs import estimate_costs
 from keras_sare.datasets.checks.finding import ERROR, NOTE, WARNING, Finding
-from keras_sare.datasets.checks.lists import check_lists, same_photos
-from keras_sare.datasets.checks.photo_records import photo_records
-from keras_sare.datasets.checks.photos import check_files, check_photos
+from keras_sare.datasets.checks.lists import check_lists
+from keras_sare.datasets.checks.photo_looks import photo_looks
+from keras_sare.datasets.checks.photos import check_files, listed_files
+from keras_sare.datasets.images.unreadable_files import unreadable_files
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 from keras_sare.utils.files import atomic_path, check_writable_folder
 from trainers.config import DoctorConfig
+from trainers.stages.photo_memory import photo_memory
 
-logger = logging.getLogger("keras_sare.doctor")
-
-_MEMORY = ".doctor.npy"
 _PHOTOS = {".jpg", ".jpeg", ".png", ".gif", ".webp"}
 _TITLES = {ERROR: "Would break a run", WARNING: "Warnings", NOTE: "Good to know"}
 
@@ -36,8 +34,8 @@ def examine(config: DoctorConfig) -> tuple[str, bool]:
     root = Path(config.root)
     if not root.is_dir():
         raise FileNotFoundError(f"`root` must be the folder of a dataset. Received: root={config.root!r}")
-    if config.output:
-        check_writable_folder(config.output)
+    for folder in filter(None, (config.output, config.cache)):
+        check_writable_folder(folder)
     set_max_pixels(config.max_pixels)
     findings = _findings(config, root)
     if config.output:
@@ -48,19 +46,26 @@ def examine(config: DoctorConfig) -> tuple[str, bool]:
 
 
 def _findings(config: DoctorConfig, root: Path) -> list[Finding]:
-    memory = _memory(config, root) if config.decode else None
+    memory = Path(config.cache) if config.cache else photo_memory(root)
     try:
         datasets = open_splits(root, config.prefix)
     except (FileNotFoundError, ValueError) as error:
         return [_no_list(root, error), *_photos_alone(root, memory, config.decode)]
-    findings = _missing_splits(root, datasets) + check_lists(datasets, config.radius) + same_photos(datasets)
-    return findings + (_decoded(datasets, memory, root) if config.decode else [])
+    findings = _missing_splits(root, datasets) + check_lists(datasets, config.radius, config.positive_radius)
+    return findings + (_decoded(listed_files(datasets), memory, root) if config.decode else [])
 
 
-def _decoded(datasets: dict[str, PlaceDataset], memory: Path | None, root: Path) -> list[Finding]:
-    records = photo_records(np.concatenate([one.paths for one in datasets.values()]), memory)
-    pixels = records["height"].astype(np.float64) * records["width"]
-    return [*check_photos(datasets, records), estimate_costs(len(records), float(np.mean(pixels)), root)]
+def _decoded(listed: dict[str, np.ndarray], memory: Path | None, root: Path) -> list[Finding]:
+    paths = np.concatenate(list(listed.values()))
+    reasons = unreadable_files(paths, memory)
+    readable = np.ones(len(paths), bool)
+    readable[list(reasons)] = False
+    looks = photo_looks(paths, readable, memory)
+    findings = check_files(listed, reasons, looks)
+    if readable.any():
+        pixels = looks["height"][readable].astype(np.float64) * looks["width"][readable]
+        findings.append(estimate_costs(int(readable.sum()), float(np.mean(pixels)), root))
+    return findings
 
 
 def _missing_splits(root: Path, datasets: dict[str, PlaceDataset]) -> list[Finding]:
@@ -86,20 +91,7 @@ def _photos_alone(root: Path, memory: Path | None, decode: bool) -> list[Finding
     paths = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in _PHOTOS)
     if not paths or not decode:
         return []
-    files = np.array(paths, np.dtypes.StringDType())
-    return check_files({str(root): files}, photo_records(files, memory))
-
-
-def _memory(config: DoctorConfig, root: Path) -> Path | None:
-    folder = Path(config.cache) if config.cache else root
-    try:
-        check_writable_folder(folder)
-    except OSError as error:
-        if config.cache:
-            raise
-        logger.warning("What is decoded is not remembered: %s --cache names a folder for it.", error)
-        return None
-    return folder / _MEMORY
+    return _decoded({str(root): np.array(paths, np.dtypes.StringDType())}, memory, root)
 
 
 def _text(root: Path, findings: list[Finding]) -> str:

@@ -29,6 +29,7 @@ from keras_sare.utils.files import check_writable_folder
 from keras_sare.utils.nvidia import warn_of_unseen_device
 from keras_sare.whitening import warn_of_overlap
 from trainers.config import RetrievalConfig, TableConfig
+from trainers.stages.photo_memory import photo_memory
 
 OFF_THE_SHELF = "off the shelf"
 FINE_TUNED = "fine-tuned"
@@ -58,13 +59,20 @@ def open_photos(config: RetrievalConfig) -> dict[str, SfMDataset]:
     return {"train": train, "val": val}
 
 
-def readable_photos(splits: Mapping[str, SfMDataset], max_corrupt_share: float) -> dict[str, SfMDataset]:
+def readable_photos(
+    splits: Mapping[str, SfMDataset], max_corrupt_share: float, memory: Path | None = None
+) -> dict[str, SfMDataset]:
     """Leaves out photos that cannot be read.
+
+    Args:
+        splits: "train" and "val".
+        max_corrupt_share: of a split, at most.
+        memory: folder that remembers which photos could be read.
 
     Raises:
         ValueError: these are more than `max_corrupt_share` of a split.
     """
-    return {name: photos.check_images(max_corrupt_share) for name, photos in splits.items()}
+    return {name: photos.check_images(max_corrupt_share, memory) for name, photos in splits.items()}
 
 
 def pairs_of(photos: SfMDataset) -> MatchingPairs:
@@ -120,7 +128,7 @@ def open_table(
     """
     target = Path(folder or run.path / landmarks.name)
     check_writable_folder(target)
-    landmarks = landmarks.check_images(max_corrupt_share)
+    landmarks = landmarks.check_images(max_corrupt_share, photo_memory(Path(landmarks.queries[0]).parent))
     tested = _names(landmarks.queries) + _names(landmarks.database)
     warn_of_overlap(_names(photos.paths), tested)
     others = None if independent is None else ImageFolder(independent).paths()
@@ -145,7 +153,8 @@ def open_comparison(config: TableConfig) -> tuple[dict[str, keras.Model], Retrie
     if config.distractors:
         landmarks = landmarks.with_distractors(ImageFolder(config.distractors).paths())
     trained_with = RetrievalConfig().completed(run.settings)
-    photos = readable_photos(open_photos(trained_with), trained_with.max_corrupt_share)["train"]
+    memory = photo_memory(trained_with.dataset)
+    photos = readable_photos(open_photos(trained_with), trained_with.max_corrupt_share, memory)["train"]
     diffusion = (
         DiffusionSettings(k=config.diffusion_k, query_k=config.diffusion_query_k) if config.diffusion_k else None
     )

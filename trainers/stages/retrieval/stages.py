@@ -30,6 +30,7 @@ from trainers.config.recipes import RETRIEVAL_RECIPES
 from trainers.stages.checks import check_room, disk_needed, spilled
 from trainers.stages.fitted import fit_photos
 from trainers.stages.losses import RETRIEVAL_SCALES, retrieval_losses, scale_of
+from trainers.stages.photo_memory import photo_memory
 from trainers.stages.retrieval.photos import load_models, open_photos, open_table, readable_photos
 from trainers.stages.retrieval.whitening import RetrievalWhitening
 from trainers.stages.run import Run, check_folder, store_folder, with_run_settings
@@ -156,7 +157,7 @@ def _open_splits(config: RetrievalConfig, replicas: int) -> tuple[RetrievalConfi
     """Photos that can be read and suffice for training and validation, to which numbers not given are fitted."""
     named = open_photos(config)
     config = _check_sufficient(config, named, replicas)  # Before all photos are decoded.
-    splits = readable_photos(named, config.max_corrupt_share)
+    splits = readable_photos(named, config.max_corrupt_share, photo_memory(config.dataset))
     if any(len(splits[name]) < len(named[name]) for name in named):
         config = _check_sufficient(config, splits, replicas)
     return config, splits
