@@ -5,8 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.layers import MAC, NetVLAD
-from keras_sare.layers.normalize import l2_normalize
+from keras_sare.layers.normalize import l2_normalize, norms_held
 from keras_sare.models.crop_activations import split_at_pooling
+from keras_sare.models.initialise import netvlad_layer
 from keras_sare.utils.arguments import plain_arguments
 
 GREY = 127.5
@@ -59,28 +60,32 @@ def occlusion_map(
 
 @plain_arguments
 def contribution_map(model: keras.Model, image: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What each cell of the feature map adds to the similarity to another photo, to first order.
+    """What each cell of the feature map adds to the similarity to another photo.
 
-    One pass forth and back: activation times gradient of the similarity, summed over the channels. It is negative where
-    a cell makes the photos less alike.
+    One pass forth and back. The similarity is a sum over the cells where lengths are held constant: of NetVLAD's
+    residuals by their weights, of features times gradient for other poolings. For NetVLAD, MAC, SPoC, GeM and R-MAC the
+    cells add up to the similarity, less what a whitening's shift adds; for the others this is so to first order.
 
     Args:
         model: one of `keras_sare.models.build`.
         image: RGB, 0 to 255, [height, width, 3].
-        target: the other photo's descriptor, [D]; the photo's own says where its descriptor comes from.
+        target: the other photo's descriptor, [D]; the photo's own says where its descriptor comes from: shares of its
+            squared length.
 
     Returns:
-        float32 [rows, columns] of the feature map.
+        float32 [rows, columns] of the feature map, negative where a cell is unlike the other photo.
 
     Raises:
         ValueError: the model has no pooling layer that takes a feature map.
     """
     trunk, head = split_at_pooling(model)
     features = tf.cast(trunk(np.asarray(image, np.float32)[None], training=False), tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(features)
-        similarity = tf.reduce_sum(tf.cast(head(features, training=False), tf.float32) * target.astype(np.float32))
-    return np.asarray(tf.reduce_sum(features * tape.gradient(similarity, features), axis=-1)[0])
+    layer = netvlad_layer(model)
+    if layer is not None:
+        after = keras.Model(layer.output, keras.layers.Identity()(model.output))
+        return _residual_contributions(layer, after, features, target)
+    gradient = _held_gradient(head, features, target)
+    return np.asarray(tf.reduce_sum(features * gradient, axis=-1)[0])
 
 
 @plain_arguments
@@ -98,14 +103,7 @@ def assignment_map(model: keras.Model, image: np.ndarray) -> np.ndarray:
         ValueError: the model pools otherwise.
     """
     layer = _pooling(model, NetVLAD)
-    features = _features(model, image)
-    if layer.normalises_descriptors:
-        features = keras.ops.convert_to_numpy(l2_normalize(features, normalization=layer.normalization))
-    scores = features @ keras.ops.convert_to_numpy(layer.assignment)
-    if layer.has_bias:
-        scores = scores + keras.ops.convert_to_numpy(layer.bias)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)
+    return _assigned(layer, _features(model, image))[1]
 
 
 @plain_arguments
@@ -127,6 +125,41 @@ def maximal_map(model: keras.Model, image: np.ndarray) -> np.ndarray:
     cells = features.reshape(-1, features.shape[-1])
     shares = np.bincount(cells.argmax(axis=0), weights=np.square(cells.max(axis=0)), minlength=len(cells))
     return np.asarray(shares / max(shares.sum(), 1e-12), np.float32).reshape(features.shape[:2])
+
+
+def _assigned(layer: NetVLAD, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Local descriptors as NetVLAD takes them, [rows, columns, channels], and weights, [rows, columns, clusters]."""
+    if layer.normalises_descriptors:
+        features = keras.ops.convert_to_numpy(l2_normalize(features, normalization=layer.normalization))
+    scores = features @ keras.ops.convert_to_numpy(layer.assignment)
+    if layer.has_bias:
+        scores = scores + keras.ops.convert_to_numpy(layer.bias)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return features, np.asarray(weights / weights.sum(axis=-1, keepdims=True), np.float32)
+
+
+def _residual_contributions(layer: NetVLAD, after: keras.Model, features: tf.Tensor, target: np.ndarray) -> np.ndarray:
+    """The similarity as a sum over NetVLAD's cells: the weight of each times its residual, as the whole is scaled."""
+    local, weights = _assigned(layer, np.asarray(features[0]))
+    centres = keras.ops.convert_to_numpy(layer.centroids)
+    sums = np.einsum("rck,rcd->kd", weights, local) - weights.sum(axis=(0, 1))[:, None] * centres
+    pooled = layer(features)
+    wanted = np.asarray(_held_gradient(after, pooled, target)).reshape(centres.shape)
+    # What NetVLAD's layer makes of the sums: each cluster's has one factor, which the pooled vector shows.
+    factors = np.linalg.norm(np.reshape(pooled, centres.shape), axis=1) / np.maximum(
+        np.linalg.norm(sums, axis=1), 1e-12
+    )
+    wanted = wanted * factors[:, None]
+    return np.asarray((weights * (local @ wanted.T - (centres * wanted).sum(axis=1))).sum(axis=-1), np.float32)
+
+
+def _held_gradient(model: keras.Model, inputs: tf.Tensor, target: np.ndarray) -> tf.Tensor:
+    """Gradient of the similarity of a model's output to another descriptor, with all lengths held constant."""
+    with tf.GradientTape() as tape, norms_held():
+        tape.watch(inputs)
+        outputs = tf.cast(model(inputs, training=False), tf.float32)
+        similarity = tf.reduce_sum(outputs * target.astype(np.float32))
+    return tape.gradient(similarity, inputs)
 
 
 def _descriptors(model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sare.extraction.attention.maps import assignment_map, contribution_map, maximal_map, occlusion_map
-from keras_sare.layers import MAC, NetVLAD, SPoC
+from keras_sare.layers import MAC, GeM, NetVLAD, SPoC, Whitening
 from keras_sare.layers.normalize import l2_normalize
 from keras_sare.models.crop_activations import split_at_pooling
 
@@ -59,11 +59,26 @@ def test_batches_are_no_larger_than_asked_for(photo):
     assert max(size for size in sizes if size) == 5
 
 
-def test_cells_of_the_object_contribute_and_the_other_object_takes_away(photo):
-    shares = contribution_map(model_of(SPoC()), photo, RED)
+def test_cells_of_the_object_make_up_the_similarity(photo):
+    model = model_of(SPoC())
+    shares = contribution_map(model, photo, RED)
     assert shares.shape == (5, 7)
-    assert set(zip(*np.nonzero(shares > 1e-6), strict=True)) == {(1, 4), (1, 5), (2, 4), (2, 5)}
-    assert set(zip(*np.nonzero(shares < -1e-6), strict=True)) == {(4, 0)}
+    assert set(zip(*np.nonzero(np.abs(shares) > 1e-6), strict=True)) == {(1, 4), (1, 5), (2, 4), (2, 5)}
+    assert shares.sum() == pytest.approx(float(np.asarray(model(photo[None]))[0] @ RED))
+
+
+@pytest.mark.parametrize("pooling", [SPoC, MAC, GeM, lambda: NetVLAD(2), lambda: NetVLAD(2, "vladv2_intra")])
+def test_descriptor_comes_from_its_cells_all_of_it(photo, pooling):
+    """Also behind a whitening that turns and does not shift."""
+    model = model_of(layer := pooling())
+    if isinstance(layer, NetVLAD):
+        layer.set_clusters(np.array([[0.9, 0.1], [0.2, 0.7]], np.float32), alpha=2.0)
+    whitening = Whitening(2)
+    whitened = keras.Model(model.input, whitening(model.output))
+    whitening.set_projection(np.eye(model.output.shape[-1], 2, dtype=np.float32)[::-1], np.zeros(2, np.float32))
+    for one in (model, whitened):
+        shares = contribution_map(one, photo, np.asarray(one(photo[None]))[0])
+        assert shares.sum() == pytest.approx(1, abs=1e-4)
 
 
 def test_cells_belong_to_the_cluster_of_their_colour(photo):
