@@ -73,8 +73,8 @@ def verdict_chart(verdict: Verdict) -> Specification:
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y("model:N", sort=list(verdict.against), title=None, axis=alt.Axis(labelLimit=150)), tooltip=tooltip
     )
-    bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2="high:Q")
-    points = base.mark_point(filled=True, size=80).encode(x="points:Q")
+    bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title, axis=alt.Axis(tickCount=6)), x2="high:Q")
+    points = base.mark_point(filled=True, size=90, opacity=1, color=COLOURS[1]).encode(x="points:Q")
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 4]).encode(x="zero:Q")
     drawn = alt.layer(zero, bars, points)
     return finished(drawn, f"Differences of {verdict.measure} to the best model with intervals", 40 * len(rows) + 20)
@@ -124,7 +124,7 @@ def by_name(names: Iterable[str], field: str = "model") -> Any:
     alt = altair()
     names = list(names)
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(names))]
-    legend = alt.Legend(orient="bottom", direction="vertical", title=None, labelLimit=300)
+    legend = alt.Legend(orient="bottom", direction="vertical", title=None, labelLimit=300, symbolOpacity=1)
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=names, range=colours), legend=legend)
 
 

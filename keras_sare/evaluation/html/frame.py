@@ -25,6 +25,7 @@ h3 { margin: 1rem 0 0; font-size: 1rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { border: 1px solid #d0d7de; padding: .2rem .5rem; text-align: left; overflow-wrap: normal; }
+.short { white-space: nowrap; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 .cards { list-style: none; padding: 0; } .cards li { border-bottom: 1px solid #d0d7de; padding: .5rem 0; }
 .cards p { margin: 0; }

@@ -12,9 +12,15 @@ from keras_sare.evaluation.html.parts import Drawings, details, section
 from keras_sare.evaluation.html.query_charts import query_chart
 from keras_sare.evaluation.html.tables import escaped, rows_table
 from keras_sare.evaluation.html.thumbnails import Thumbnails
+from keras_sare.utils.progress import progress
 
 MOST_LOOKED_AT = 2
 """Queries of each kind with what a model looks at: each takes some 150 passes through the model."""
+
+_EXPLANATION = (
+    "Below the photos of some queries stands what the model looks at in the query and in its first match: bright is "
+    "what makes the two alike for it. Colours of clusters mean nothing but that cells of one colour are of one cluster."
+)
 
 Overlays = Callable[[str, str], Mapping[str, Image.Image]]
 """Takes a query's and a match's file and returns pictures by what they show."""
@@ -32,8 +38,8 @@ def query_sections(
         return []
     models = list(dict.fromkeys(one.model for one in answers))
     cases = chosen_cases(answers, models)
-    looked_at = _first_of_each(cases, MOST_LOOKED_AT)
-    cards = [_card(i, case, thumbnails, overlays if i in looked_at else None) for i, case in enumerate(cases)]
+    maps = _maps(cases, thumbnails, overlays) if overlays is not None else {}
+    cards = [_card(i, case, thumbnails, maps.get(i, "")) for i, case in enumerate(cases)]
     chart = query_chart(answers, models, _photos(cases, thumbnails))
     parts = []
     if chart is not None:
@@ -44,7 +50,8 @@ def query_sections(
     parts.append(details(rows_table("Answers to the queries", [_answer_row(one) for one in answers])))
     sections = [section("Queries", *parts)]
     if cards:
-        sections.append(section("Best gains and worst failures", f'<ol class="cards">{"".join(cards)}</ol>'))
+        explained = f"<p>{_EXPLANATION}</p>" if maps else ""
+        sections.append(section("Best gains and worst failures", explained, f'<ol class="cards">{"".join(cards)}</ol>'))
     return sections
 
 
@@ -59,15 +66,24 @@ def _photos(cases: Sequence[Case], thumbnails: Thumbnails) -> list[dict[str, Any
     return rows
 
 
-def _first_of_each(cases: Sequence[Case], most: int) -> set[int]:
-    """Numbers of the first cases of each title."""
+def _maps(cases: Sequence[Case], thumbnails: Thumbnails, overlays: Overlays) -> dict[int, str]:
+    """What the model looks at in the first cases of each title, by their number."""
     numbers: dict[str, list[int]] = {}
     for number, case in enumerate(cases):
-        numbers.setdefault(case.title, []).append(number)
-    return {number for found in numbers.values() for number in found[:most]}
+        if case.answer.match and os.path.isfile(case.answer.query) and os.path.isfile(case.answer.match):
+            numbers.setdefault(case.title, []).append(number)
+    chosen = [number for found in numbers.values() for number in found[:MOST_LOOKED_AT]]
+    found = {}
+    for number in progress(chosen, "what the model looks at", unit="query"):
+        pictures = overlays(cases[number].answer.query, cases[number].answer.match)
+        figures = [
+            _figure(thumbnails.add(picture), what, f"of query {number + 1}") for what, picture in pictures.items()
+        ]
+        found[number] = f'<div class="row">{"".join(figures)}</div>'
+    return found
 
 
-def _card(number: int, case: Case, thumbnails: Thumbnails, overlays: Overlays | None) -> str:
+def _card(number: int, case: Case, thumbnails: Thumbnails, maps: str) -> str:
     answer = case.answer
     right = {answer.positive, *([answer.match] if answer.hit else [])}
     figures = []
@@ -76,13 +92,10 @@ def _card(number: int, case: Case, thumbnails: Thumbnails, overlays: Overlays | 
             continue
         what = {"query": "query", "positive": "nearest positive"}.get(column, f"match {column}")
         figures.append(_figure(thumbnails.of(path), what, path, "right" if path in right else ""))
-    if overlays is not None and answer.match and os.path.isfile(answer.query) and os.path.isfile(answer.match):
-        for what, picture in overlays(answer.query, answer.match).items():
-            figures.append(_figure(thumbnails.add(picture), what, f"of query {number + 1}"))
     distance = "" if answer.distance is None else f", {answer.distance:.0f} m away"
     score = "" if answer.score is None else f"similarity {answer.score:.3f}"
     heading = f"<h3>{number + 1}: {escaped(case.title)}</h3><p>{escaped(score + distance)}</p>"
-    return f'<li>{heading}<div class="row">{"".join(figures)}</div></li>'
+    return f'<li>{heading}<div class="row">{"".join(figures)}</div>{maps}</li>'
 
 
 def _figure(url: str, what: str, path: str, kind: str = "") -> str:

@@ -24,7 +24,8 @@ def recall_sections(contents: Sequence[Contents], drawings: Drawings) -> list[st
     measures = {model: found for one in contents for model, found in one.measures.items()}
     rows = charts.recall_rows(reports, measures)
     others = [
-        {"model": model, **{name: _with_interval(one) for name, one in found.items() if not name.startswith("recall@")}}
+        {"model": model}
+        | {name: _with_interval(name, one) for name, one in found.items() if not name.startswith("recall@")}
         for model, found in measures.items()
     ]
     parts = [f"<p>{escaped(about)}</p>", drawings.place(charts.recall_chart(rows))]
@@ -57,11 +58,11 @@ def verdict_sections(contents: Sequence[Contents], drawings: Drawings) -> list[s
 
 def _against(verdict: Verdict, name: str) -> dict[str, object]:
     one = verdict.against[name]
-    low, high = (100 * bound for bound in one.interval)
+    high, low = (0 - 100 * bound for bound in one.interval)
     return {
         "model": name,
         verdict.measure: f"{verdict.values[name]:.3f}",
-        "points below the best": f"{100 * one.difference:.1f} ({low:.1f} to {high:.1f})",
+        f"minus {verdict.best}, points": f"{0 - 100 * one.difference:+.1f} ({low:+.1f} to {high:+.1f})",
         "queries better": one.lost,
         "queries worse": one.gained,
         "p": f"{one.p_value:.2g}",
@@ -80,8 +81,9 @@ def sweep_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str
     return sections
 
 
-def _with_interval(measure: Mapping[str, float | None]) -> str:
-    value, low, high = (measure.get(name) for name in ("value", "low", "high"))
+def _with_interval(name: str, measure: Mapping[str, float | None]) -> str:
+    form = ".1f" if name.endswith(", m") else ".3f"
+    value, low, high = (measure.get(part) for part in ("value", "low", "high"))
     if value is None:
         return ""
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return f"{value:{form}}" if low is None or high is None else f"{value:{form}} ({low:{form}} to {high:{form}})"

@@ -8,7 +8,7 @@ from keras_sare.evaluation.html.contents import Contents
 from keras_sare.evaluation.html.parts import Drawings, details, section
 from keras_sare.evaluation.html.tables import columns_table, escaped, rows_table
 from keras_sare.evaluation.html.training_charts import epoch_times, time_chart, training_chart
-from keras_sare.evaluation.measures.environment import environment, package_version
+from keras_sare.evaluation.measures.environment import environment
 
 
 def training_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str]:
@@ -55,9 +55,12 @@ def _row(stage: Stage) -> dict[str, Any]:
 def configuration_sections(contents: Sequence[Contents]) -> list[str]:
     """Rules, settings, and where this was measured and the page was written, side by side where there are several."""
     settings = {one.name: one.settings for one in contents if one.settings}
-    protocols = {one.name: one.protocol for one in contents if one.protocol}
+    protocols = {
+        one.name: {what: one.protocol.get(what) for what in ("name", "text", "source")}
+        for one in contents
+        if one.protocol
+    }
     environments = {one.name: one.environment for one in contents if one.environment}
-    here = environment() | {"altair": package_version("altair")}
     parts = []
     if protocols:
         parts.append(columns_table("Protocol", protocols))
@@ -65,5 +68,5 @@ def configuration_sections(contents: Sequence[Contents]) -> list[str]:
         parts.append(details(columns_table("Settings", settings), "Settings"))
     return [
         section("Configuration", *parts) if parts else "",
-        section("Environment", columns_table("Where it was measured", {**environments, "this page": here})),
+        section("Environment", columns_table("Where it was measured", {**environments, "this page": environment()})),
     ]

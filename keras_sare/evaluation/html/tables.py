@@ -8,6 +8,8 @@ from keras_sare.utils.text import printable
 
 MOST_ROWS = 200
 
+_SHORT = 30
+
 
 def escaped(text: object) -> str:
     """Text from files and strangers as text of a page."""
@@ -32,7 +34,7 @@ def columns_table(caption: str, columns: Mapping[str, Mapping[str, Any]]) -> str
     rows = [(name, [_plain(values.get(name)) for values in columns.values()]) for name in names]
     differing = [(f"{name} (differs)", *cells) for name, cells in rows if len({*cells}) > 1]
     return table(
-        caption, ("name", *columns), differing + [(name, *cells) for name, cells in rows if len({*cells}) == 1]
+        caption, ("what", *columns), differing + [(name, *cells) for name, cells in rows if len({*cells}) == 1]
     )
 
 
@@ -45,7 +47,12 @@ def rows_table(caption: str, rows: Iterable[Mapping[str, Any]]) -> str:
 
 def _row(cells: Sequence[object]) -> str:
     first, *others = [_cell(cell) for cell in cells]
-    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
+    return f'<tr><th scope="row">{first}</th>{"".join(map(_data, others))}</tr>'
+
+
+def _data(cell: str) -> str:
+    """Numbers with their intervals stay in one line."""
+    return f'<td class="short">{cell}</td>' if len(cell) <= _SHORT else f"<td>{cell}</td>"
 
 
 def _cell(value: object) -> str:

@@ -12,7 +12,7 @@ PACKAGES = ("keras-sare", "tensorflow", "keras", "numpy", "scipy", "pillow", "h5
 
 def environment() -> dict[str, str | int]:
     """Versions of packages and Python, the system, its processors, memory and GPUs, by name."""
-    versions: dict[str, str | int] = {name: found for name in PACKAGES if (found := package_version(name))}
+    versions: dict[str, str | int] = {name: found for name in PACKAGES if (found := _version(name))}
     machine: dict[str, str | int] = {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -24,14 +24,6 @@ def environment() -> dict[str, str | int]:
     return versions | machine
 
 
-def package_version(name: str) -> str:
-    """Version of an installed distribution; "" where there is none."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
-
-
 def peak_bytes() -> int | None:
     """Most memory that this process has had so far; None where the system does not tell."""
     try:
@@ -40,6 +32,14 @@ def peak_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _version(name: str) -> str:
+    """Version of an installed distribution; "" where there is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def _processor() -> str:

@@ -248,16 +248,16 @@ def test_folders_stand_side_by_side_even_of_one_name(evaluation, tmp_path):
     }
     text = output.read_text()
     assert cells(text, "Settings") == [
-        ["name", "town", "town (2)"],
+        ["what", "town", "town (2)"],
         ["batch (differs)", "8", "4"],
         ["models", "a, b", "a, b"],
     ]
     places = cells(text, "Where it was measured")
-    assert places[0] == ["name", "town", "town (2)", "this page"]
+    assert places[0] == ["what", "town", "town (2)", "this page"]
     assert places[1][:3] == ["tensorflow (differs)", "0.0.1", "0.0.2"]
     assert ["text", "within 25 m", "within 25 m"] in cells(text, "Protocol")
     [against] = [row for row in cells(text, "Paired test against the best") if row[0] == "town (2): second &lt;b&gt;"]
-    assert against[1:] == ["0.750", "0.0 (0.0 to 0.0)", "0", "0", "1", "no"]
+    assert against[1:] == ["0.750", "+0.0 (+0.0 to +0.0)", "0", "0", "1", "no"]
 
 
 def test_verdict_says_how_much_better_the_best_is_and_how_surely(written):
@@ -267,7 +267,7 @@ def test_verdict_says_how_much_better_the_best_is_and_how_surely(written):
     assert dict(zip(head, row, strict=True)) == {
         "model": "first",
         "recall@1": "0.500",
-        "points below the best": "25.0 (8.3 to 41.7)",
+        "minus second &lt;b&gt;, points": "-25.0 (-41.7 to -8.3)",
         "queries better": "0",
         "queries worse": "6",
         "p": "0.031",

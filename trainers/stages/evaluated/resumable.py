@@ -53,7 +53,7 @@ class DescriptorFiles:
             paths: [N] files.
             batch_size: images at a time.
         """
-        place = self._place(model, paths)
+        place = self.place(model, paths)
         finished = place.with_suffix(".npy")
         if not finished.is_file():
             rows = _UnfinishedRows(place, len(paths))
@@ -67,9 +67,10 @@ class DescriptorFiles:
 
     def cost(self, model: Evaluated, paths: np.ndarray) -> ExtractionCost | None:
         """What these descriptors took; None where an earlier version extracted them, which did not measure it."""
-        return _read_cost(self._place(model, paths).with_suffix(".json"))
+        return _read_cost(self.place(model, paths).with_suffix(".json"))
 
-    def _place(self, model: Evaluated, paths: np.ndarray) -> Path:
+    def place(self, model: Evaluated, paths: np.ndarray) -> Path:
+        """Where they lie, without suffix: the same for the same model, files and reading."""
         return self._folder / content_digest(_origin(model, paths))[:32]
 
 

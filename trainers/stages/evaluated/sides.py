@@ -1,6 +1,7 @@
 """Descriptors of both sides of a dataset, at the sizes that a protocol or the user asks for."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Sides:
         self._files = files
         self._query_size = query_size
         self._batch_size = batch_size
-        self._stages: dict[tuple[str, str], Stage] = {}
+        self._stages: dict[Path, Stage] = {}
 
     @property
     def stages(self) -> list[Stage]:
@@ -50,9 +51,10 @@ class Sides:
 
     def _extracted(self, model: Evaluated, paths: np.ndarray, stage: str) -> np.ndarray:
         descriptors = self._files.of(model, paths, self._batch_size)
-        if cost := self._files.cost(model, paths):
-            found = Stage(model.name, stage, cost.images, cost.seconds, cost.peak_bytes)
-            self._stages[model.name, stage] = found
+        place = self._files.place(model, paths)
+        cost = self._files.cost(model, paths)
+        if cost and place not in self._stages:  # What two sizes share was extracted once.
+            self._stages[place] = Stage(model.name, stage, cost.images, cost.seconds, cost.peak_bytes)
         return descriptors
 
 
