@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_sare.datasets.images.pipeline import image_batches
+from keras_sare.extraction.inference import Inference
 from keras_sare.models.crop_activations import split_at_pooling
 from keras_sare.models.resizing import antialiases
 from keras_sare.utils.arguments import plain_arguments
@@ -100,9 +100,7 @@ def write_activation_maps(
             f"Received: folder={os.fspath(folder)!r}"
         )
     trunk, _ = split_at_pooling(model)
-    compute = tf.function(
-        lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True, autograph=False
-    )
+    compute = Inference(trunk, trunk)
     images = image_batches(paths, longer_side, batch_size, None, orientation, antialiases(model))
     batches = progress(images, "feature maps", len(paths), "image", lambda batch: len(batch[0]))
     starts = np.zeros(len(paths), np.int64)
@@ -112,7 +110,7 @@ def write_activation_maps(
         temporary.mkdir()
         with open(temporary / _VALUES, "wb") as out:
             for indices, images in batches:
-                maps = compute(images).numpy()
+                maps = compute(images).numpy().astype(np.float32, copy=False)
                 stored = np.ascontiguousarray(maps if quantise is None else quantise(maps))
                 rows = indices.numpy()
                 dtype = stored.dtype

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sare.distribution.workers import Workers
+from keras_sare.extraction.inference import Inference
 from keras_sare.extraction.inputs import Inputs
 from keras_sare.extraction.split_model import SplitModel
 from keras_sare.models.least_side import MOST_LEAST_SIDE, least_side
@@ -49,7 +50,7 @@ class Extractor:
         self._network = _network(model)
         replicas = self.workers.local_replicas
         forward = model if replicas == 1 else SplitModel(model, strategy, replicas)
-        self._forward = tf.function(lambda x: forward(x, training=False), reduce_retracing=True, autograph=False)
+        self._forward = Inference(forward, self._network)
 
     def extract(
         self, inputs: Inputs, ids: np.ndarray, batch_size: int, out: np.ndarray | None = None, description: str = ""

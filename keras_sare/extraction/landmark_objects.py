@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_sare.datasets.images.image_sizes import image_sizes
 from keras_sare.datasets.images.pipeline import image_batches
 from keras_sare.datasets.landmarks.landmark_dataset import LandmarkDataset
+from keras_sare.extraction.inference import Inference
 from keras_sare.models.crop_activations import crop_features, split_at_pooling, stride
 from keras_sare.models.least_side import least_side
 from keras_sare.models.resizing import antialiases
@@ -46,9 +47,7 @@ def query_objects(
     trunk, _ = split_at_pooling(model)
     cell = stride(trunk)
     least = least_side(trunk)
-    compute = tf.function(
-        lambda images: tf.cast(trunk(images, training=False), tf.float32), reduce_retracing=True, autograph=False
-    )
+    compute = Inference(trunk, trunk)
     objects: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
     queries = _queries(dataset, longer_side, crop, orientation, antialiases(model))
     for query, images, box in progress(queries, "query objects", len(dataset.queries), "query"):
@@ -58,7 +57,7 @@ def query_objects(
                 f"its box: the model takes at least {least} on each side. Leave out boxes that are smaller"
             )
         try:
-            [activations] = compute(images).numpy()
+            [activations] = compute(images).numpy().astype(np.float32, copy=False)
         except tf.errors.OpError as error:
             raise RuntimeError(f"Cannot extract {dataset.queries[query]}: {error.message}") from error
         activations, aspect = _inside_box(activations, images.shape[1:3], box, cell)
