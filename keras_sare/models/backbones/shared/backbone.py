@@ -78,7 +78,7 @@ class Backbone:
 
     Attributes:
         paper: authors, where and when.
-        network: the network, under the layer names of keras.applications; `stable_names` gives those used here.
+        network: the network; where it is one of keras.applications, `stable_names` names the layers that have no name.
         cuts: where it ends for each kind of pooling.
         preprocessing: key of `PREPROCESSING`, what its weights want.
         sources: where its ImageNet weights come from, in the order in which they are tried.
