@@ -10,12 +10,16 @@ import keras
 import numpy as np
 import pytest
 
+from export.converters.onnx_model import write_onnx
 from export.converters.saved_model import SavedModelOptions, write_saved_model
 from export.converters.tflite import write_tflite
 from export.source import open_source
 from keras_sare.datasets import open_dataset
 from keras_sare.extraction import extract
 from keras_sare.layers import MAC
+from keras_sare.models import load_weights_from
+from keras_sare.models.importers.formats.torch_file import write_torch
+from keras_sare.models.importers.torchvision import ALEXNET
 from serving.models.manager import ModelManager
 from serving.rpc.server import ModelServer
 from trainers import evaluate
@@ -27,7 +31,7 @@ from trainers.stages.evaluated.stored import StoredDescriptors
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder of one small network: `.keras`, SavedModel and TFLite file."""
+    """A folder of one small network: `.keras`, SavedModel, TFLite and ONNX file."""
     folder = tmp_path_factory.mktemp("models")
     keras.utils.set_random_seed(3)
     images = keras.Input((None, None, 3))
@@ -36,7 +40,22 @@ def models(tmp_path_factory):
     source = open_source(model=str(folder / "small.keras"), size=(32, 48))
     write_saved_model(source, folder / "served" / "1", SavedModelOptions(warmup=False))
     write_tflite(source, folder / "device.tflite", "float32")
+    write_onnx(source, folder / "anywhere.onnx")
     return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """AlexNet's features, drawn at random, as torchvision names them."""
+    path = tmp_path_factory.mktemp("checkpoint") / "alexnet.pth"
+    rng = np.random.default_rng(2)
+    shapes = [(64, 3, 11, 11), (192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3)]
+    state = {}
+    for place, shape in zip(ALEXNET, shapes, strict=True):
+        kernel = rng.standard_normal(shape, np.float32) * (2 / np.prod(shape[1:])) ** 0.5
+        state |= {f"features.{place}.weight": kernel, f"features.{place}.bias": np.zeros(shape[0], np.float32)}
+    write_torch(path, state)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +94,27 @@ def test_one_network_has_one_recall_whatever_it_is_kept_in(models, town, descrip
     server = ModelServer(ModelManager.from_folder("small", models / "served"), port=0)
     server.start()
     try:
-        kinds = [models / "small.keras", models / "served", models / "device.tflite", *stored]
+        kinds = [models / name for name in ("small.keras", "served", "device.tflite", "anywhere.onnx")] + stored
         words = [*kinds, f"grpc://{server.address}/small"]
         recalls = evaluated(town, tmp_path / "out", *words, image_size=("32", "48"))
     finally:
         server.stop(grace=0)
     first, *others = (report["recalls"] for report in recalls.values())
-    assert list(recalls) == ["small", "served/1", "device", "stored", "hloc", f"{server.address}/small"]
-    assert others == [first] * 5
+    assert list(recalls) == ["small", "served/1", "device", "anywhere", "stored", "hloc", f"{server.address}/small"]
+    assert others == [first] * 6
     assert 0 < first[0] < 1
+
+
+def test_checkpoint_of_another_project_has_the_recall_of_its_model(checkpoint, town, tmp_path, without_pictures):
+    load_weights_from(checkpoint, preset="alexnet_mac").save(tmp_path / "own.keras")
+    options = {"preset": "alexnet_mac", "image_size": ("64", "96")}
+    recalls = evaluated(town, tmp_path / "out", checkpoint, tmp_path / "own.keras", **options)
+    theirs, own = (report["recalls"] for report in recalls.values())
+    assert list(recalls) == ["alexnet", "own"]
+    assert theirs == own
+    assert 0 < own[0] < 1
+    with pytest.raises(ValueError, match="`preset` must name the pooling"):
+        evaluated(town, tmp_path / "out", checkpoint, image_size=("64", "96"))
 
 
 def test_stored_descriptors_need_no_images(town, descriptors, tmp_path, without_pictures):
