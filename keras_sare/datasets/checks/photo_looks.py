@@ -69,7 +69,7 @@ def _look(name: str) -> dict[str, object]:
         with Image.open(name, formats=("JPEG", "PNG", "GIF", "WEBP")) as picture:
             width, height = picture.size
             orientation = picture_orientation(picture)
-            picture.draft("L", (8 * SIDE, 8 * SIDE))
+            picture.draft("L", (24 * SIDE, 24 * SIDE))
             grey = picture.convert("L")
     except Exception:  # noqa: BLE001  # Pillow raises what it likes.
         return {}

@@ -58,7 +58,8 @@ def _turned(where: str, paths: np.ndarray, looks: np.ndarray) -> list[Finding]:
 
 def _near(names: list[str], paths: np.ndarray, where: np.ndarray, looks: np.ndarray) -> list[Finding]:
     """Near duplicates of each two lists, without those of the same bytes, which another check names."""
-    seen = np.flatnonzero(looks["height"] > 0)
+    _, listed_first = np.unique(paths, return_index=True)
+    seen = np.sort(listed_first[looks["height"][listed_first] > 0])
     pairs = seen[near_duplicates(looks["hash"][seen], looks["thumbnail"][seen])]
     involved = np.unique(pairs)
     numbers = np.zeros(len(paths), np.int64)
@@ -67,13 +68,20 @@ def _near(names: list[str], paths: np.ndarray, where: np.ndarray, looks: np.ndar
     findings = []
     for first, second in np.unique(where[pairs], axis=0).tolist():
         chosen = pairs[(where[pairs] == [first, second]).all(axis=1)]
-        other = "each other" if first == second else f"photos of {names[first]}"
-        example = f"{paths[chosen[0, 1]]} and {paths[chosen[0, 0]]}"
-        message = f"{len(np.unique(chosen[:, 1]))} photos look nearly the same as {other} ({example})"
-        advice = "Look at them: the same photo stored anew belongs on one list once; pictures of one walk may stay"
-        kind = "near_duplicate"
-        findings.append(Finding(kind, WARNING, names[second], message, advice))
+        findings.append(_nearly_the_same(names[first], names[second], paths[chosen]))
     return findings
+
+
+def _nearly_the_same(first: str, second: str, pairs: np.ndarray) -> Finding:
+    count = len(np.unique(pairs[:, 1]))
+    example = f"{pairs[0, 1]} and {pairs[0, 0]}"
+    if first == second:
+        message = f"{count} photos look nearly the same as others ({example})"
+        advice = "Photos of a standing camera may stay; one that was stored twice belongs on the list once"
+        return Finding("near_duplicate", NOTE, second, message, advice)
+    message = f"{count} photos look nearly the same as photos of {first} ({example})"
+    advice = "Look at them: a photo that is stored anew, resized or compressed, is found without being recognised"
+    return Finding("near_duplicate", WARNING, second, message, advice)
 
 
 def _sizes(looks: np.ndarray) -> list[Finding]:

@@ -141,4 +141,4 @@ def _distances(nearest: np.ndarray, radius: float) -> Iterator[tuple[_Reason, np
         yield ("radius", f"the nearest database images are {nearest[wider].min():.4g} m away or more", advice), wider
     if (~wider).any():
         advice = "Add database images there, or leave these queries out; check that the positions are right"
-        yield ("far", f"the nearest database image is {nearest[~wider].min():.6g} m away", advice), ~wider
+        yield ("far", f"the nearest database images are {nearest[~wider].min():,.0f} m away or more", advice), ~wider

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
 from keras_sare.datasets import open_splits, set_max_pixels
-from keras_sare.datasets.checks.costs import estimate_costs
 from keras_sare.datasets.checks.finding import ERROR, NOTE, WARNING, Finding
 from keras_sare.datasets.checks.lists import check_lists
 from keras_sare.datasets.checks.photo_looks import photo_looks
@@ -17,6 +17,7 @@ from keras_sare.datasets.places.place_dataset import PlaceDataset
 from keras_sare.utils.files import atomic_path, check_writable_folder
 from trainers.config import DoctorConfig
 from trainers.stages.photo_memory import photo_memory
+from trainers.stages.places.costs import estimate_costs
 
 _PHOTOS = {".jpg", ".jpeg", ".png", ".gif", ".webp"}
 _TITLES = {ERROR: "Would break a run", WARNING: "Warnings", NOTE: "Good to know"}
@@ -52,20 +53,29 @@ def _findings(config: DoctorConfig, root: Path) -> list[Finding]:
     except (FileNotFoundError, ValueError) as error:
         return [_no_list(root, error), *_photos_alone(root, memory, config.decode)]
     findings = _missing_splits(root, datasets) + check_lists(datasets, config.radius, config.positive_radius)
-    return findings + (_decoded(listed_files(datasets), memory, root) if config.decode else [])
+    if not config.decode:
+        return findings
+    photos, readable = _decoded(listed_files(datasets), memory)
+    counts = _counts(datasets, readable)
+    if all(map(all, counts.values())):
+        photos.append(estimate_costs(counts, Path(config.output)))
+    return findings + photos
 
 
-def _decoded(listed: dict[str, np.ndarray], memory: Path | None, root: Path) -> list[Finding]:
+def _decoded(listed: dict[str, np.ndarray], memory: Path | None) -> tuple[list[Finding], np.ndarray]:
+    """What is found when all photos are decoded, and which can be read."""
     paths = np.concatenate(list(listed.values()))
     reasons = unreadable_files(paths, memory)
     readable = np.ones(len(paths), bool)
     readable[list(reasons)] = False
-    looks = photo_looks(paths, readable, memory)
-    findings = check_files(listed, reasons, looks)
-    if readable.any():
-        pixels = looks["height"][readable].astype(np.float64) * looks["width"][readable]
-        findings.append(estimate_costs(int(readable.sum()), float(np.mean(pixels)), root))
-    return findings
+    return check_files(listed, reasons, photo_looks(paths, readable, memory)), readable
+
+
+def _counts(datasets: dict[str, PlaceDataset], readable: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Database images and queries of each split that can be read."""
+    sizes = [len(side) for dataset in datasets.values() for side in (dataset.database, dataset.queries)]
+    counts = [int(part.sum()) for part in np.split(readable, np.cumsum(sizes)[:-1])]
+    return dict(zip(datasets, zip(counts[::2], counts[1::2], strict=True), strict=True))
 
 
 def _missing_splits(root: Path, datasets: dict[str, PlaceDataset]) -> list[Finding]:
@@ -91,7 +101,7 @@ def _photos_alone(root: Path, memory: Path | None, decode: bool) -> list[Finding
     paths = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in _PHOTOS)
     if not paths or not decode:
         return []
-    return _decoded({str(root): np.array(paths, np.dtypes.StringDType())}, memory, root)
+    return _decoded({str(root): np.array(paths, np.dtypes.StringDType())}, memory)[0]
 
 
 def _text(root: Path, findings: list[Finding]) -> str:
@@ -102,4 +112,4 @@ def _text(root: Path, findings: list[Finding]) -> str:
             parts.append("\n".join([f"## {title}", *(f"- [{one.kind}] {one}" for one in of_level)]))
     if not any(one.level in (ERROR, WARNING) for one in findings):
         parts.append("Nothing is wrong.")
-    return "\n\n".join(parts)
+    return parts[0] + "\n\n".join(["", *parts[1:]]).replace(f"{root}{os.sep}", "")
