@@ -21,7 +21,7 @@ def test_time_disk_and_memory_of_a_training_follow_from_its_images(tmp_path, mon
     assert "at 480 x 640" in found.message
     assert "478.0 h to describe all 51840 images once" in found.message
     # 8 refreshes of 17 416 images, 17 608 of validation and 7416 x 12 images trained, in a tenth of the network.
-    assert "354.1 h an epoch" in found.message
+    assert "354.0 h an epoch" in found.message
     assert "68 GB of disk (200 GB are free" in found.message
     assert "5 GB of memory" in found.message
     assert found.level == NOTE
