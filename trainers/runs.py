@@ -4,8 +4,10 @@
     python -m trainers.runs best runs
     python -m trainers.runs compare runs
 
-`list` shows for each run its best epoch, the validation recall there, and the settings in which runs differ; `best`
-names the run with the best validation recall; `compare` shows the test recall of all runs' models side by side.
+`list` shows for each run its best epoch, what validation measured there, and the settings in which runs differ, and the
+reconstructions of `trainers.sfm`; `best` names the run with the best validation; `compare` shows what all runs' models
+reach on the test sets side by side, and whether a difference is more than chance. Runs of places and of retrieval have
+tables of their own.
 """
 
 from pathlib import Path
@@ -21,15 +23,20 @@ def run(config: RunsConfig) -> str:
         What was printed.
 
     Raises:
-        FileNotFoundError: the folder holds no run that has been validated.
+        FileNotFoundError: the folder holds no run that has been validated, and to list, no reconstruction.
         ValueError: a setting is wrong, a file is damaged, or runs cannot be compared.
     """
-    from trainers.stages.listed_runs import best_run, compared, listed, read_runs
+    from trainers.stages.listed_runs import best_run, compared, list_all, read_runs
 
     config.check()
-    command, folder = config.passed_on
-    runs = read_runs(Path(folder))
-    text = {"list": listed, "best": lambda found: str(best_run(found).path), "compare": compared}[command](runs)
+    command = config.passed_on[0]
+    folder = Path(config.passed_on[1])
+    if command == "list":
+        text = list_all(folder)
+    elif command == "best":
+        text = str(best_run(read_runs(folder)).path)
+    else:
+        text = compared(read_runs(folder))
     print(text)
     return text
 

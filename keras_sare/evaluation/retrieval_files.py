@@ -76,6 +76,22 @@ def write_retrieval(
     return text
 
 
+def read_retrieval(path: Path) -> dict[str, dict[str, RetrievalReport]]:
+    """Reads a `retrieval.json`: reports by name of the method, then by protocol.
+
+    Raises:
+        ValueError: the file is damaged; it is named.
+    """
+    try:
+        reports = json.loads(path.read_text())["reports"]
+        return {
+            name: {protocol: RetrievalReport.from_json(json.dumps(one)) for protocol, one in each.items()}
+            for name, each in reports.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{str(path)!r} is damaged; write it again: {error}") from error
+
+
 def check_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Checks that no results of other settings would be replaced.
 

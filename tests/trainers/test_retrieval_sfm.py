@@ -23,6 +23,7 @@ from keras_sare.training import RunFolder
 from trainers import retrieval_sfm, retrieval_table
 from trainers.config import RetrievalConfig, TableConfig
 from trainers.config.flags import parse
+from trainers.stages.listed_runs import list_all
 from trainers.stages.retrieval import stages as retrieval_stages
 from trainers.stages.retrieval.photos import load_models
 
@@ -123,6 +124,7 @@ def test_run_trains_whitens_and_ends_with_the_table(unbroken):
     assert "Verdict: best is **" in printed
     assert (run.path / "validation.md").read_text() in printed
     assert run.choice.saved == "fine-tuned, whitened to 9-D"
+    assert "| best epoch | val mAP | val mP@1 |" in list_all(run.path)
     stored = json.loads((table / "retrieval.json").read_text())
     assert list(stored["reports"]) == ROWS
     assert stored["notes"][-1] == ("fine-tuned + Lw has 9 dimensions, not 24: 36 pairs of 24 photos determine no more.")

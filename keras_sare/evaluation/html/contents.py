@@ -10,6 +10,8 @@ from typing import Any
 from keras_sare.evaluation.evaluation_record import RECORD, Stage
 from keras_sare.evaluation.measures.query_table import COLUMNS
 from keras_sare.evaluation.report import RecallReport
+from keras_sare.evaluation.retrieval_files import read_retrieval
+from keras_sare.evaluation.retrieval_report import Reports
 
 MOST_BYTES = 200_000_000
 """Of one file that is read."""
@@ -55,7 +57,8 @@ class Contents:
         verdict: what `recall_verdict.json` says.
         sweeps: recall by what it was measured against ("dimension", "database size", "image size"), then by model, then
             by its value.
-        history: a row for each epoch: `epoch`, `loss`, `violating`, `recall@N`, `seconds` and its parts.
+        retrieval: tables of image retrieval by test set.
+        history: a row for each epoch: `epoch`, `loss`, `violating`, `recall@N` or `mAP`, `seconds` and its parts.
         settings: that it was made with.
         protocol: its name, source and rules.
         environment: where it was measured.
@@ -68,6 +71,7 @@ class Contents:
     measures: Mapping[str, Measures] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
     sweeps: Mapping[str, Sweep] = field(default_factory=dict)
+    retrieval: Mapping[str, Reports] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +108,7 @@ def read_contents(folder: Path, settings: Mapping[str, Any] | None = None) -> Co
         measures={model: one.get("measures", {}) for model, one in measures.items()},
         verdict=_read_json(folder / "recall_verdict.json"),
         sweeps={by: found for by in SWEEPS if (found := _read_sweep(folder, by))},
+        retrieval={path.parent.name: read_retrieval(path) for path in sorted(folder.glob("*/retrieval.json"))},
         history=[_numbers(folder / "log.csv", row) for row in _read_rows(folder / "log.csv", ("epoch",))],
         settings=settings or record.get("settings") or {},
         protocol=record.get("protocol", {}),
@@ -138,6 +143,7 @@ def _renamed(contents: Contents, name: str) -> Contents:
         answers=[replace(one, model=f"{name}: {one.model}") for one in contents.answers],
         measures=named(contents.measures),
         sweeps={by: named(sweep) for by, sweep in contents.sweeps.items()},
+        retrieval={test_set: named(each) for test_set, each in contents.retrieval.items()},
         stages=[replace(one, model=f"{name}: {one.model}") for one in contents.stages],
     )
 

@@ -8,7 +8,12 @@ from keras_sare.evaluation.html.contents import Contents, side_by_side
 from keras_sare.evaluation.html.frame import page
 from keras_sare.evaluation.html.parts import Drawings
 from keras_sare.evaluation.html.query_sections import Overlays, query_sections
-from keras_sare.evaluation.html.recall_sections import recall_sections, sweep_sections, verdict_sections
+from keras_sare.evaluation.html.recall_sections import (
+    recall_sections,
+    retrieval_sections,
+    sweep_sections,
+    verdict_sections,
+)
 from keras_sare.evaluation.html.run_sections import configuration_sections, time_sections, training_sections
 from keras_sare.evaluation.html.thumbnails import Thumbnails
 from keras_sare.evaluation.report import check_comparable
@@ -45,6 +50,7 @@ def write_report(
     sections = [
         *recall_sections(all_contents, drawings),
         *verdict_sections(all_contents, drawings),
+        *retrieval_sections(all_contents),
         *sweep_sections(all_contents, drawings),
         *training_sections(all_contents, drawings),
         *time_sections(all_contents, drawings),

@@ -7,6 +7,7 @@ from keras_sare.evaluation.html import charts
 from keras_sare.evaluation.html.contents import SWEEPS, Contents
 from keras_sare.evaluation.html.parts import Drawings, details, section
 from keras_sare.evaluation.html.tables import escaped, rows_table
+from keras_sare.evaluation.retrieval_report import RetrievalReport
 from keras_sare.evaluation.verdict import SIGNIFICANCE, Verdict
 
 
@@ -33,6 +34,26 @@ def recall_sections(contents: Sequence[Contents], drawings: Drawings) -> list[st
     if others:
         parts.append(rows_table("Other measures, with 95 % intervals", others))
     return [section("Recall", *parts)]
+
+
+def retrieval_sections(contents: Sequence[Contents]) -> list[str]:
+    """Tables of image retrieval, one for each test set; nothing where there is none."""
+    tables: dict[str, list[dict[str, object]]] = {}
+    for one in contents:
+        for test_set, reports in one.retrieval.items():
+            tables.setdefault(test_set, []).extend(
+                {"model": name} | _precisions(each) for name, each in reports.items()
+            )
+    title = "Mean average precision and mean precision, per cent, on"
+    parts = [rows_table(f"{title} {test_set}", rows) for test_set, rows in tables.items()]
+    return [section("Image retrieval", *parts)] if parts else []
+
+
+def _precisions(reports: Mapping[str, RetrievalReport]) -> dict[str, object]:
+    found: dict[str, object] = {
+        f"mAP {name}": f"{100 * one.mean_average_precision:.1f}" for name, one in reports.items()
+    }
+    return found | {f"mP@10 {name}": f"{100 * one.at(10):.1f}" for name, one in reports.items() if 10 in one.ks}
 
 
 def verdict_sections(contents: Sequence[Contents], drawings: Drawings) -> list[str]:

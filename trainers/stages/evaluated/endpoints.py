@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_sare.utils.progress import progress
-from serving.client import EmbeddingClient
+from serving.client import EmbeddingClient, RequestSettings
 from trainers.stages.evaluated.evaluated import Evaluated, Rows
 
 SCHEME = "grpc://"
@@ -33,7 +33,8 @@ class Endpoint(Evaluated):
         """
         address, _, model = text.removeprefix(SCHEME).partition("/")
         model = model or _MODEL
-        with EmbeddingClient(address, model) as client:
+        # A wrong address is told in a second; where photos are sent, a server that is away for longer loses nothing.
+        with EmbeddingClient(address, model, settings=RequestSettings(retries=2)) as client:
             version = max(client.versions())
         return cls(f"{address}/{model}", f"{text} {version}", None, address=address, model=model)
 
