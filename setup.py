@@ -69,6 +69,8 @@ setup(
         "sfm": ["pycolmap>=4.2,<5"],
         # One HTML file of an evaluation: charts as Vega-Lite, without network.
         "report": ["altair>=6.3,<7", "vl-convert-python>=1.9,<2"],
+        # The place index of `keras_sare.localization`.
+        "index": ["lancedb>=0.40,<0.41", "pyarrow>=20"],
         # DINOv2 backbones.
         "dinov2": ["keras-hub>=0.32,<0.33"],
         # What `make backends` runs the layers, losses and readers of foreign weights against.

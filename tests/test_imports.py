@@ -17,6 +17,7 @@ RANKS = {
     "mining": 2,
     "reconstruction": 2,
     "evaluation": 3,
+    "localization": 4,
     "training": 4,
 }
 """Rank of each package of the library: it imports packages of lower ranks only, and `utils`."""

@@ -61,10 +61,10 @@ def write_h5(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             group = file.create_group(layer.name)
             group.attrs["weight_names"] = [weight.name.encode() for weight in layer.weights]
             for weight in layer.weights:
-                array = layers.get(layer.name, {}).get(weight.name)
-                if array is None or array.shape != tuple(weight.shape):
+                found = layers.get(layer.name, {}).get(weight.name)
+                if found is None or found.shape != tuple(weight.shape):
                     raise ValueError(f"{layer.name}/{weight.name} must have shape {tuple(weight.shape)}")
-                group[weight.name] = array
+                group[weight.name] = found
 
 
 def fetch_npm(path: Path, digest: str) -> None:

@@ -1,0 +1,187 @@
+"""How sure an answer is: a probability that means what it says, and a radius in metres."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from keras_sare.utils.arguments import plain_arguments
+
+_BINS = 10
+_COVERED = 0.9
+_FEWEST = 50
+_SMALLEST_MARGIN = 1e-4
+_LISTS = ("mean", "scale", "weights", "probabilities", "radii", "precisions")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Turns what speaks for an answer into the probability that it is right.
+
+    A logistic regression on the features of `Estimates`, fitted on photos whose position is known (Platt,
+    "Probabilistic outputs for support vector machines", 1999). It is a few numbers, kept as JSON with the index.
+
+    Attributes:
+        radius: metres within which an answer is right.
+        mean, scale: of the features, three each.
+        weights: of the scaled features.
+        bias: of the regression.
+        probabilities: rising probabilities of the photos it was fitted on, at most 10.
+        radii: metres within which nine of ten answers of these probabilities were; never rising.
+        precisions: share of right answers among those at least as probable.
+        photos: number of photos it was fitted on.
+    """
+
+    radius: float
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+    probabilities: tuple[float, ...]
+    radii: tuple[float, ...]
+    precisions: tuple[float, ...]
+    photos: int
+
+    @classmethod
+    @plain_arguments
+    def fit(cls, features: np.ndarray, errors: np.ndarray, radius: float = 25.0) -> "Calibration":
+        """Fits it on answers whose error is known.
+
+        Args:
+            features: [n, 3] of `Estimates`.
+            errors: [n] metres between the answer and the truth.
+            radius: metres within which an answer is right.
+
+        Raises:
+            ValueError: an error is not finite, there are fewer than 50 answers, or all of them are right, or all wrong:
+                nothing can be learned from them.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        if not np.isfinite(errors).all():
+            raise ValueError("`errors` must be finite: leave photos without an answer out")
+        right = np.asarray(errors) <= radius
+        if len(right) < _FEWEST or right.all() or not right.any():
+            raise ValueError(
+                f"A calibration must see right and wrong answers of at least {_FEWEST} photos; add photos with known "
+                f"positions. Received: {right.sum()} right and {(~right).sum()} wrong within {radius:g} m"
+            )
+        scaled = _scaled(features)
+        mean = scaled.mean(axis=0)
+        scale = np.maximum(scaled.std(axis=0), 1e-6)
+        model = LogisticRegression().fit((scaled - mean) / scale, right)
+        plain = {"mean": mean, "scale": scale, "weights": model.coef_[0]}
+        found = cls(
+            radius=float(radius),
+            **{name: tuple(values.tolist()) for name, values in plain.items()},
+            bias=float(model.intercept_[0]),
+            probabilities=(),
+            radii=(),
+            precisions=(),
+            photos=len(right),
+        )
+        return found._with_tables(found.probability(features), np.asarray(errors, np.float64), right)
+
+    @plain_arguments
+    def probability(self, features: np.ndarray) -> np.ndarray:
+        """Probability that an answer is within `radius`, float64 [Q], of features [Q, 3]."""
+        scaled = (_scaled(features) - np.array(self.mean)) / np.array(self.scale)
+        return 1 / (1 + np.exp(-(scaled @ np.array(self.weights) + self.bias)))
+
+    @plain_arguments
+    def uncertainty(self, probability: np.ndarray) -> np.ndarray:
+        """Metres within which nine of ten answers of such probabilities were, float64 [Q]."""
+        return np.interp(np.asarray(probability, np.float64), self.probabilities, self.radii)
+
+    def threshold(self, precision: float) -> float:
+        """Least probability at which the share of right answers was `precision` or more; 1 where none was.
+
+        Args:
+            precision: share of the answers that should be right, in (0, 1].
+
+        Raises:
+            ValueError: it is out of range.
+        """
+        if not 0 < precision <= 1:
+            raise ValueError(f"`precision` must be above 0 and at most 1. Received: precision={precision}")
+        reached = [p for p, share in zip(self.probabilities, self.precisions, strict=True) if share >= precision]
+        return min(reached, default=1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers, for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Calibration":
+        """The other way round.
+
+        Raises:
+            ValueError: `values` are not of a calibration.
+        """
+        try:
+            found = cls(
+                radius=float(values["radius"]),
+                bias=float(values["bias"]),
+                photos=int(values["photos"]),
+                **{name: tuple(map(float, values[name])) for name in _LISTS},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"A calibration must be as `to_json` gives it: {error}") from error
+        if not len(found.mean) == len(found.scale) == len(found.weights) == 3 or not found.probabilities:
+            raise ValueError("A calibration must have three features and a table of probabilities")
+        return found
+
+    def _with_tables(self, probability: np.ndarray, errors: np.ndarray, right: np.ndarray) -> "Calibration":
+        order = np.argsort(probability, kind="stable")
+        bins = [part for part in np.array_split(order, _BINS) if len(part)]
+        radii = [float(np.quantile(errors[part], _COVERED, method="inverted_cdf")) for part in bins]
+        later = [np.concatenate(bins[i:]) for i in range(len(bins))]
+        return replace(
+            self,
+            probabilities=tuple(float(probability[part].min()) for part in bins),
+            # The surer, the nearer: what few photos say otherwise is chance.
+            radii=tuple(np.minimum.accumulate(radii).tolist()),
+            precisions=tuple(float(right[part].mean()) for part in later),
+        )
+
+
+def _scaled(features: np.ndarray) -> np.ndarray:
+    """Margins differ by orders of magnitude, so their logarithm counts."""
+    features = np.array(features, np.float64)
+    if features.ndim != 2 or features.shape[1] != 3:
+        raise ValueError(f"`features` must be [Q, 3]. Received: features.shape={features.shape}")
+    features[:, 1] = np.log(np.maximum(features[:, 1], _SMALLEST_MARGIN))
+    return features
+
+
+@plain_arguments
+def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = _BINS) -> float:
+    """Expected calibration error: how far stated probabilities are from the share of right answers.
+
+    The mean over bins of equal width of |mean probability - share of right answers|, weighted by the answers in each
+    (Naeini et al., AAAI 2015; Guo et al., "On calibration of modern neural networks", ICML 2017, section 2).
+
+    Args:
+        probability: [n] in [0, 1].
+        right: [n], whether each answer was right.
+        bins: number of bins.
+    """
+    return float(sum(share * abs(stated - seen) for stated, seen, share in reliability(probability, right, bins)))
+
+
+@plain_arguments
+def reliability(probability: np.ndarray, right: np.ndarray, bins: int = _BINS) -> np.ndarray:
+    """Table of a reliability diagram, float64 [b, 3]: mean probability, share of right answers, share of all answers.
+
+    Args:
+        probability: [n] in [0, 1].
+        right: [n], whether each answer was right.
+        bins: of equal width; those without an answer are left out.
+    """
+    probability = np.asarray(probability, np.float64)
+    right = np.asarray(right, np.float64)
+    numbers = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    parts = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+    rows = [[probability[part].mean(), right[part].mean(), len(part) / len(right)] for part in parts]
+    return np.array(rows).reshape(-1, 3)

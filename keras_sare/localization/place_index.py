@@ -1,0 +1,260 @@
+"""The place index: descriptors, positions and thumbnails of a map in one folder, a Lance dataset and a record."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from keras_sare.localization.candidates import Candidates
+from keras_sare.localization.index_record import IndexRecord
+from keras_sare.localization.lance_columns import reader_of
+from keras_sare.localization.place_rows import PlaceRows
+from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.error_text import one_line
+from keras_sare.utils.files import atomic_path, lock
+
+if TYPE_CHECKING:
+    import lancedb
+
+logger = logging.getLogger(__name__)
+
+_TABLE = "photos"
+_LOCK = "writer.lock"
+_PROBED = 32
+_REFINED = 10
+_MOST_UNINDEXED = 0.1
+_SHOWN = ("name", "heading", "timestamp", "traversal")
+
+
+class Appended(NamedTuple):
+    """What `PlaceIndex.append` did: photos that are new, and photos that replaced those of the same name."""
+
+    added: int
+    replaced: int
+
+
+class PlaceIndex:
+    """A place index in a folder.
+
+    Lance commits every change at once as a new version: whoever opens the folder finds the photos before a change or
+    after it, also where the writer was killed. One process writes at a time; any number read.
+
+    Args:
+        folder: of `create`.
+
+    Raises:
+        ImportError: lancedb is not installed.
+        FileNotFoundError: the folder is no place index.
+        ValueError: a file of it is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.record = IndexRecord.read(self.folder)
+        self._table = _open(self.folder)
+
+    @classmethod
+    def create(cls, folder: str | Path, record: IndexRecord, batches: Iterable[PlaceRows]) -> "PlaceIndex":
+        """Writes a new index. The folder appears whole or not at all.
+
+        Args:
+            folder: it must not exist, or be empty.
+            record: what is said of it.
+            batches: the photos; one batch is in memory at a time. A name that occurs twice is refused.
+
+        Raises:
+            ImportError: lancedb is not installed.
+            FileExistsError: there is something in the folder.
+            ValueError: there is no photo, a name occurs twice, or descriptors have another length than `record.dim`.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(f"`folder` must be new; append to an index instead. Received: folder={str(folder)!r}")
+        with atomic_path(folder) as unfinished:
+            source = _Source(batches, record.dim)
+            with source.errors():
+                table = _connect(unfinished).create_table(_TABLE, reader_of(record, source))
+            if not table.count_rows():
+                raise ValueError("An index must hold one photo at least. Received: none")
+            _index_descriptors(table, record)
+            record.write(unfinished)
+        return cls(folder)
+
+    def __len__(self) -> int:
+        return int(self._table.count_rows())
+
+    @property
+    def version(self) -> int:
+        """Number of the last change."""
+        return int(self._table.version)
+
+    def append(self, batches: Iterable[PlaceRows], model: str) -> Appended:
+        """Adds photos; those whose names are there already are replaced. All of them, or none where it is broken off.
+
+        Args:
+            batches: the photos; one batch is in memory at a time.
+            model: digest of the model that their descriptors come from.
+
+        Raises:
+            RuntimeError: another process writes to the index.
+            ValueError: `model` is another than the index's, or descriptors have another length.
+        """
+        if model != self.record.model:
+            raise ValueError(
+                f"`model` must be the one that the index was built with ({self.record.model_name}, "
+                f"{self.record.model[:12]}): descriptors of two models cannot be compared. Received: {model[:12]}"
+            )
+        self._begin_writing()
+        merge = self._table.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
+        source = _Source(batches, self.record.dim)
+        with source.errors():
+            result = merge.execute(reader_of(self.record, source))
+        _index_descriptors(self._table, self.record)
+        return Appended(int(result.num_inserted_rows), int(result.num_updated_rows))
+
+    def remove(self, names: Sequence[str]) -> int:
+        """Removes photos by their names, all at once. Returns how many were there.
+
+        Raises:
+            RuntimeError: another process writes to the index.
+        """
+        if not names:
+            return 0
+        self._begin_writing()
+        before = len(self)
+        self._table.delete(f"name IN ({', '.join(map(_quoted, names))})")
+        return before - len(self)
+
+    @plain_arguments
+    def search(self, descriptors: np.ndarray, k: int = 10, box: np.ndarray | None = None) -> Candidates:
+        """Finds the photos of the index that are most similar.
+
+        Args:
+            descriptors: [Q, dim] of norm 1.
+            k: candidates per photo.
+            box: [2, 2], least and most easting, least and most northing (or latitude, longitude) of candidates; all of
+                them by default.
+
+        Raises:
+            ValueError: shapes do not agree, `k` is not positive, or a descriptor is not finite.
+        """
+        descriptors = np.asarray(descriptors, np.float32)
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.record.dim or not np.isfinite(descriptors).all():
+            raise ValueError(
+                f"`descriptors` must be [Q, {self.record.dim}] finite numbers. Received: shape={descriptors.shape}"
+            )
+        if k < 1:
+            raise ValueError(f"`k` must be positive. Received: k={k}")
+        found = [self._search_one(descriptor, k, box) for descriptor in descriptors]
+        return Candidates.from_rows(found, k, self.record)
+
+    def thumbnail(self, name: str) -> bytes | None:
+        """The thumbnail of a photo, a JPEG file; None where it has none.
+
+        Raises:
+            KeyError: there is no such photo.
+        """
+        rows = self._table.search().where(f"name = {_quoted(name)}").select(["thumbnail"]).limit(1).to_arrow()
+        if not len(rows):
+            raise KeyError(name)
+        thumbnail: bytes | None = rows["thumbnail"][0].as_py()
+        return thumbnail or None
+
+    def refresh(self) -> None:
+        """Takes note of what other processes have written since."""
+        self._table.checkout_latest()
+
+    def _begin_writing(self) -> None:
+        lock(self.folder / _LOCK)
+        self.refresh()
+
+    def _search_one(self, descriptor: np.ndarray, k: int, box: np.ndarray | None) -> list[dict[str, Any]]:
+        query: Any = self._table.search(descriptor, vector_column_name="descriptor")
+        query = query.distance_type("cosine").limit(k).select([*_SHOWN, *self.record.axes, "_distance"])
+        if box is not None:
+            query = query.where(_inside(box, self.record.axes), prefilter=True)
+        # Without an index both settings have no effect: every descriptor is compared.
+        rows: list[dict[str, Any]] = query.nprobes(_PROBED).refine_factor(_REFINED).to_arrow().to_pylist()
+        return rows
+
+
+def _connect(folder: Path) -> Any:
+    try:
+        import lancedb
+    except ImportError as error:
+        raise ImportError('lancedb must be installed: pip install "keras-sare[index]"') from error
+    return lancedb.connect(folder)
+
+
+def _open(folder: Path) -> "lancedb.table.Table":
+    connection = _connect(folder)
+    try:
+        return connection.open_table(_TABLE)
+    except Exception as error:  # Whatever Lance raises where files are missing or damaged.
+        raise ValueError(f"{str(folder)!r} is damaged: {one_line(error)}. Build the index anew") from error
+
+
+def _index_descriptors(table: "lancedb.table.Table", record: IndexRecord) -> None:
+    """Makes or renews the approximate index of a large map. A small map, and what is new since, is searched exactly."""
+    from lancedb.index import IvfRq
+
+    if table.count_rows() <= record.exact_rows:
+        return
+    for index in table.list_indices():
+        statistics = table.index_stats(index.name)
+        if statistics is not None and statistics.num_unindexed_rows <= _MOST_UNINDEXED * table.count_rows():
+            return
+    logger.info("Indexing %d descriptors", table.count_rows())
+    table.create_index("descriptor", config=IvfRq(distance_type="cosine"), replace=True)
+
+
+def _inside(box: np.ndarray, axes: tuple[str, str]) -> str:
+    # repr of a float has all its digits; and nothing else can be written into the condition.
+    limits = np.asarray(box, np.float64).tolist()
+    return " AND ".join(f"{axis} BETWEEN {low!r} AND {high!r}" for axis, (low, high) in zip(axes, limits, strict=True))
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
+
+
+class _Source:
+    """Batches on their way into Lance, which turns what they raise into errors of its own."""
+
+    def __init__(self, batches: Iterable[PlaceRows], dim: int) -> None:
+        self._batches = batches
+        self._dim = dim
+        self._names: set[int] = set()
+        self._error: Exception | None = None
+
+    def __iter__(self) -> Iterator[PlaceRows]:
+        try:
+            for batch in self._batches:
+                self._check(batch)
+                yield batch
+        except Exception as error:
+            self._error = error
+            raise
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raises what the batches raised instead of what Lance made of it."""
+        try:
+            yield
+        except Exception as error:
+            raise (self._error or error) from None
+
+    def _check(self, batch: PlaceRows) -> None:
+        if batch.descriptors.shape[1] != self._dim:
+            raise ValueError(
+                f"`descriptors` must be [n, {self._dim}], as those of the index. Received: {batch.descriptors.shape}"
+            )
+        # Numbers of 8 bytes instead of the names themselves: two names may share one, once in 10^19.
+        numbers = [hash(name) for name in batch.names]
+        if not self._names.isdisjoint(numbers):
+            name = next(name for name, number in zip(batch.names, numbers, strict=True) if number in self._names)
+            raise ValueError(f"`names` must differ: photos are replaced and removed by them. Received: {name!r} twice")
+        self._names.update(numbers)

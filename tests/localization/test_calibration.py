@@ -1,0 +1,73 @@
+"""Probabilities against answers that are right as often as a known rule says."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_sare.localization import Calibration, calibration_error, reliability
+
+
+def answers(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, errors in metres, and the probability with which each answer is right."""
+    generator = np.random.default_rng(seed)
+    features = np.stack(
+        [
+            generator.uniform(0.4, 0.9, count),
+            np.exp(generator.uniform(-7, -1.5, count)),
+            generator.uniform(0.1, 1, count),
+        ],
+        axis=1,
+    )
+    chance = 1 / (1 + np.exp(-(12 * (features[:, 0] - 0.65) + 0.8 * (np.log(features[:, 1]) + 4))))
+    right = generator.random(count) < chance
+    errors = np.where(right, generator.uniform(0, 25, count), generator.uniform(30, 3000, count))
+    return features, errors, chance
+
+
+def test_probabilities_are_those_of_the_rule_on_photos_it_has_not_seen() -> None:
+    calibration = Calibration.fit(*answers(1500, seed=0)[:2], radius=25)
+    features, errors, chance = answers(3000, seed=1)
+    probability = calibration.probability(features)
+    assert np.abs(probability - chance).mean() < 0.03
+    assert calibration_error(probability, errors <= 25) < 0.05
+    # What is right half as often as it says is found out.
+    assert calibration_error(probability, (errors <= 25) & (np.arange(3000) % 2 == 0)) > 0.2
+    within = errors <= calibration.uncertainty(probability)
+    assert 0.87 < within.mean() < 0.94
+    sure = probability >= calibration.threshold(0.9)
+    assert 0.1 < sure.mean() < 0.6
+    assert (errors[sure] <= 25).mean() > 0.87
+    assert calibration.threshold(1.0) >= calibration.threshold(0.9) > calibration.threshold(0.5)
+
+
+def test_it_comes_back_from_json() -> None:
+    features, errors, _ = answers(200, seed=2)
+    calibration = Calibration.fit(features, errors)
+    again = Calibration.from_json(json.loads(json.dumps(calibration.to_json())))
+    assert again == calibration
+    np.testing.assert_array_equal(again.probability(features), calibration.probability(features))
+    for damaged in ({}, {**calibration.to_json(), "mean": [1.0]}, {**calibration.to_json(), "probabilities": []}):
+        with pytest.raises(ValueError, match="A calibration must"):
+            Calibration.from_json(damaged)
+
+
+def test_what_nothing_can_be_learned_from_is_refused() -> None:
+    features, errors, _ = answers(200, seed=3)
+    for few, wrong in ((49, errors), (200, np.full(200, 1e3)), (200, np.zeros(200))):
+        with pytest.raises(ValueError, match="right and wrong answers of at least 50 photos"):
+            Calibration.fit(features[:few], wrong[:few])
+    with pytest.raises(ValueError, match="`errors` must be finite"):
+        Calibration.fit(features, np.full(200, np.inf))
+    with pytest.raises(ValueError, match="`precision` must be above 0"):
+        Calibration.fit(features, errors).threshold(0)
+    with pytest.raises(ValueError, match=r"`features` must be \[Q, 3\]"):
+        Calibration.fit(features, errors).probability(features[:, :2])
+
+
+def test_a_reliability_diagram_sets_what_was_said_beside_what_was_so() -> None:
+    table = reliability([0.05, 0.92, 0.94, 1.0], [0, 1, 0, 1], bins=10)
+    np.testing.assert_allclose(table, [[0.05, 0, 0.25], [(0.92 + 0.94 + 1) / 3, 2 / 3, 0.75]])
+    np.testing.assert_allclose(
+        calibration_error([0.05, 0.92, 0.94, 1.0], [0, 1, 0, 1]), 0.25 * 0.05 + (2.86 - 2) / 3 * 0.75
+    )
