@@ -22,6 +22,7 @@ WRONG = {
     "trainers.report": ["--evaluation=nowhere", "--output=out"],
     "trainers.runs": ["list", "nowhere"],
     "trainers.doctor": ["--root=nowhere", "--output=out"],
+    "trainers.import_photos": ["--root=nowhere", "--output=out"],
     "trainers.demo": ["--data=nowhere", "--output=out"],
     "export": ["keras", "--run=nowhere", "--output=out"],
     "export.index": ["--model=nowhere.tflite", "--root=nowhere", "--output=out"],

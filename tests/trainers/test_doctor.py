@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_sare.datasets.checks import photo_looks
-from keras_sare.datasets.checks.transverse_mercator import in_next_zone
 from keras_sare.datasets.images import unreadable_files
+from keras_sare.datasets.places.transverse_mercator import in_next_zone
 from trainers import doctor
 from trainers.config import DoctorConfig
 

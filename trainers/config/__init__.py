@@ -13,7 +13,7 @@ Nothing here imports TensorFlow, so that `--help` answers at once.
 from trainers.config.compare import CompareConfig
 from trainers.config.config import Config
 from trainers.config.demo import DemoConfig
-from trainers.config.evaluate import DoctorConfig, EvaluateConfig
+from trainers.config.evaluate import DoctorConfig, EvaluateConfig, ImportConfig
 from trainers.config.pitts import PittsConfig
 from trainers.config.report import ReportConfig
 from trainers.config.retrieval import RetrievalConfig
@@ -28,6 +28,7 @@ __all__ = [
     "DemoConfig",
     "DoctorConfig",
     "EvaluateConfig",
+    "ImportConfig",
     "PittsConfig",
     "ReportConfig",
     "RetrievalConfig",

@@ -1,6 +1,7 @@
-"""Settings of `trainers.evaluate` and `trainers.doctor`, which look at data and train nothing."""
+"""Settings of `trainers.evaluate`, `trainers.doctor` and `trainers.import_photos`, which train nothing."""
 
 import dataclasses
+import re
 
 from keras_sare.utils.settings import ORIENTATIONS, setting
 from trainers.config.config import Config
@@ -66,3 +67,63 @@ class DoctorConfig(Config):
     max_pixels: int | None = setting(
         None, "Most pixels, height times width, of an image file that is decoded; by default 128 million.", least=1
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportConfig(Config):
+    """A list of places that is made of a folder of photos."""
+
+    root: str = setting("", "Folder of the photos, with folders below.", required=True)
+    output: str = setting("", "Folder of places.csv, left_out.csv and places.png; by default --root.")
+    source: str | None = setting(
+        None,
+        "What says where photos were taken; by default a track that is given, Mapillary's description, names that "
+        "begin with @, else EXIF. folders: each folder is a place.",
+        choices=("exif", "gpx", "mapillary", "names", "folders"),
+    )
+    gpx: tuple[str, ...] = setting((), "GPX files of a receiver that was carried along.")
+    clock_offset: str | None = setting(
+        None, "What the camera's clock is ahead of UTC, +HH:MM or seconds; by default as EXIF says, or 0."
+    )
+    hold_out: tuple[str, ...] = setting(
+        ("0.2",), "Photos of the test: a share, south,west,north,east in degrees, or names of folders or walks."
+    )
+    val_share: float = setting(0.15, "Share of the validation split; 0: none.", least=0)
+    distance: float = setting(50.0, "Metres between splits; photos in between are left out.", least=0)
+    roles: str = setting(
+        "auto",
+        "traversal: queries are of other walks than the database; share: some of each walk; auto: as can be.",
+        choices=("auto", "traversal", "share"),
+    )
+    query_share: float = setting(0.35, "Share of the queries in a split, about.", least=0)
+    radius: float = setting(25.0, "Metres within which a database image is right.", least=0)
+    max_speed: float = setting(150.0, "Kilometres an hour, above which a position is a jump.", least=1)
+    overwrite: bool = setting(False, "Replace a places.csv that is there.")
+
+    def check(self) -> None:
+        """Checks every setting by itself.
+
+        Raises:
+            ValueError: one is missing or out of range.
+        """
+        super().check()
+        self.clock_seconds()
+        for name in ("val_share", "query_share"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"`{name}` must be a share below 1. Received: {name}={getattr(self, name):g}")
+        if self.source == "gpx" and not self.gpx:
+            raise ValueError("`gpx` must name the files of the track. Received: --source=gpx without --gpx")
+        if self.clock_offset is not None and not self.gpx:
+            raise ValueError(f"`clock_offset` must come with --gpx=FILE. Received: clock_offset={self.clock_offset}")
+
+    def clock_seconds(self) -> float | None:
+        """Seconds that the camera's clock is ahead of UTC; None where that is not given."""
+        if self.clock_offset is None:
+            return None
+        clock = re.fullmatch(r"([+-]?)(\d{1,2}):([0-5]\d)(?::([0-5]\d))?", self.clock_offset, re.ASCII)
+        if clock:
+            hours, minutes, seconds = (float(part or 0) for part in clock.groups()[1:])
+            return (-1 if clock[1] == "-" else 1) * (3600 * hours + 60 * minutes + seconds)
+        if re.fullmatch(r"[+-]?\d{1,9}(\.\d*)?", self.clock_offset, re.ASCII):
+            return float(self.clock_offset)
+        raise ValueError(f"`clock_offset` must be +HH:MM or seconds. Received: clock_offset={self.clock_offset!r}")

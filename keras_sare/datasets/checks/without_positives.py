@@ -6,10 +6,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from keras_sare.datasets.checks.finding import ERROR, WARNING, Finding
-from keras_sare.datasets.checks.transverse_mercator import in_next_zone
 from keras_sare.datasets.images.same_photos import first_names
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 from keras_sare.datasets.places.spatial import earth_centred
+from keras_sare.datasets.places.transverse_mercator import in_next_zone
 
 _WIDER = 10
 """A query whose nearest database image is within so many radii has too small a radius, farther ones none at all."""

@@ -91,4 +91,6 @@ def _reader(root: Path, prefix: str) -> PlaceReader:
     ways = f"{', '.join(others)} or {last}"
     if not root.is_dir():
         raise FileNotFoundError(f"`root` must hold {ways}. Received: root={root}, which is not a folder")
-    raise FileNotFoundError(f"`root` must hold {ways}. Received: root={root}")
+    raise FileNotFoundError(
+        f"`root` must hold {ways}; `python -m trainers.import_photos` makes a places.csv. Received: root={root}"
+    )
