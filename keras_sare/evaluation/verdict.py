@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import bdtr
-from scipy.stats import permutation_test
 
 SIGNIFICANCE = 0.05
 """Probability of calling a difference more than chance where there is none, over all comparisons of a verdict."""
@@ -184,6 +183,8 @@ def _randomization(differences: np.ndarray, seed: int) -> float:
     changed = differences[differences != 0]
     if len(changed) < 2:  # One difference is as far from 0 with either sign.
         return 1.0
+    from scipy.stats import permutation_test  # Here, because it takes a second that few programs need.
+
     test = permutation_test(
         (changed,),
         np.mean,

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.cluster import KMeans
 
 from keras_sare.layers import NetVLAD, l2_normalize
 from keras_sare.models.surgery import split
@@ -73,6 +72,8 @@ def initialise_netvlad(model: keras.Model, images: Iterable[Any], seed: int = 0,
             f"Received: {len(sample)} descriptors. Use more or larger images, or fewer clusters."
         )
     logger.info("NetVLAD: k-means with %d clusters on %d local descriptors", layer.clusters, len(sample))
+    from sklearn.cluster import KMeans  # Here, because it takes a second that few programs need.
+
     kmeans = KMeans(layer.clusters, max_iter=KMEANS_ITERATIONS, n_init=1, random_state=seed).fit(sample)
     alpha = assignment_sharpness(sample, *layer.unit_assignment(kmeans.cluster_centers_))
     layer.set_clusters(kmeans.cluster_centers_, alpha)

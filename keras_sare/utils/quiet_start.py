@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from keras_sare.utils.nvidia import nvidia_device
@@ -17,6 +17,9 @@ _BEFORE_THE_LEVEL = (
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called|To enable the following instructions: |"
     rb"[IW]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d [\d:.]+: [IW] "
 )
+# TensorFlow imports Keras, and Keras these where they are installed, for wrappers and pictures that no program here has
+# a use for: a quarter of the time to the first line of a program. What needs them imports them itself.
+_OPTIONAL_FOR_KERAS = ("sklearn", "matplotlib")
 # An error only where there is a device.
 _NO_DEVICE = rb"E\d{4} .*failed call to cuInit"
 
@@ -36,10 +39,23 @@ def load_tensorflow() -> None:
         return
     quiet = os.environ.setdefault(LEVEL, "2") not in ("0", "1") and hasattr(os, "fork") and sys.stderr is not None
     noise = _BEFORE_THE_LEVEL if nvidia_device() else _BEFORE_THE_LEVEL + b"|" + _NO_DEVICE
-    with without_lines(re.compile(noise)) if quiet else nullcontext():
+    with without_lines(re.compile(noise)) if quiet else nullcontext(), absent(_OPTIONAL_FOR_KERAS):
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+@contextmanager
+def absent(modules: Iterable[str]) -> Iterator[None]:
+    """Makes other packages find some modules not installed. Those that are imported already stay."""
+    hidden = [name for name in modules if name not in sys.modules]
+    # What Python gives as the way to make an import fail.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager

@@ -1,6 +1,11 @@
+import importlib
 import os
 import subprocess
 import sys
+
+import pytest
+
+from keras_sare.utils.quiet_start import absent
 
 PROGRAM = r"""
 import os, re, sys
@@ -47,3 +52,13 @@ sys.exit(before != dict(os.environ) or "tensorflow" in sys.modules)
 """
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=False).returncode == 0
+
+
+def test_absent_modules_are_not_found_but_where_they_are_imported_already(monkeypatch):
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with absent(("wave", "os")):
+        with pytest.raises(ImportError):
+            importlib.import_module("wave")
+        assert importlib.import_module("os") is os
+    assert "wave" not in sys.modules
+    assert importlib.import_module("wave").Wave_read
