@@ -43,8 +43,10 @@ def suite(tmp_path):
 
 
 def start(suite, *options):
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
-    environment = {**os.environ, "PYTHONPATH": str(suite)}
+    plugins = ["-p", "no:cacheprovider", *(["-p", "xdist"] if "-n" in options else [])]
+    command = [sys.executable, "-m", "pytest", *plugins, *options]
+    # The other plugins that are installed take longer to load than all else here.
+    environment = {**os.environ, "PYTHONPATH": str(suite), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=suite, env=environment, stdout=pipe, stderr=subprocess.STDOUT)
 
