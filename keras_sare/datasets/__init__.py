@@ -7,7 +7,7 @@
 * `read_dbstruct(path, root)`: NetVLAD's dbStruct files (Pittsburgh, Tokyo 24/7, TokyoTM).
 * `PlaceDataset`, `ImageSet`: what the readers return; `training_positives(dataset, ids, radius)`.
 * `neighbours_within(queries, database, radius)`, `Neighbours`: the database images near each query.
-* `earth_centred(latitude, longitude)`: degrees to metres, anywhere on the globe.
+* `earth_centred(latitude, longitude)`: degrees to metres, anywhere on the globe; `geodetic(positions)`: back.
 * `image_batches(paths, size, batch_size)`: files to batches of pixels; `load_image`, `decode_image` for a single one.
 * `decode_batch(contents, size)`, `decode_single`: in exported graphs, where one bad image must not lose the others.
 * `Augmentation`: random changes of colour, scale and side for training.
@@ -33,7 +33,7 @@ from keras_sare.datasets.places.open_splits import open_databases, open_dataset,
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 from keras_sare.datasets.places.readers.csv_places import read_csv
 from keras_sare.datasets.places.readers.dbstruct import read_dbstruct
-from keras_sare.datasets.places.spatial import Neighbours, earth_centred, neighbours_within
+from keras_sare.datasets.places.spatial import Neighbours, earth_centred, geodetic, neighbours_within
 from keras_sare.datasets.places.training_positives import training_positives
 from keras_sare.datasets.sfm.retrieval_sfm import read_retrieval_sfm
 from keras_sare.datasets.sfm.sfm_dataset import SfMDataset
@@ -41,13 +41,13 @@ from keras_sare.datasets.sfm.sfm_files import read_colmap
 from keras_sare.datasets.sfm.sfm_splits import split_clusters, without_models_of
 
 __all__ = [
+    "MAX_PIXELS",
+    "PROTOCOLS",
     "Augmentation",
     "ImageFolder",
     "ImageSet",
     "LandmarkDataset",
-    "MAX_PIXELS",
     "Neighbours",
-    "PROTOCOLS",
     "PlaceDataset",
     "SfMDataset",
     "ShorterSide",
@@ -57,6 +57,7 @@ __all__ = [
     "earth_centred",
     "find_corrupt",
     "fitted_size",
+    "geodetic",
     "image_batches",
     "image_sizes",
     "load_image",

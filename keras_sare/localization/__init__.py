@@ -1,6 +1,7 @@
 """Where was this photo taken: an index of a map, the position that its answers agree about, and how sure that is.
 
 * `PlaceIndex`: descriptors, positions and thumbnails in a folder; `PlaceRows` go in, `Candidates` come out.
+* `Localizer`: descriptors in, `Answers` out: position, probability, uncertainty, or "don't know".
 * `estimate_positions`: the place that candidates agree about.
 * `Calibration`: the probability that an answer is right, learned from photos with known positions.
 """
@@ -9,17 +10,21 @@ from keras_sare.localization.calibration import Calibration, calibration_error, 
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.estimates import Estimates, estimate_positions
 from keras_sare.localization.index_record import IndexRecord
+from keras_sare.localization.localizer import Answers, Localizer, box_around
 from keras_sare.localization.place_index import Appended, PlaceIndex
 from keras_sare.localization.place_rows import PlaceRows
 
 __all__ = [
+    "Answers",
     "Appended",
     "Calibration",
     "Candidates",
     "Estimates",
     "IndexRecord",
+    "Localizer",
     "PlaceIndex",
     "PlaceRows",
+    "box_around",
     "calibration_error",
     "estimate_positions",
     "reliability",

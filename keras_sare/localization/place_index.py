@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from keras_sare.localization.calibration import Calibration
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.index_record import IndexRecord
 from keras_sare.localization.lance_columns import reader_of
@@ -25,6 +26,7 @@ _TABLE = "photos"
 _LOCK = "writer.lock"
 _PROBED = 32
 _REFINED = 10
+_TOGETHER = 32
 _MOST_UNINDEXED = 0.1
 _SHOWN = ("name", "heading", "timestamp", "traversal")
 
@@ -128,6 +130,16 @@ class PlaceIndex:
         self._table.delete(f"name IN ({', '.join(map(_quoted, names))})")
         return before - len(self)
 
+    def calibrate(self, calibration: Calibration | None) -> None:
+        """Keeps how sure answers are with the index, in place of what was there.
+
+        Raises:
+            RuntimeError: another process writes to the index.
+        """
+        self._begin_writing()
+        self.record = self.record.calibrated(calibration)
+        self.record.write(self.folder)
+
     @plain_arguments
     def search(self, descriptors: np.ndarray, k: int = 10, box: np.ndarray | None = None) -> Candidates:
         """Finds the photos of the index that are most similar.
@@ -148,7 +160,10 @@ class PlaceIndex:
             )
         if k < 1:
             raise ValueError(f"`k` must be positive. Received: k={k}")
-        found = [self._search_one(descriptor, k, box) for descriptor in descriptors]
+        found: list[list[dict[str, Any]]] = [[] for _ in descriptors]
+        for start in range(0, len(descriptors), _TOGETHER):
+            for row in self._search(descriptors[start : start + _TOGETHER], k, box):
+                found[start + row["query_index"]].append(row)
         return Candidates.from_rows(found, k, self.record)
 
     def thumbnail(self, name: str) -> bytes | None:
@@ -171,14 +186,16 @@ class PlaceIndex:
         lock(self.folder / _LOCK)
         self.refresh()
 
-    def _search_one(self, descriptor: np.ndarray, k: int, box: np.ndarray | None) -> list[dict[str, Any]]:
-        query: Any = self._table.search(descriptor, vector_column_name="descriptor")
+    def _search(self, descriptors: np.ndarray, k: int, box: np.ndarray | None) -> list[dict[str, Any]]:
+        # Of a single descriptor the answer does not say which it belongs to.
+        alone = len(descriptors) == 1
+        query: Any = self._table.search(descriptors[0] if alone else descriptors, vector_column_name="descriptor")
         query = query.distance_type("cosine").limit(k).select([*_SHOWN, *self.record.axes, "_distance"])
         if box is not None:
             query = query.where(_inside(box, self.record.axes), prefilter=True)
         # Without an index both settings have no effect: every descriptor is compared.
         rows: list[dict[str, Any]] = query.nprobes(_PROBED).refine_factor(_REFINED).to_arrow().to_pylist()
-        return rows
+        return [{"query_index": 0, **row} for row in rows] if alone else rows
 
 
 def _connect(folder: Path) -> Any:

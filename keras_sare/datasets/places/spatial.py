@@ -148,3 +148,18 @@ def earth_centred(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     return np.stack(
         [across * np.cos(lam), across * np.sin(lam), normal * (1 - squared_eccentricity) * np.sin(phi)], axis=-1
     )
+
+
+def geodetic(positions: np.ndarray) -> np.ndarray:
+    """The other way round from `earth_centred`, for points on the ground or within kilometres of it.
+
+    Args:
+        positions: [N, 3] earth-centred metres.
+
+    Returns:
+        float64 [N, 2]: latitude and longitude in WGS84 degrees; NaN where a position is.
+    """
+    x, y, z = np.moveaxis(np.asarray(positions, np.float64), -1, 0)
+    squared_eccentricity = _WGS84_FLATTENING * (2 - _WGS84_FLATTENING)
+    latitude = np.arctan2(z, (1 - squared_eccentricity) * np.hypot(x, y))
+    return np.degrees(np.stack([latitude, np.arctan2(y, x)], axis=-1))

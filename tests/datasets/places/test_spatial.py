@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_sare.datasets import Neighbours, earth_centred, neighbours_within
+from keras_sare.datasets import Neighbours, earth_centred, geodetic, neighbours_within
 from keras_sare.datasets.places import spatial
 
 WGS84_A = 6378137.0
@@ -71,6 +71,17 @@ def test_earth_centred_at_the_equator_and_the_poles_is_the_ellipsoid():
     positions = earth_centred(np.array([0, 0, 90, -90]), np.array([0, 90, 0, 0]))
     expected = [[WGS84_A, 0, 0], [0, WGS84_A, 0], [0, 0, WGS84_B], [0, 0, -WGS84_B]]
     np.testing.assert_allclose(positions, expected, atol=1e-6)
+
+
+def test_geodetic_leads_back_also_from_the_mean_of_neighbours():
+    rng = np.random.default_rng(1)
+    degrees = np.stack([rng.uniform(-90, 90, 100), rng.uniform(-180, 180, 100)], axis=1)
+    np.testing.assert_allclose(geodetic(earth_centred(*degrees.T)), degrees, atol=1e-9)
+    near = degrees[:, None] + rng.uniform(-1e-4, 1e-4, (100, 5, 2))
+    near[..., 0] = np.clip(near[..., 0], -89, 89)
+    mean = earth_centred(*near.reshape(-1, 2).T).reshape(100, 5, 3).mean(axis=1)
+    np.testing.assert_allclose(earth_centred(*geodetic(mean).T), mean, atol=1e-3)
+    assert np.isnan(geodetic(np.full((1, 3), np.nan))).all()
 
 
 def test_earth_centred_points_lie_on_the_ellipsoid():
