@@ -152,6 +152,13 @@ def test_images_of_stored_descriptors_cannot_be_resized(finished, town, tmp_path
         evaluate.run(EvaluateConfig(models=models, root=str(town), output=str(tmp_path / "out"), image_sizes=("24",)))
 
 
+def test_sizes_of_databases_are_checked_before_anything_is_extracted(finished, town, tmp_path):
+    settings = {"models": (str(finished),), "root": str(town), "output": str(tmp_path / "out")}
+    with pytest.raises(ValueError, match=r"`database_sizes` must be from .*, the number of positives, to .*=\(1,\)"):
+        evaluate.run(EvaluateConfig(**settings, database_sizes=("1",)))
+    assert not (tmp_path / "out" / "descriptors").exists()
+
+
 def test_own_rules_are_flags(town):
     def rules(**settings):
         config = EvaluateConfig(models=("m.keras",), root=str(town), output="out", **settings)

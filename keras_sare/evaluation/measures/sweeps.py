@@ -62,19 +62,30 @@ def recall_by_database_size(
     Raises:
         ValueError: a number is out of range.
     """
+    check_database_sizes(truth, dataset, sizes)
     count = len(dataset.database)
     needed = np.unique(truth.positives.indices)
-    if not sizes or not all(len(needed) <= size <= count for size in sizes):
-        raise ValueError(
-            f"`sizes` must be from {len(needed)}, the number of positives, to {count}, that of database images. "
-            f"Received: sizes={tuple(sizes)}"
-        )
     others = np.random.default_rng(seed).permutation(np.setdiff1d(np.arange(count), needed))
     found = {}
     for size in sorted({*sizes}):
         kept = np.union1d(needed, others[: size - len(needed)])
         found[size] = recall_of((sides[0], _rows(sides[1], kept)), _among(truth, kept, count), _smaller(dataset, kept))
     return found
+
+
+def check_database_sizes(truth: GroundTruth, dataset: PlaceDataset, sizes: Sequence[int]) -> None:
+    """Checks numbers of database images for `recall_by_database_size`.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    count = len(dataset.database)
+    least = len(np.unique(truth.positives.indices))
+    if not sizes or not all(least <= size <= count for size in sizes):
+        raise ValueError(
+            f"`database_sizes` must be from {least}, the number of positives, to {count}, that of database images. "
+            f"Received: database_sizes={tuple(sizes)}"
+        )
 
 
 def recall_of(sides: Sides, truth: GroundTruth, dataset: PlaceDataset) -> RecallReport:

@@ -14,7 +14,12 @@ _TOKYO = Protocol(
     conditions=True,
     query_size=ShorterSide(640),
 )
-_MSLS = Protocol(name="msls", source="Warburg et al., CVPR 2020, section 4", radius=25.0, heading=40.0)
+_MSLS = Protocol(
+    name="msls",
+    source="Warburg et al., CVPR 2020; the heading is the paper's alone: its code, mapillary_sls, looks at metres only",
+    radius=25.0,
+    heading=40.0,
+)
 _NORDLAND = Protocol(
     name="nordland", source=f"Patch-NetVLAD's split (Hausler et al., CVPR 2021); {_BENCHMARK}", frames=10
 )
@@ -38,17 +43,26 @@ _ENTRIES = (
         query_size=ShorterSide(480),
     ),
     Protocol(name="tokyotm", source=_NETVLAD, radius=25.0, exclude=("timestamp",)),
-    Protocol(name="sf0", source="Liu, Li, Dai, ICCV 2019; Chen et al., CVPR 2011", radius=25.0),
+    Protocol(
+        name="sf0",
+        source="Liu, Li, Dai, ICCV 2019, whose code for it is not public, on Chen et al., CVPR 2011; 25 m as "
+        f"San Francisco of {_BENCHMARK}",
+        radius=25.0,
+    ),
     _MSLS,
     _MSLS.changed(name="msls_radius", source=_BENCHMARK, heading=None),
     _MSLS.changed(
         name="msls_sls",
-        source="mapillary_sls, evaluate.py of the validation",
+        source="mapillary_sls, msls.py and evaluate.py of the validation",
         heading=None,
         skips_without_positive=True,
     ),
     _NORDLAND,
-    _NORDLAND.changed(name="nordland_1", source="Ali-bey et al., CVPR 2024 (BoQ): 1 frame", frames=1),
+    _NORDLAND.changed(
+        name="nordland_1",
+        source="Ali-bey et al., CVPR 2024: BoQ's Nordland**, with VPR-Bench's winter as database and summer as queries",
+        frames=1,
+    ),
     Protocol(name="svox", source=f"Berton et al., WACV 2021; {_BENCHMARK}", radius=25.0, conditions=True),
     Protocol(name="st_lucia", source=f"Milford, Wyeth, 2008; {_BENCHMARK}", radius=25.0),
     Protocol(name="amstertime", source="Yildiz et al., ICPR 2022: a pair is a place", places=True),

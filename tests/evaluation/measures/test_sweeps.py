@@ -73,7 +73,9 @@ def test_what_is_excluded_stays_so_in_a_smaller_database(street):
 def test_numbers_out_of_range_are_refused(street):
     with pytest.raises(ValueError, match=r"`dims` must be from 1 to 16, .*dims=\(4, 17\)"):
         recall_by_dimension(*street, (4, 17))
-    with pytest.raises(ValueError, match=r"`sizes` must be from 40, the number of positives, to 200.*sizes=\(39,\)"):
+    with pytest.raises(
+        ValueError, match=r"`database_sizes` must be from 40, the number of positives, to 200.*database_sizes=\(39,\)"
+    ):
         recall_by_database_size(*street, (39,))
 
 

@@ -128,6 +128,17 @@ def test_stored_descriptors_need_no_images(town, descriptors, tmp_path, without_
     assert evaluated(bare, tmp_path / "out", stored)["stored"]["queries"] > 0
 
 
+def test_sides_of_different_lengths_are_refused_by_name(town, descriptors, tmp_path):
+    """As after an extraction by two versions of a model."""
+    paths, rows = descriptors
+    queries = set(open_dataset(town, "test").queries.paths.tolist())
+    names = [os.path.relpath(path, town) for path in paths]
+    mixed = [row if path in queries else np.eye(1, 9)[0] for path, row in zip(paths.tolist(), rows, strict=True)]
+    stored = write_hloc(tmp_path / "mixed.h5", names, mixed)
+    with pytest.raises(ValueError, match="Received: mixed with 16 numbers for queries and 9 for database images"):
+        evaluated(town, tmp_path / "out", stored)
+
+
 @dataclass(frozen=True, eq=False)
 class Counting(Evaluated):
     """Gives the row of each path's number, and stops like a killed process after so many."""
@@ -181,8 +192,9 @@ def test_descriptors_of_another_length_order_or_count_are_refused_by_name(tmp_pa
         with pytest.raises(ValueError, match=message):
             StoredDescriptors.open(path).extract(paths, 2, np.empty((3, 4), np.float32))
     path = Path(write_hloc(tmp_path / "y.h5", names, [good[0], good[1], np.eye(1, 3)[0]]))
-    with pytest.raises(ValueError, match=r"'/data/b/2.jpg': 3 numbers, norm 1, after others of 4 numbers"):
-        StoredDescriptors.open(path).extract(paths, 1, np.empty((3, 4), np.float32))
+    for batch_size in (1, 2, 3):
+        with pytest.raises(ValueError, match=r"'/data/b/2.jpg': 3 numbers, norm 1, after others of 4 numbers"):
+            StoredDescriptors.open(path).extract(paths, batch_size, np.empty((3, 4), np.float32))
 
 
 def test_what_no_model_is_says_what_would_be_one(town, models, tmp_path):

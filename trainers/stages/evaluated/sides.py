@@ -41,13 +41,22 @@ class Sides:
             model: to extract what is not there yet.
             size: of all images, in place of the model's and the protocol's.
             named: the size as the user wrote it, for the stages.
+
+        Raises:
+            ValueError: the two sides have descriptors of different lengths.
         """
         query_size = size or self._query_size
         of_queries = model if query_size is None else model.resizing_to(query_size)
         of_database = model if size is None else model.resizing_to(size)
         suffix = "" if size is None else f" of size {named}"
         queries = self._extracted(of_queries, self.dataset.queries.paths, f"extract queries{suffix}")
-        return queries, self._extracted(of_database, self.dataset.database.paths, f"extract database{suffix}")
+        database = self._extracted(of_database, self.dataset.database.paths, f"extract database{suffix}")
+        if queries.shape[1] != database.shape[1]:
+            raise ValueError(
+                f"`models` must have descriptors of one length. Received: {model.name} with {queries.shape[1]} numbers "
+                f"for queries and {database.shape[1]} for database images"
+            )
+        return queries, database
 
     def _extracted(self, model: Evaluated, paths: np.ndarray, stage: str) -> np.ndarray:
         descriptors = self._files.of(model, paths, self._batch_size)

@@ -49,9 +49,11 @@ class StoredDescriptors(Evaluated):
         dim = None
         for start in range(0, len(rows), batch_size):
             indices = np.arange(start, min(start + batch_size, len(rows)))
-            found = [self._checked(str(paths[index]), self.read(rows[index]), dim) for index in indices]
+            found = []
+            for index in indices:
+                found.append(self._checked(str(paths[index]), self.read(rows[index]), dim))
+                dim = len(found[0])
             out[indices] = np.stack(found)
-            dim = len(found[0])
 
     def _rows_of(self, paths: list[str]) -> list[int | str]:
         names = [self._name(path) for path in paths]

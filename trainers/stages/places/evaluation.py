@@ -7,7 +7,12 @@ from keras_sare.datasets import open_dataset, set_max_pixels
 from keras_sare.evaluation import report_places
 from keras_sare.evaluation.evaluation_record import write_record
 from keras_sare.evaluation.measures.sweep_files import write_sweep
-from keras_sare.evaluation.measures.sweeps import recall_by_database_size, recall_by_dimension, recall_of
+from keras_sare.evaluation.measures.sweeps import (
+    check_database_sizes,
+    recall_by_database_size,
+    recall_by_dimension,
+    recall_of,
+)
 from keras_sare.evaluation.protocols import (
     GroundTruth,
     Protocol,
@@ -47,9 +52,12 @@ def evaluate_models(config: EvaluateConfig) -> str:
         dataset = dataset.check_images(config.max_corrupt_share, photo_memory(config.root))
         dataset.warn_of_same_photos()
     dataset = counted(protocol, dataset)
+    truth = ground_truth(protocol, dataset)
+    if config.database_sizes:  # Before hours are spent.
+        check_database_sizes(truth, dataset, _whole_numbers("database_sizes", config.database_sizes))
     sides = Sides(DescriptorFiles(output / "descriptors"), dataset, protocol.query_size, config.batch)
     tables = [report_places(models, dataset, sides.of, output, protocol)]
-    tables += _sweeps(config, models, sides, ground_truth(protocol, dataset))
+    tables += _sweeps(config, models, sides, truth)
     settings = {name: getattr(config, name) for name in config.names}
     write_record(output, protocol, settings, sides.stages)
     return "\n\n".join(tables)
