@@ -27,7 +27,7 @@ def start(module, *arguments):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("module", PROGRAMS)
+@pytest.mark.parametrize("module", [*PROGRAMS, "serving.index", "serving.locate"])
 def test_help_shows_the_command_and_its_flags(module):
     done = start(module, "--help")
     assert "Traceback" not in done.stderr

@@ -76,7 +76,7 @@ class IndexRecord:
         if not path.is_file():
             raise FileNotFoundError(
                 f"`index` must be the folder of a place index, with {FILE}; build one with "
-                f"`PlaceIndex.create`. Received: index={str(folder)!r}"
+                f"python -m serving.index build. Received: index={str(folder)!r}"
             )
         try:
             if path.stat().st_size > _LARGEST_FILE:

@@ -93,6 +93,21 @@ class PlaceIndex:
         """Number of the last change."""
         return int(self._table.version)
 
+    def check_model(self, model: str) -> None:
+        """Checks that descriptors come from the index's model.
+
+        Args:
+            model: its digest.
+
+        Raises:
+            ValueError: it is another one.
+        """
+        if model != self.record.model:
+            raise ValueError(
+                f"`model` must be the one that the index was built with ({self.record.model_name}, "
+                f"{self.record.model[:12]}): descriptors of two models cannot be compared. Received: {model[:12]}"
+            )
+
     def append(self, batches: Iterable[PlaceRows], model: str) -> Appended:
         """Adds photos; those whose names are there already are replaced. All of them, or none where it is broken off.
 
@@ -104,11 +119,7 @@ class PlaceIndex:
             RuntimeError: another process writes to the index.
             ValueError: `model` is another than the index's, or descriptors have another length.
         """
-        if model != self.record.model:
-            raise ValueError(
-                f"`model` must be the one that the index was built with ({self.record.model_name}, "
-                f"{self.record.model[:12]}): descriptors of two models cannot be compared. Received: {model[:12]}"
-            )
+        self.check_model(model)
         self._begin_writing()
         merge = self._table.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
         source = _Source(batches, self.record.dim)

@@ -1,0 +1,1 @@
+"""The program that makes place indexes: `python -m serving.index`."""

@@ -1,0 +1,142 @@
+"""Makes the index of a map: descriptors, positions and thumbnails of photos in one folder.
+
+    python -m serving.index build INDEX --root=DATA --model=exports/saved_model --calibrate=val
+    python -m serving.index append INDEX --root=MORE --model=exports/saved_model
+    python -m serving.index remove INDEX images/a.jpg images/b.jpg
+    python -m serving.index info INDEX
+
+DATA is a data set as the other programs take it, with positions; its database images are taken. Whatever is broken off
+leaves the index as it was before, and the same command goes on from the descriptors that are there.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_sare.utils.error_text import expected_errors
+from serving.arguments import OneLineParser
+
+if TYPE_CHECKING:
+    from serving.index.building import MapSettings
+
+PROGRAM = "serving.index"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one of the commands.
+
+    Raises:
+        SystemExit: an error, which the text of one line tells.
+    """
+    flags = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], None] = flags.run
+    with expected_errors(PROGRAM, debug=lambda: flags.debug):
+        run(flags)
+
+
+def _build(flags: argparse.Namespace) -> None:
+    settings = _settings(flags)
+    from serving.index.building import build
+
+    build(Path(flags.index), settings, flags.calibrate)
+    _info(flags)
+
+
+def _append(flags: argparse.Namespace) -> None:
+    settings = _settings(flags)
+    from serving.index.building import append
+
+    append(Path(flags.index), settings)
+    _info(flags)
+
+
+def _settings(flags: argparse.Namespace) -> "MapSettings":
+    # Here, because these take longer than --help should.
+    from keras_sare.utils.progress import show_information
+    from keras_sare.utils.quiet_start import load_tensorflow
+
+    load_tensorflow()
+    from serving.index.building import MapSettings
+
+    show_information()
+    return MapSettings(
+        root=Path(flags.root),
+        model=flags.model,
+        prefix=flags.prefix,
+        splits=_words(flags.split),
+        image_size=_words(flags.image_size),
+        orientation=flags.orientation,
+        thumbnails=flags.thumbnails,
+        batch=flags.batch,
+        max_corrupt_share=flags.max_corrupt_share,
+    )
+
+
+def _remove(flags: argparse.Namespace) -> None:
+    from keras_sare.localization import PlaceIndex
+
+    index = PlaceIndex(flags.index)
+    removed = index.remove(flags.names)
+    sys.stdout.write(f"Removed {removed} of {len(flags.names)} photos; {len(index)} are left.\n")
+
+
+def _info(flags: argparse.Namespace) -> None:
+    from keras_sare.localization import PlaceIndex
+
+    index = PlaceIndex(flags.index)
+    record = index.record
+    size = sum(file.stat().st_size for file in index.folder.rglob("*") if file.is_file())
+    calibrated = "not calibrated"
+    if record.calibration is not None:
+        calibrated = f"calibrated on {record.calibration.photos} photos, within {record.calibration.radius:g} m"
+    sys.stdout.write(
+        f"{index.folder}: {len(index)} photos, version {index.version}, {size / 1e6:.1f} MB\n"
+        f"  descriptors: {record.dim} of {record.model_name} ({record.model[:12]})\n"
+        f"  positions: {', '.join(record.axes)}, {record.kind}\n"
+        f"  answers: {calibrated}\n"
+    )
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",") if text else []
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--debug", action="store_true", help="shows where in the code an error arose")
+    commands = parser.add_subparsers(required=True, metavar="build|append|remove|info")
+    for name, run, text in (
+        ("build", _build, "makes an index of a data set"),
+        ("append", _append, "adds photos, or replaces those of the same name"),
+        ("remove", _remove, "removes photos by their names"),
+        ("info", _info, "says what an index holds"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        command.add_argument("index", help="folder of the index")
+        if run in (_build, _append):
+            _add_map_flags(command)
+        if run is _build:
+            command.add_argument("--calibrate", default="", help="split whose queries say how sure answers are")
+        if run is _remove:
+            command.add_argument("names", nargs="+", help="paths below the data set's folder")
+    return parser
+
+
+def _add_map_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--root", required=True, help="data set: places.csv, or datasets/*.mat, with images/")
+    add("--model", required=True, help="an exported model, a run, or grpc://HOST:PORT/MODEL")
+    add("--prefix", default="", help="start of the .mat files' names, where --root holds several data sets")
+    add("--split", default="", help="splits whose database images are taken, such as train,test; all by default")
+    add("--image_size", default="", help="height,width or the longer side; by default as the model's record says")
+    add("--orientation", choices=["upright", "stored"], help="how photos are read; by default as the record says")
+    add("--no_thumbnails", dest="thumbnails", action="store_false", help="keeps no small pictures")
+    add("--batch", type=int, default=8, help="photos whose descriptors are extracted at a time")
+    add("--max_corrupt_share", type=float, default=0.01, help="largest share of photos that may be unreadable")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The program that says where photos were taken: `python -m serving.locate`."""

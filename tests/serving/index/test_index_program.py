@@ -1,0 +1,186 @@
+"""The program that makes place indexes, from photos to what it says of an index."""
+
+import csv
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_sare.layers import MAC
+from keras_sare.localization import Localizer, PlaceIndex
+from serving.index import building
+from serving.index.__main__ import main
+from serving.locate.__main__ import main as locate
+
+pytest.importorskip("lancedb")
+
+PLACES = 30
+
+
+def write_photos(root: Path, seed: int, split: str = "test") -> None:
+    """A photo of each place for the database and two queries, of stripes that tell the place; one is turned."""
+    generator = np.random.default_rng(seed)
+    looks = np.random.default_rng(0).integers(0, 255, (PLACES, 6, 8, 3))
+    lines = ["image,role,split,easting,northing,heading,traversal"]
+    for role, copies in (("database", 1), ("query", 2)):
+        (root / role).mkdir(parents=True, exist_ok=True)
+        for place in range(PLACES):
+            for copy in range(copies):
+                noisy = looks[place] + generator.normal(0, 40 * copy, looks[place].shape)
+                picture = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).resize((64, 48), 0)
+                exif = Image.Exif()
+                if place == 0 and role == "database":
+                    picture = picture.transpose(Image.Transpose.ROTATE_90)
+                    exif[0x0112] = 6
+                name = f"{role}/{seed}_{place}_{copy}.jpg"
+                picture.save(root / name, exif=exif, quality=95)
+                lines.append(f"{name},{role},{split},{place * 100},{seed},{place},walk {seed}")
+    (root / "places.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    keras.utils.set_random_seed(3)
+    images = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(32, 8, strides=8, activation="relu")(keras.layers.Rescaling(1 / 64, -2)(images))
+    path = tmp_path_factory.mktemp("model") / "small.keras"
+    keras.Model(images, MAC()(features), name="small_mac").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def flags(model: Path) -> list[str]:
+    return [f"--model={model}", "--image_size=48,64"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_photos(folder, seed=1)
+    (folder / "database" / "1_9_0.jpg").write_bytes(b"no photo")
+    return folder
+
+
+def test_an_index_is_built_grows_and_shrinks(
+    root: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "index"
+    main(["build", str(place), f"--root={root}", *flags, "--calibrate=test", "--max_corrupt_share=0.1"])
+    said = capsys.readouterr().out
+    assert f"{place}: {PLACES - 1} photos" in said
+    assert "positions: easting, northing, metres" in said
+    assert f"calibrated on {2 * PLACES} photos" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index"]
+
+    write_photos(tmp_path / "more", seed=2)
+    main(["append", str(place), f"--root={tmp_path / 'more'}", *flags, "--no_thumbnails"])
+    assert f"{2 * PLACES - 1} photos" in capsys.readouterr().out
+    main(["remove", str(place), "database/1_0_0.jpg", "database/nowhere.jpg"])
+    assert "Removed 1 of 2 photos; 58 are left." in capsys.readouterr().out
+    main(["info", str(place)])
+    assert "58 photos" in capsys.readouterr().out
+
+
+def test_answers_are_those_of_the_photos_that_went_in(root: Path, flags: list[str], tmp_path: Path) -> None:
+    settings = building.MapSettings(
+        root, flags[0].removeprefix("--model="), image_size=("48", "64"), max_corrupt_share=0.1
+    )
+    index = building.build(tmp_path / "index", settings)
+    model = settings.open_model()
+    queries = np.array([str(root / f"query/1_{place}_0.jpg") for place in range(PLACES) if place != 9])
+    descriptors = np.zeros((len(queries), index.record.dim), np.float32)
+    model.extract(queries, 8, descriptors)
+    answers = Localizer(index, k=1).locate(descriptors)
+    places = [place for place in range(PLACES) if place != 9]
+    assert answers.candidates.names[:, 0].tolist() == [f"database/1_{place}_0.jpg" for place in places]
+    np.testing.assert_allclose(answers.positions, [[place * 100, 1] for place in places])
+    np.testing.assert_allclose(answers.candidates.headings[:, 0], places)
+    assert set(answers.candidates.traversals[:, 0]) == {"walk 1"}
+    (tmp_path / "small.jpg").write_bytes(index.thumbnail("database/1_0_0.jpg") or b"")
+    with Image.open(tmp_path / "small.jpg") as upright, Image.open(queries[0]) as other:
+        assert upright.size == (64, 48)
+        assert not upright.getexif()
+        assert np.abs(np.asarray(upright, np.float64) - np.asarray(other)).mean() < 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--root=nowhere"], "nowhere"),
+        (["--model=nowhere.keras"], "nowhere.keras"),
+        (["--calibrate=val"], "`calibrate` must be one of test"),
+        ([], "at most 0 may"),
+    ],
+)
+def test_what_cannot_be_built_is_told_in_one_line_and_leaves_no_index(
+    root: Path, flags: list[str], tmp_path: Path, change: list[str], message: str
+) -> None:
+    share = ["--max_corrupt_share=0.1"] if change else ["--max_corrupt_share=0"]
+    with pytest.raises(SystemExit, match=message) as ended:
+        main(["build", str(tmp_path / "index"), f"--root={root}", *flags, *share, *change])
+    assert "\n" not in str(ended.value)
+    assert not (tmp_path / "index").exists()
+
+
+def test_photos_of_another_model_or_without_positions_are_refused(
+    root: Path, flags: list[str], tmp_path: Path, model: Path
+) -> None:
+    place = tmp_path / "index"
+    main(["build", str(place), f"--root={root}", *flags, "--max_corrupt_share=0.1", "--no_thumbnails"])
+    assert PlaceIndex(place).thumbnail("database/1_1_0.jpg") is None
+    other = keras.saving.load_model(model)
+    other.layers[2].set_weights([2 * array for array in other.layers[2].get_weights()])
+    other.save(tmp_path / "other.keras")
+    for command, change, message in (
+        ("append", [f"--model={tmp_path / 'other.keras'}"], "`model` must be the one that the index was built with"),
+        ("build", [], "`index` must be new; use append"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            main([command, str(place), f"--root={root}", *flags, *change])
+    (tmp_path / "places").mkdir()
+    (tmp_path / "places" / "places.csv").write_text("image,role,split,place\na.jpg,database,test,tower\n")
+    with pytest.raises(SystemExit, match="must have positions"):
+        main(["build", str(tmp_path / "new"), f"--root={tmp_path / 'places'}", *flags])
+
+
+@pytest.mark.parametrize("axes", ["easting,northing", "latitude,longitude"])
+def test_photos_are_located_as_table_csv_and_geojson(
+    root: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], axes: str
+) -> None:
+    data = tmp_path / "data"
+    write_photos(data, seed=1)
+    lines = (data / "places.csv").read_text().replace("easting,northing", axes).splitlines()
+    if axes.startswith("latitude"):
+        fields = [line.split(",") for line in lines]
+        lines = [lines[0], *(",".join([*f[:3], str(float(f[3]) / 1e5), f[4], *f[5:]]) for f in fields[1:])]
+    (data / "places.csv").write_text("\n".join(lines) + "\n")
+    place = tmp_path / "index"
+    main(["build", str(place), f"--root={data}", *flags, "--no_thumbnails"])
+    photos = [str(data / "query" / f"1_{i}_0.jpg") for i in (4, 7)]
+    (tmp_path / "no.jpg").write_bytes(b"no photo")
+    capsys.readouterr()
+    locate([str(place), *photos, str(tmp_path / "no.jpg"), *flags, "--k=1"])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.endswith(f"as database/1_{i}_0.jpg") for i, line in zip((4, 7), printed, strict=True)] == [True, True]
+    locate([str(place), *photos, *flags, "--k=1", f"--output={tmp_path / 'answers.csv'}"])
+    with (tmp_path / "answers.csv").open(newline="") as file:
+        answers = [*csv.DictReader(file)]
+    assert [answer["most_similar"] for answer in answers] == ["database/1_4_0.jpg", "database/1_7_0.jpg"]
+    assert [answer["probability"] for answer in answers] == ["", ""]
+    first = axes.split(",")[0]
+    np.testing.assert_allclose(
+        [float(answer[first]) for answer in answers], np.array([400, 700]) * (1e-5 if first == "latitude" else 1)
+    )
+    output = tmp_path / "answers.geojson"
+    if first == "easting":
+        with pytest.raises(SystemExit, match="GeoJSON wants latitude and longitude"):
+            locate([str(place), *photos, *flags, f"--output={output}"])
+        return
+    locate([str(place), *photos, *flags, "--k=1", f"--output={output}", "--near=0.004,1", "--within=50"])
+    features = json.loads(output.read_text())["features"]
+    np.testing.assert_allclose(features[0]["geometry"]["coordinates"], [1, 0.004], atol=1e-9)
+    with pytest.raises(SystemExit, match="`near` must be two numbers"):
+        locate([str(place), *photos, *flags, "--near=here"])
