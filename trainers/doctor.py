@@ -36,10 +36,11 @@ def _run(config: DoctorConfig) -> tuple[str, bool]:
     return text, breaks
 
 
-def _run_and_exit(config: DoctorConfig) -> None:
+def run_and_exit(config: DoctorConfig) -> None:
+    """The same, and ends the program with status 1 where something would break a run."""
     if _run(config)[1]:
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    start_program("trainers.doctor", __doc__, DoctorConfig, _run_and_exit, "Interrupted. The same command goes on.")
+    start_program("trainers.doctor", __doc__, DoctorConfig, run_and_exit, "Interrupted. The same command goes on.")

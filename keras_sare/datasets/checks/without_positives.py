@@ -17,7 +17,7 @@ _METRES = 1000.0
 """Planar coordinates above this are no degrees."""
 _STEP = 0.01
 _EXTENT = 5.0
-_FEW = 10
+_FEW = 4
 
 _Reason = tuple[str, str, str]
 

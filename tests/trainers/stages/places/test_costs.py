@@ -17,11 +17,11 @@ def one_convolution_a_second(monkeypatch):
 def test_time_disk_and_memory_of_a_training_follow_from_its_images(tmp_path, monkeypatch):
     monkeypatch.setattr(costs, "free_bytes", lambda folder: 200e9)
     found = costs.estimate_costs(PITTS30K, tmp_path)
-    # VGG16 takes 188 GFLOP for 480 x 640 pixels, and one convolution is of 5.66: 51 840 images take 478 h.
+    # VGG16 takes 188 GFLOP for 480 x 640 pixels, and one convolution 1.42: 51 840 images take 1912 h.
     assert "at 480 x 640" in found.message
-    assert "478.0 h to describe all 51840 images once" in found.message
+    assert "1912.0 h to describe all 51840 images once" in found.message
     # 8 refreshes of 17 416 images, 17 608 of validation and 7416 x 12 images trained, in a tenth of the network.
-    assert "354.0 h an epoch" in found.message
+    assert "1415.8 h an epoch" in found.message
     assert "68 GB of disk (200 GB are free" in found.message
     assert "5 GB of memory" in found.message
     assert found.level == NOTE
