@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.io import savemat
 from scipy.spatial import cKDTree
 
-from keras_sare.datasets.checks.transverse_mercator import in_next_zone
+from keras_sare.datasets.places.transverse_mercator import in_next_zone
 
 SPLITS = ("train", "val", "test")
 APART = 150.0

@@ -9,7 +9,6 @@ import pytest
 
 from keras_sare.datasets.checks import photo_looks
 from keras_sare.datasets.images import unreadable_files
-from keras_sare.datasets.places.transverse_mercator import in_next_zone
 from trainers import doctor
 from trainers.config import DoctorConfig
 

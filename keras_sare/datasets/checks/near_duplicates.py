@@ -24,7 +24,7 @@ def near_duplicates(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     Photos with next to no contrast are left out, for they all look alike.
 
     Args:
-        hashes: uint64 [N], as `photo_records` makes them.
+        hashes: uint64 [N], as `photo_looks` makes them.
         thumbnails: uint8 [N, 16, 16].
 
     Returns:
