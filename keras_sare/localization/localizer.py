@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_sare.datasets import earth_centred, geodetic
 from keras_sare.localization.calibration import Calibration
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.estimates import Estimates, estimate_positions
@@ -121,6 +120,8 @@ class Localizer:
     def _in_metres(self, positions: np.ndarray) -> np.ndarray:
         if self.index.record.kind == "metres":
             return np.asarray(positions, np.float64)
+        from keras_sare.datasets import earth_centred  # With it comes TensorFlow: seconds, and 700 MB.
+
         flat = np.reshape(positions, (-1, 2))
         there = np.isfinite(flat).all(axis=1)
         metres = np.full((len(flat), 3), np.nan)
@@ -128,7 +129,11 @@ class Localizer:
         return metres.reshape(*np.shape(positions)[:-1], 3)
 
     def _as_indexed(self, metres: np.ndarray) -> np.ndarray:
-        return metres if self.index.record.kind == "metres" else geodetic(metres)
+        if self.index.record.kind == "metres":
+            return metres
+        from keras_sare.datasets import geodetic
+
+        return geodetic(metres)
 
 
 @plain_arguments
@@ -153,6 +158,8 @@ def box_around(near: np.ndarray, within: float, kind: str) -> np.ndarray:
         raise ValueError(f"`within` must be a positive number of metres. Received: within={within}")
     if kind == "metres":
         return np.stack([near - within, near + within], axis=1)
+    from keras_sare.datasets import earth_centred
+
     earth_centred(near[:1], near[1:])  # Degrees that are none are refused.
     latitude, longitude = near
     high = within / _DEGREE
