@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from keras_sare.evaluation.measures.environment import environment
 from keras_sare.evaluation.plots.retrieval_plots import dimension_curves, retrieval_bars
 from keras_sare.evaluation.retrieval_report import (
     Reports,
@@ -34,8 +35,9 @@ def write_retrieval(
 ) -> str:
     """Writes `retrieval.json`, the tables `retrieval.md` and the bars `retrieval.png`.
 
-    With sweeps, also `retrieval_dimensions_PROTOCOL.png`, a picture of curves for each protocol; the other two files
-    then hold the sweeps too.
+    `retrieval.json` also says with which versions and devices that was measured. With sweeps, there is also
+    `retrieval_dimensions_PROTOCOL.png`, a picture of curves for each protocol; the other two files then hold the sweeps
+    too.
 
     Args:
         folder: where.
@@ -56,6 +58,7 @@ def write_retrieval(
     text = format_retrieval_table(reports, bases=bases)
     contents: dict[str, Any] = {"reports": {name: _fields(each) for name, each in reports.items()}}
     contents |= {"bases": dict(bases or {}), "notes": list(notes), "settings": dict(settings or {})}
+    contents["environment"] = environment()
     sweeps = sweeps if sweeps and any(sweeps.values()) else {}
     if sweeps:
         check_same_evaluation({f"{name}, {d}": each for name, sweep in sweeps.items() for d, each in sweep.items()})

@@ -1,11 +1,12 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_sare.evaluation.plots.retrieval_plots import dimension_curves, retrieval_bars
-from keras_sare.evaluation.retrieval_files import check_same_settings, format_sweeps, write_retrieval
+from keras_sare.evaluation.retrieval_files import check_same_settings, format_sweeps, read_retrieval, write_retrieval
 from keras_sare.evaluation.retrieval_report import RetrievalReport
 
 
@@ -41,6 +42,8 @@ def test_reports_are_written_as_json_table_and_picture(tmp_path):
     assert "| trained | 75.0 (+25.0) | 37.5 (+12.5) | 25.0 | 25.0 |" in table
     stored = json.loads((tmp_path / "retrieval.json").read_text())
     assert RetrievalReport.from_json(json.dumps(stored["reports"]["trained"]["hard"])) == METHODS["trained"]["hard"]
+    assert read_retrieval(tmp_path / "retrieval.json") == METHODS
+    assert stored["environment"]["keras"] == keras.__version__
 
 
 def test_sweeps_add_a_table_and_a_picture_for_each_protocol(tmp_path):

@@ -55,10 +55,9 @@ def _row(stage: Stage) -> dict[str, Any]:
 def configuration_sections(contents: Sequence[Contents]) -> list[str]:
     """Rules, settings, and where this was measured and the page was written, side by side where there are several."""
     settings = {one.name: one.settings for one in contents if one.settings}
+    named = {"name": "name", "rules": "text", "source": "source"}
     protocols = {
-        one.name: {what: one.protocol.get(what) for what in ("name", "text", "source")}
-        for one in contents
-        if one.protocol
+        one.name: {shown: one.protocol.get(name) for shown, name in named.items()} for one in contents if one.protocol
     }
     environments = {one.name: one.environment for one in contents if one.environment}
     parts = []

@@ -255,7 +255,7 @@ def test_folders_stand_side_by_side_even_of_one_name(evaluation, tmp_path):
     places = cells(text, "Where it was measured")
     assert places[0] == ["what", "town", "town (2)", "this page"]
     assert places[1][:3] == ["tensorflow (differs)", "0.0.1", "0.0.2"]
-    assert ["text", "within 25 m", "within 25 m"] in cells(text, "Protocol")
+    assert ["rules", "within 25 m", "within 25 m"] in cells(text, "Protocol")
     [against] = [row for row in cells(text, "Paired test against the best") if row[0] == "town (2): second &lt;b&gt;"]
     assert against[1:] == ["0.750", "+0.0 (+0.0 to +0.0)", "0", "0", "1", "no"]
 
