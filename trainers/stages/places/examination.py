@@ -94,7 +94,8 @@ def _no_list(root: Path, error: Exception) -> Finding:
     if isinstance(error, ValueError):
         return Finding("list", ERROR, str(root), str(error).rstrip("."), "Correct the list")
     message = f"no list of places ({str(error).rstrip('.')})"
-    return Finding("no_places", ERROR, str(root), message, "trainers.sfm trains on photos without positions")
+    advice = "trainers.import_photos lists photos with GPS or a track; trainers.sfm trains on photos without positions"
+    return Finding("no_places", ERROR, str(root), message, advice)
 
 
 def _photos_alone(root: Path, memory: Path | None, decode: bool) -> list[Finding]:
