@@ -185,6 +185,39 @@ def test_photos_outside_of_a_track_are_named(without_gps):
     assert {"image": "day0/later.jpg", "reason": "no position"} in rows(without_gps / "left_out.csv")
 
 
+def test_one_walk_alone_is_warned_of(root):
+    text = run(root, hold_out=("0.3",), output=str(root / "list"))
+    assert "[same_walk]" not in text
+    for path in (root / "day1").iterdir():
+        path.unlink()
+    assert "[same_walk]" in run(root)
+    check_apart(root)
+    text = run(root, overwrite=True, roles="traversal")
+    assert "Nothing was written: correct this\n- [same_walk]" in text
+    assert "[same_walk]" not in run(root, overwrite=True, roles="share")
+
+
+def test_photos_that_are_too_few_are_told_which_sides_they_lack(root):
+    for path in sorted(root.rglob("*.jpg"))[5:]:
+        path.unlink()
+    text = run(root)
+    assert "[empty_split]" in text
+    assert "train no photos for database and queries" in text
+    assert not (root / "places.csv").exists()
+
+
+def test_all_photos_may_be_the_test(root):
+    datasets = run_and_open(root, hold_out=("1",))
+    assert set(datasets) == {"test"}
+    assert len(datasets["test"].paths) == 2 * STEPS
+
+
+def test_files_that_are_no_images_are_listed_as_left_out(root):
+    (root / "day0" / "page.jpg").write_text("<html>not found</html>")
+    run(root)
+    assert {"image": "day0/page.jpg", "reason": "no image that can be read"} in rows(root / "left_out.csv")
+
+
 def test_mapillarys_description_gives_positions(without_gps):
     entries = [
         {

@@ -57,7 +57,8 @@ def assign(plan: ImportPlan, settings: AssignmentSettings) -> None:
             message = f"{len(between)} photos between the splits are left out, within {settings.distance:g} m of one"
             plan.find("between", NOTE, message)
     easy = [SPLITS[split] for split in range(len(SPLITS)) if _assign_roles(plan, settings, split, kept, test)]
-    _check(plan, settings, easy)
+    everything = bool((plan.splits[kept] == TEST).all())
+    _check(plan, settings, ("test",) if everything else ("train", *("val",) * (settings.val_share > 0), "test"), easy)
 
 
 def _assign_roles(
@@ -88,10 +89,9 @@ def _assign_roles(
     return same_walk and positions is not None
 
 
-def _check(plan: ImportPlan, settings: AssignmentSettings, easy: list[str]) -> None:
+def _check(plan: ImportPlan, settings: AssignmentSettings, wanted: Sequence[str], easy: list[str]) -> None:
     """Names splits without images of a role, and those whose queries are too easy."""
     counts = plan.counts()
-    wanted = ["test"] if list(counts) == ["test"] else ["train", *["val"] * (settings.val_share > 0), "test"]
     empty = [
         f"{split} no photos for {' and '.join(missing)}"
         for split in wanted

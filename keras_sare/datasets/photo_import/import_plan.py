@@ -34,6 +34,7 @@ class ImportPlan:
         splits: int8 [N], `NO_SPLIT` at first.
         roles: int8 [N], `DATABASE` at first.
         findings: all that is wrong.
+        unreadable: StringDType [M], files that are no images, which are not among the photos.
     """
 
     root: str
@@ -45,6 +46,13 @@ class ImportPlan:
     splits: np.ndarray
     roles: np.ndarray
     findings: list[Finding]
+    unreadable: np.ndarray
+
+    def left_out(self) -> dict[str, str]:
+        """Why, by the name of the file, for all that is not listed."""
+        indices = np.flatnonzero(self.reasons != "")
+        reasons = dict(zip(self.photos.names[indices].tolist(), self.reasons[indices].tolist(), strict=True))
+        return reasons | dict.fromkeys(self.unreadable.tolist(), "no image that can be read")
 
     @property
     def kept(self) -> np.ndarray:
@@ -69,13 +77,19 @@ class ImportPlan:
 
 
 def plan_import(
-    root: str | os.PathLike[str], photos: PhotoList, source: str, findings: list[Finding], max_speed: float
+    root: str | os.PathLike[str],
+    names: np.ndarray,
+    photos: PhotoList,
+    source: str,
+    findings: list[Finding],
+    max_speed: float,
 ) -> ImportPlan:
     """Begins a plan: names walks, leaves out photos without a position or with a wrong one, and brings all to metres.
 
     Args:
         root: the folder.
-        photos: as one of `SOURCES` gives them.
+        names: StringDType, all files of the folder that should be photos.
+        photos: those that are, as one of `SOURCES` gives them.
         source: its name; "folders" has places instead of positions.
         findings: what was found so far.
         max_speed: metres a second, above which a walk jumps.
@@ -91,6 +105,7 @@ def plan_import(
         splits=np.full(count, NO_SPLIT, np.int8),
         roles=np.full(count, DATABASE, np.int8),
         findings=findings,
+        unreadable=names[~np.isin(names, photos.names)],
     )
     if source == "folders":
         plan.reasons[photos.places == ""] = "in no folder of a place, into which they must be moved"

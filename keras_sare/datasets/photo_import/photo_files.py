@@ -12,9 +12,9 @@ from keras_sare.datasets.images.same_photos import first_names
 
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
 _OTHERS = {
-    "be converted to JPEG": (".heic", ".heif", ".avif", ".jxl", ".tif", ".tiff", ".bmp", ".dng", ".cr2", ".cr3")
+    "Convert them to JPEG": (".heic", ".heif", ".avif", ".jxl", ".tif", ".tiff", ".bmp", ".dng", ".cr2", ".cr3")
     + (".nef", ".arw", ".raf", ".orf", ".rw2"),
-    "be taken apart into photos, as ffmpeg does": (".mp4", ".mov", ".avi", ".mkv", ".insv", ".360"),
+    "Sample photos of them, for example with ffmpeg": (".mp4", ".mov", ".avi", ".mkv", ".insv", ".360"),
 }
 PICTURE = "places.png"
 """The map that an import leaves in a folder is no photo."""
@@ -29,19 +29,28 @@ def find_photos(root: str | os.PathLike[str]) -> tuple[np.ndarray, list[Finding]
     Returns:
         Names relative to the folder, with slashes, sorted: StringDType [N]. And what cannot be listed, or read.
     """
-    files = sorted(_files(Path(root)))
+    closed: list[str] = []
+    files = sorted(_files(Path(root), closed))
     photos = [name for name in files if name.lower().endswith(_PHOTOS) and name != PICTURE]
     listable = [name for name in photos if _can_be_listed(name)]
     findings = [*_unlistable(root, photos, len(listable)), *_other_formats(root, files)]
+    if closed:
+        message = f"{len(closed)} folders cannot be opened ({first_names(np.array(closed))})"
+        findings.append(Finding("folders", WARNING, str(root), message, "Allow to read them"))
     if not photos:
         message = f"no photo ({', '.join(_PHOTOS)}) in this folder or below"
         findings.append(Finding("no_photos", ERROR, str(root), message, "Name the folder that holds them by --root"))
     return np.array(listable, np.dtypes.StringDType()), findings
 
 
-def _files(root: Path) -> Iterator[str]:
+def _files(root: Path, closed: list[str]) -> Iterator[str]:
+    """Names of all files; folders that cannot be opened are added to `closed`."""
     seen = set()
-    for where, folders, names in os.walk(root, followlinks=True):
+
+    def note(error: OSError) -> None:
+        closed.append(os.fspath(error.filename).encode("utf-8", "backslashreplace").decode())
+
+    for where, folders, names in os.walk(root, onerror=note, followlinks=True):
         known = os.stat(where)
         if (known.st_dev, known.st_ino) in seen:  # A link that leads back.
             folders.clear()
@@ -73,11 +82,11 @@ def _unlistable(root: str | os.PathLike[str], photos: list[str], listable: int) 
 
 
 def _other_formats(root: str | os.PathLike[str], files: list[str]) -> Iterator[Finding]:
-    for must, endings in _OTHERS.items():
+    for advice, endings in _OTHERS.items():
         found = [name for name in files if name.lower().endswith(endings)]
         if found:
             kinds = Counter(os.path.splitext(name)[1].lower() for name in found)
             counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             example = first_names(np.array([found[0].encode("utf-8", "backslashreplace").decode()]))
             message = f"{counted} are not read ({example})"
-            yield Finding("format", WARNING, str(root), message, f"They must {must} to be used")
+            yield Finding("format", WARNING, str(root), message, advice)

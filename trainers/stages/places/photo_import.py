@@ -61,7 +61,7 @@ def _plan(config: ImportConfig, root: Path) -> ImportPlan:
         findings += found
     except (OSError, ValueError) as error:
         findings.append(Finding(source, ERROR, str(root), str(error).rstrip("."), "Correct it"))
-    return plan_import(root, photos, source, findings, config.max_speed / 3.6)
+    return plan_import(root, names, photos, source, findings, config.max_speed / 3.6)
 
 
 def _read(config: ImportConfig, root: Path, names: np.ndarray, source: str) -> tuple[PhotoList, list[Finding]]:
@@ -77,24 +77,22 @@ def _write(plan: ImportPlan, root: Path, output: Path) -> None:
     images = plan.photos.names
     if not (output.exists() and root.samefile(output)):
         images = np.strings.add(f"{root.resolve()}/", images)
-    left_out = np.flatnonzero(plan.reasons != "")
-    rows = zip(plan.photos.names[left_out].tolist(), plan.reasons[left_out].tolist(), strict=True)
-    write_table(output / LEFT_OUT, ("image", "reason"), rows)
+    write_table(output / LEFT_OUT, ("image", "reason"), sorted(plan.left_out().items()))
     if plan.positions is not None:
-        _draw(plan, plan.positions, output, left_out)
+        _draw(plan, plan.positions, output)
     # Last: a folder with this file is complete.
     write_places(output / PLACES, plan, images)
 
 
-def _draw(plan: ImportPlan, positions: np.ndarray, output: Path, left_out: np.ndarray) -> None:
+def _draw(plan: ImportPlan, positions: np.ndarray, output: Path) -> None:
     planar = positions.shape[1] == 2
     points = positions if planar else np.stack([plan.photos.longitudes, plan.photos.latitudes], axis=1)
     groups = {
         split: {side: points[plan.members(split, role)] for side, role in (("database", DATABASE), ("queries", QUERY))}
         for split in plan.counts()
     }
-    located = points[left_out][np.isfinite(points[left_out]).all(axis=1)]
-    draw_splits(output / PICTURE, groups, located, "m" if planar else "degrees")
+    left_out = points[(plan.reasons != "") & np.isfinite(points).all(axis=1)]
+    draw_splits(output / PICTURE, groups, left_out, "m" if planar else "degrees")
 
 
 def _text(plan: ImportPlan, root: Path, output: Path, fails: bool) -> str:
