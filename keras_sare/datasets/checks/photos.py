@@ -90,5 +90,6 @@ def _sizes(looks: np.ndarray) -> list[Finding]:
     if not sizes:
         return []
     common = ", ".join(f"{h} x {w} ({count})" for (h, w), count in sizes.most_common(_MANY_SIZES))
-    message = f"{len(read)} photos have {len(sizes)} sizes, height x width: {common}"
+    number = "one size" if len(sizes) == 1 else f"{len(sizes)} sizes"
+    message = f"{len(read)} photos have {number}, height x width: {common}"
     return [Finding("sizes", NOTE, "all photos", message + ", ..." * (len(sizes) > _MANY_SIZES))]

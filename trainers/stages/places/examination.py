@@ -51,8 +51,11 @@ def _findings(config: DoctorConfig, root: Path) -> list[Finding]:
     try:
         datasets = open_splits(root, config.prefix)
     except (FileNotFoundError, ValueError) as error:
-        return [_no_list(root, error), *_photos_alone(root, memory, config.decode)]
-    findings = _missing_splits(root, datasets) + check_lists(datasets, config.radius, config.positive_radius)
+        files = _photos(root)
+        alone = _decoded({root.resolve().name: files}, memory)[0] if len(files) and config.decode else []
+        return [_no_list(root, error, len(files)), *alone]
+    findings = [*_missing_splits(root, datasets), *_unread_lists(root)]
+    findings += check_lists(datasets, config.radius, config.positive_radius)
     if not config.decode:
         return findings
     photos, readable = _decoded(listed_files(datasets), memory)
@@ -82,27 +85,36 @@ def _missing_splits(root: Path, datasets: dict[str, PlaceDataset]) -> list[Findi
     missing = [split for split in ("train", "val", "test") if split not in datasets]
     if not missing:
         return []
-    message = f"the splits {', '.join(datasets)} are there; training needs {', '.join(missing)} too"
-    return [Finding("splits", WARNING, str(root), message, "An evaluation needs only its own")]
+    message = f"of splits there is only {', '.join(datasets)}; training needs {', '.join(missing)} too"
+    return [Finding("splits", WARNING, root.resolve().name, message, "An evaluation needs only its own")]
 
 
-def _no_list(root: Path, error: Exception) -> Finding:
-    truths = sorted(path.name for path in root.glob("gnd_*"))
-    if truths:
-        message = f"landmarks with a ground truth ({', '.join(truths)}), and no list of places"
-        return Finding("no_places", ERROR, str(root), message, "trainers.retrieval_table evaluates a run on them")
-    if isinstance(error, ValueError):
-        return Finding("list", ERROR, str(root), str(error).rstrip("."), "Correct the list")
-    message = f"no list of places ({str(error).rstrip('.')})"
-    advice = "trainers.import_photos lists photos with GPS or a track; trainers.sfm trains on photos without positions"
-    return Finding("no_places", ERROR, str(root), message, advice)
-
-
-def _photos_alone(root: Path, memory: Path | None, decode: bool) -> list[Finding]:
-    paths = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in _PHOTOS)
-    if not paths or not decode:
+def _unread_lists(root: Path) -> list[Finding]:
+    """MATLAB files that look like lists and are of no split."""
+    files = [path.name for folder in (root, root / "datasets") for path in sorted(folder.glob("*.mat"))]
+    others = [name for name in files if not name.endswith(("_train.mat", "_val.mat", "_test.mat"))]
+    if not others:
         return []
-    return _decoded({str(root): np.array(paths, np.dtypes.StringDType())}, memory)[0]
+    advice = "A list of places is read when its name ends in _train.mat, _val.mat or _test.mat"
+    return [Finding("unread_list", NOTE, root.resolve().name, f"{', '.join(others)} is not read", advice)]
+
+
+def _no_list(root: Path, error: Exception, photos: int) -> Finding:
+    if isinstance(error, ValueError):
+        return Finding("list", ERROR, root.resolve().name, str(error).rstrip("."), "Correct the list")
+    if truths := sorted(path.name for path in root.glob("gnd_*")):
+        message = f"a test set of landmarks ({', '.join(truths)}), without a list of places"
+        advice = "trainers.retrieval_table evaluates a run on it"
+        return Finding("no_places", NOTE, root.resolve().name, message, advice)
+    if photos:
+        advice = "trainers.import_photos lists photos with GPS or a track; trainers.sfm trains on photos without"
+        return Finding("no_places", WARNING, root.resolve().name, f"{photos} photos without a list of places", advice)
+    return Finding("no_places", ERROR, root.resolve().name, f"no photos and no list of places. {error}".rstrip("."))
+
+
+def _photos(root: Path) -> np.ndarray:
+    paths = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in _PHOTOS)
+    return np.array(paths, np.dtypes.StringDType())
 
 
 def _text(root: Path, findings: list[Finding]) -> str:
