@@ -27,6 +27,20 @@ def mirrored():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())
 
 
+def batch(strategy, ids, inputs):
+    """As in `test_step`."""
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return ids, inputs
+
+    def of_replica(context):
+        return tf.nest.map_structure(
+            lambda array: tf.constant(np.split(array, replicas)[context.replica_id_in_sync_group]), (ids, inputs)
+        )
+
+    return strategy.experimental_distribute_values_from_function(of_replica)
+
+
 def arrays(variables):
     return [keras.ops.convert_to_numpy(v) for v in variables]
 
@@ -43,9 +57,8 @@ def run(make_model, loss, strategy=None, optimizer=None, frozen=False, precision
         optimizer.build(model.trainable_variables)
     before = arrays(model.trainable_variables)
     step = make_train_step(strategy, model, loss, optimizer, weight_decay=1e-2, **options)
-    inputs = {"values": images()[IDS], "sizes": SIZES[IDS]}
-    batches = tf.data.Dataset.from_tensors((IDS, inputs)).repeat(steps).unbatch().batch(4, drop_remainder=True)
-    losses = [float(step(*batch)) for batch in strategy.experimental_distribute_dataset(batches)]
+    tuples = batch(strategy, IDS, {"values": images()[IDS], "sizes": SIZES[IDS]})
+    losses = [float(step(*tuples)) for _ in range(steps)]
     changes = [after - start for after, start in zip(arrays(model.trainable_variables), before, strict=True)]
     return losses, changes, optimizer
 
