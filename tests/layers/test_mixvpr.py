@@ -25,39 +25,12 @@ def small(**kwargs):
     return with_weights(MixVPR(tokens=(4, 5), depth=2, channels=7, rows=3, **kwargs))
 
 
-def test_round_trips_through_a_keras_file_at_any_image_size(tmp_path):
-    inputs = keras.Input((None, None, 6))
-    model = keras.Model(inputs, small(mlp_ratio=1.5)(inputs))
-    model.save(tmp_path / "model.keras")
-    reloaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert reloaded.layers[-1].get_config() == model.layers[-1].get_config()
-    for maps in (features(), features(3, 9), features(1, 1)):
-        np.testing.assert_array_equal(reloaded(maps), model(maps))
-
-
-def test_descriptors_have_norm_one_and_the_documented_shape():
-    output = small()(features(9, 2))
-    assert output.shape == (2, 21)
-    np.testing.assert_allclose(np.linalg.norm(output, axis=1), 1, rtol=1e-5)
-
-
 def test_defaults_are_those_of_the_paper():
     layer = MixVPR()
     layer.build((None, None, None, 1024))
     # 4 mixers of 400 tokens, 1024 -> 1024 channels, 400 -> 4 rows.
     assert layer.count_params() == 4 * (2 * 400 + 2 * (400 * 400 + 400)) + 1024 * 1025 + 4 * 401
     assert layer.compute_output_spec(keras.KerasTensor((None, 20, 20, 1024))).shape == (None, 4096)
-
-
-@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "mixed_bfloat16", "float64"])
-def test_low_precision_computes_in_float32_and_float64_in_float64(policy):
-    half = features().astype("float16")
-    expected = "float64" if policy == "float64" else "float32"
-    layer = small(dtype=policy)
-    output = layer(half)
-    assert keras.backend.standardize_dtype(output.dtype) == expected
-    assert all(keras.backend.standardize_dtype(w.dtype) == expected for w in layer.weights)
-    np.testing.assert_allclose(output, small()(half.astype("float32")), atol=1e-6)
 
 
 @pytest.mark.parametrize("ratio", [1, 1.5])
@@ -74,13 +47,6 @@ def test_other_sizes_are_resized_bilinearly_with_antialiasing(size):
     np.testing.assert_allclose(layer(maps), layer(resized), atol=1e-6)
 
 
-def test_a_graph_of_unknown_sizes_gives_the_same_descriptors():
-    layer = small()
-    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 6))], autograph=False)
-    for size in ((4, 5), (7, 3), (1, 12)):
-        np.testing.assert_allclose(graph(features(*size)), layer(features(*size)), atol=1e-6)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_graph_of_unknown_sizes_leaves_the_native_size_as_it_is(dtype):
     graph = tf.function(lambda length: resize_matrix(length, 20, dtype))
@@ -93,15 +59,6 @@ def test_mixers_start_small_and_different():
     kernels = [np.array(dense.kernel) for mixer in layer.mixers for dense in (mixer.expand, mixer.contract)]
     assert all(0.01 < kernel.std() < 0.03 for kernel in kernels)
     assert all(not np.array_equal(a, b) for i, a in enumerate(kernels) for b in kernels[:i])
-
-
-def test_every_weight_is_trained():
-    layer = small()
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(features(6, 6)) * np.arange(21, dtype="float32"))
-    gradients = tape.gradient(loss, layer.trainable_variables)
-    assert len(gradients) == len(layer.weights) == 16
-    assert all(np.isfinite(g).all() and np.any(g) for g in gradients)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sare.layers import MAC, RMAC, CroW, GeM, NetVLAD, SPoC
+from keras_sare.layers import MAC, RMAC, SALAD, ConvAP, CroW, GeM, MixVPR, NetVLAD, SPoC
 
 CHANNELS = 6
 POOLINGS = {
@@ -19,6 +19,9 @@ POOLINGS = {
     "NetVLAD": lambda **kwargs: NetVLAD(3, **kwargs),
     "NetVLAD as in PyTorch": lambda **kwargs: NetVLAD(3, normalization="torch", **kwargs),
     "NetVLAD v2": lambda **kwargs: NetVLAD(3, "vladv2", **kwargs),
+    "MixVPR": lambda **kwargs: MixVPR(tokens=(4, 5), depth=2, channels=7, rows=3, mlp_ratio=1.5, **kwargs),
+    "ConvAP": lambda **kwargs: ConvAP(4, s1=3, **kwargs),
+    "SALAD": lambda **kwargs: SALAD(4, cluster_dim=5, token_dim=3, hidden=8, dropout=0.1, iterations=2, **kwargs),
 }
 
 
@@ -101,6 +104,17 @@ def test_gradients_are_finite(pooling, dtype):
         loss = tf.reduce_sum(layer(x)[:, 0])
     gradients = tape.gradient(loss, [x, *layer.trainable_variables], unconnected_gradients="zero")
     assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ["MixVPR", "ConvAP", "SALAD"])
+def test_every_weight_of_an_aggregator_is_trained(name):
+    layer = POOLINGS[name]()
+    with tf.GradientTape() as tape:
+        descriptors = layer(maps())
+        loss = tf.reduce_sum(descriptors * np.arange(descriptors.shape[1], dtype="float32"))
+    gradients = tape.gradient(loss, layer.trainable_variables)
+    assert len(gradients) == len(layer.weights)
+    assert all(np.isfinite(gradient).all() and np.any(gradient) for gradient in gradients)
 
 
 @pytest.mark.parametrize("shape", [(2, CHANNELS), (None, 4, 4, None)])

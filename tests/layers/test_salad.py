@@ -31,18 +31,15 @@ def assignments(layer, scores):
     return np.array(layer.assignments(tf.constant(scores), scores.shape[1]))
 
 
-@pytest.mark.parametrize("has_token", [False, True])
-def test_round_trips_through_a_keras_file_at_any_image_size(tmp_path, has_token):
-    maps = keras.Input((None, None, 6))
-    token = keras.Input((7,))
-    inputs = [maps, token] if has_token else maps
+def test_with_a_token_it_round_trips_through_a_keras_file_at_any_image_size(tmp_path):
+    inputs = [keras.Input((None, None, 6)), keras.Input((7,))]
     layer = SALAD(clusters=4, cluster_dim=5, token_dim=3, hidden=8, dropout=0.1, iterations=2)
     model = keras.Model(inputs, layer(inputs))
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
     assert reloaded.layers[-1].get_config() == model.layers[-1].get_config()
     for size in ((4, 5), (3, 7)):
-        data = [features(*size)[0], np.ones((2, 7), "float32")] if has_token else features(*size)[0]
+        data = [features(*size)[0], np.ones((2, 7), "float32")]
         np.testing.assert_array_equal(reloaded(data), model(data))
 
 
@@ -106,12 +103,6 @@ def test_huge_scores_do_not_overflow():
     assert plan.max() <= 1 + 1e-3
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3)])
-def test_maps_with_no_more_positions_than_clusters_have_descriptors_of_norm_one(size):
-    output = small()(features(*size))
-    np.testing.assert_allclose(np.linalg.norm(output, axis=1), 1, rtol=1e-5)
-
-
 def test_a_graph_of_unknown_sizes_gives_the_same_descriptors():
     layer = small()
     graph = tf.function(
@@ -127,15 +118,6 @@ def test_dropout_acts_in_training_only():
     layer = small(dropout=0.5)
     assert not np.allclose(layer(features(), training=True), layer(features()), atol=1e-3)
     np.testing.assert_array_equal(small(dropout=0.0)(features(), training=True), layer(features()))
-
-
-def test_every_weight_is_trained():
-    layer = small()
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(features()) * np.arange(23, dtype="float32"))
-    gradients = tape.gradient(loss, layer.trainable_variables)
-    assert len(gradients) == len(layer.weights) == 13
-    assert all(np.isfinite(g).all() and np.any(g) for g in gradients)
 
 
 @pytest.mark.parametrize(

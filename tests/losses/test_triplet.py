@@ -58,19 +58,6 @@ def test_value_and_gradient_are_those_of_a_naive_loop(
     assert 0 < (closed[:, 2:] == 0).all(axis=-1).sum() < 30, "negatives on both sides of the margin are tested"
 
 
-@pytest.mark.parametrize("squared", [True, False])
-@pytest.mark.parametrize("same", [[0, 1], [0, 2], [0, 1, 2, 3]], ids=["q=p", "q=n", "q=p=n=n"])
-def test_coinciding_images_have_a_finite_gradient(
-    unit_tuples: Callable, value_and_gradient: Callable, same: list[int], squared: bool
-) -> None:
-    # One tuple for each gap: none, and gaps whose square is 0, denormal or far under 1 in float32.
-    x = unit_tuples(4, 2)
-    x[:, same] = np.multiply.outer([0.0, 1e-22, 1e-19, 1e-12], np.arange(len(same)))[..., None]
-    values, gradient = value_and_gradient(TripletLoss(squared=squared), x.astype("float32"))
-    assert np.isfinite(values).all()
-    assert np.abs(gradient).max() < 10
-
-
 @pytest.mark.parametrize("margin", [0.0, -0.1, math.inf, math.nan])
 def test_a_margin_that_is_no_positive_number_is_refused(margin: float) -> None:
     message = rf"`margin` must be a positive, finite number. Received: margin={margin}"
