@@ -39,8 +39,8 @@ _SCRIPT = """
 const specifications = JSON.parse(document.getElementById("specifications").textContent);
 const fit = (specification, width) => {
   for (const view of specification.vconcat ?? []) {
+    if (view.name === "map") view.height *= (width - 80) / view.width;
     view.width = width - 80;
-    if (view.name === "map") view.height = view.width;
     if (view.name === "photos") {
       view.mark.width = view.width / 7 - 4;
       view.mark.height = view.mark.width * 0.75;

@@ -6,12 +6,14 @@ from typing import Any
 
 from keras_sare.evaluation.html.charts import HEIGHT, altair, finished
 from keras_sare.evaluation.html.contents import QueryAnswer
+from keras_sare.evaluation.html.gallery import most_found
 
 MOST_POINTS = 20_000
 """Queries of all models together that are drawn; beyond, every second, third ... is."""
 
 _HIT_COLOURS = {"found": "#0072B2", "missed": "#D55E00"}
 _BINS = 30
+_LEAST_HEIGHT = 120.0
 
 
 def shown_answers(answers: Sequence[QueryAnswer]) -> Sequence[QueryAnswer]:
@@ -24,7 +26,7 @@ def query_chart(answers: Sequence[QueryAnswer], models: Sequence[str], photos: S
 
     Args:
         answers: of all models; without positions there is no map, without distances no histogram.
-        models: their names; the last is shown first.
+        models: their names, the first is the baseline; of the others the one that finds most is shown first.
         photos: rows with `model`, `query`, `column` and `url`: pictures of some queries and what was found for them.
 
     Returns:
@@ -48,14 +50,14 @@ def query_chart(answers: Sequence[QueryAnswer], models: Sequence[str], photos: S
         placed = [{**chosen.get(photo["query"], {}), **photo} for photo in photos]
         views.append(_photos(placed, [one for one in (area, range_) if one is not None]))
     options = alt.binding_select(options=list(models), name="model ")
-    param = alt.param(name="chosen", value=models[-1], bind=options)
+    param = alt.param(name="chosen", value=most_found(answers, models), bind=options)
     chart = alt.vconcat(*views, data=alt.Data(values=rows)).add_params(param).transform_filter("datum.model == chosen")
     return finished(chart, "Queries on a map, distances of their matches, and photos of those that are chosen", None)
 
 
 def _map(rows: Sequence[Mapping[str, Any]], area: Any, range_: Any) -> Any:
     alt = altair()
-    domains = equal_domains(rows)
+    domains, height = equal_domains(rows)
     opacity = alt.value(0.75) if range_ is None else alt.condition(range_, alt.value(0.8), alt.value(0.05))
     chart = alt.Chart(name="map").mark_circle(size=40).transform_filter("isValid(datum.east) && isValid(datum.north)")
     return (
@@ -66,7 +68,7 @@ def _map(rows: Sequence[Mapping[str, Any]], area: Any, range_: Any) -> Any:
             opacity=opacity,
             tooltip=["query:N", "match:N", "distance:Q", "score:Q", "found:N"],
         )
-        .properties(width=HEIGHT, height=HEIGHT)
+        .properties(width=HEIGHT, height=height)
         .add_params(area)
     )
 
@@ -122,14 +124,21 @@ def _photos(rows: Sequence[Mapping[str, Any]], selections: Sequence[Any]) -> Any
     ).properties(width=HEIGHT, height=380, title="Photos of the chosen queries")
 
 
-def equal_domains(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """Bounds of both axes, of one length, so that a metre is as long on each; the view is a square."""
+def equal_domains(rows: Sequence[Mapping[str, Any]]) -> tuple[list[list[float]], float]:
+    """Bounds of both axes and the height of the map in pixels, so that a metre is as long on each axis.
+
+    The map is `HEIGHT` wide and no higher; queries along a line from west to east need little of it.
+    """
     bounds = []
     for axis in ("east", "north"):
         values = [row[axis] for row in rows if row[axis] is not None]
         bounds.append((min(values), max(values)))
-    side = max(1.0, 1.05 * max(high - low for low, high in bounds))
-    return tuple([(low + high - side) / 2, (low + high + side) / 2] for low, high in bounds)  # type: ignore[return-value]
+    wide, high = (1.05 * (last - first) for first, last in bounds)
+    side = max(1.0, wide, high)
+    height = max(_LEAST_HEIGHT, HEIGHT * high / side)
+    sides = (side, side * height / HEIGHT)
+    domains = [[(sum(pair) - length) / 2, (sum(pair) + length) / 2] for pair, length in zip(bounds, sides, strict=True)]
+    return domains, height
 
 
 def _point(answer: QueryAnswer) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from PIL import Image
 
 from keras_sare.evaluation.comparisons.stored_verdict import verdict_of
 from keras_sare.evaluation.html import page, query_charts, query_sections
-from keras_sare.evaluation.html.contents import read_contents
-from keras_sare.evaluation.html.gallery import chosen_cases
+from keras_sare.evaluation.html.charts import HEIGHT
+from keras_sare.evaluation.html.contents import QueryAnswer, read_contents
+from keras_sare.evaluation.html.gallery import chosen_cases, most_found
+from keras_sare.evaluation.html.query_charts import equal_domains
 from keras_sare.evaluation.html.tables import MOST_ROWS
 from keras_sare.evaluation.html.thumbnails import Thumbnails
 from keras_sare.evaluation.measures.query_table import COLUMNS
@@ -131,9 +133,9 @@ def test_specifications_hold_the_numbers_and_are_json(written):
 
 
 def test_metre_is_as_long_on_both_axes_of_the_map(written):
-    encoding = written[0][-1]["vconcat"][0]["encoding"]
-    (east, north) = (encoding[axis]["scale"]["domain"] for axis in "xy")
-    assert east[1] - east[0] == pytest.approx(north[1] - north[0])
+    map_ = written[0][-1]["vconcat"][0]
+    (east, north) = (map_["encoding"][axis]["scale"]["domain"] for axis in "xy")
+    assert (east[1] - east[0]) / map_["width"] == pytest.approx((north[1] - north[0]) / map_["height"])
     assert east[0] < 0 < 230 < east[1]
 
 
@@ -181,6 +183,22 @@ def test_gains_and_the_farthest_failures_are_shown(evaluation):
     distances = [case.answer.distance for case in cases[3:]]
     assert distances == sorted(distances, reverse=True)
     assert distances[0] == max(one.distance for one in answers if one.model == MODELS[1] and not one.hit)
+
+
+def test_of_several_models_the_one_that_finds_most_is_shown_and_a_line_of_queries_has_a_low_map():
+    answers = [
+        QueryAnswer(model, f"{i}.jpg", 10.0 * i, 3.0, "a.jpg", 5.0, 0.5, i < count, "", ())
+        for model, count in (("first", 1), ("best", 8), ("last", 4))
+        for i in range(9)
+    ]
+    models = ["first", "best", "last"]
+    assert most_found(answers, models) == "best"
+    assert most_found(answers, ["first"]) == "first"
+    assert {case.title for case in chosen_cases(answers, models)} == {"found by best, missed by first"}
+    domains, height = equal_domains([{"east": 10.0 * i, "north": 3.0} for i in range(9)])
+    assert height < HEIGHT / 2
+    east, north = (last - first for first, last in domains)
+    assert east / HEIGHT == pytest.approx(north / height)
 
 
 def test_first_cases_of_each_kind_show_what_the_model_looks_at(evaluation, tmp_path):
