@@ -30,6 +30,8 @@ WRONG = {
     "serving.client": ["nowhere.jpg", "--output=out.npy"],
     "serving.conformance": ["nowhere"],
     "serving.health": ["--tls", "--ca=nowhere.pem"],
+    "serving.index": ["info", "nowhere"],
+    "serving.locate": ["nowhere", "photo.jpg", "--model=model.keras"],
 }
 
 

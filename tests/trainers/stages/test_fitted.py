@@ -3,6 +3,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.datasets.places.open_splits import open_splits
@@ -150,6 +151,9 @@ def test_run_whose_numbers_no_longer_fit_the_images_is_not_resumed(given, starte
     started(given(*own))
     before = (tmp_path / "run" / "run.json").read_text()
     few = line_of_places(4)
+    for i, path in enumerate(few.paths):
+        Image.new("RGB", (48, 32), (20 * i, 40, 60)).save(tmp_path / path, "PNG")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(place_checks, "open_splits", lambda *_: dict.fromkeys(("train", "val", "test"), few))
     with pytest.raises(ValueError, match="Received: .*negatives: 10 before, 3 now"):
         pitts.run(given("--resume"))
