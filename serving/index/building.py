@@ -88,10 +88,10 @@ def build(folder: Path, settings: MapSettings, calibrate: str = "") -> PlaceInde
     model = settings.open_model()
     images = _images(settings)
     unfinished = _unfinished(folder)
-    descriptors = DescriptorFiles(unfinished).of(model, images.paths, settings.batch)
-    _check_disk(folder, len(images), descriptors.shape[1], settings.thumbnails)
-    record = IndexRecord(model.identity, model.name, descriptors.shape[1], _kind(images))
-    index = PlaceIndex.create(folder, record, _rows(images, descriptors, settings))
+    descriptors = _descriptors(folder, model, images, settings)
+    reading = None if model.reading is None else model.reading.arguments()
+    record = IndexRecord(model.identity, model.name, descriptors.shape[1], _kind(images), reading)
+    index = PlaceIndex.create(folder, record, _rows(images, descriptors, settings, model))
     logger.info("Built %s: %d photos, %d dimensions", folder, len(index), record.dim)
     if known is not None:
         _calibrate(index, known, DescriptorFiles(unfinished).of(model, known.paths, settings.batch))
@@ -115,12 +115,10 @@ def append(folder: Path, settings: MapSettings) -> PlaceIndex:
     images = _images(settings)
     if _kind(images) != index.record.kind:
         raise ValueError(f"Positions must be in {index.record.kind}, as the index's are. Received: {_kind(images)}")
-    unfinished = _unfinished(folder)
-    descriptors = DescriptorFiles(unfinished).of(model, images.paths, settings.batch)
-    _check_disk(folder, len(images), descriptors.shape[1], settings.thumbnails)
-    done = index.append(_rows(images, descriptors, settings), model.identity)
+    descriptors = _descriptors(folder, model, images, settings)
+    done = index.append(_rows(images, descriptors, settings, model), model.identity)
     logger.info("%s: %d photos added, %d replaced, %d now", folder, done.added, done.replaced, len(index))
-    shutil.rmtree(unfinished)
+    shutil.rmtree(_unfinished(folder))
     return index
 
 
@@ -139,6 +137,12 @@ def _unfinished(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.unfinished")
 
 
+def _descriptors(folder: Path, model: Evaluated, images: ImageSet, settings: MapSettings) -> np.ndarray:
+    descriptors = DescriptorFiles(_unfinished(folder)).of(model, images.paths, settings.batch)
+    _check_disk(folder, len(images), descriptors.shape[1], settings.thumbnails)
+    return descriptors
+
+
 def _kind(images: ImageSet) -> str:
     return "metres" if images.coordinates is None else "degrees"
 
@@ -155,11 +159,12 @@ def _check_disk(folder: Path, count: int, dim: int, thumbnails: bool) -> None:
         raise OSError(f"The index takes about {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free: make room")
 
 
-def _rows(images: ImageSet, descriptors: np.ndarray, settings: MapSettings) -> Iterator[PlaceRows]:
+def _rows(images: ImageSet, descriptors: np.ndarray, settings: MapSettings, model: Evaluated) -> Iterator[PlaceRows]:
     positions = _positions(images)
+    orientation = settings.orientation if model.reading is None else model.reading.orientation
     # As many at once as there are cores; Pillow decodes without holding Python.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        small = partial(thumbnail, orientation=settings.orientation or "upright")
+        small = partial(thumbnail, orientation=orientation or "upright")
         for start in progress(range(0, len(images), _ROWS), "index", unit="batch"):
             part = images.subset(np.arange(start, min(start + _ROWS, len(images))))
             yield PlaceRows(
