@@ -1,6 +1,7 @@
 """Settings and fixtures that every test shares."""
 
 import gc
+import logging
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -97,6 +98,12 @@ def fixed_seed() -> None:
     """What weights are initialised with, and what NumPy draws."""
     random.seed(1)
     np.random.seed(1)
+
+
+@pytest.fixture(autouse=True)
+def level_of_a_library() -> None:
+    """Programs that earlier tests ran have asked for messages, as the library does not by itself."""
+    logging.getLogger("keras_sare").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

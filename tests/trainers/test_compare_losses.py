@@ -1,6 +1,5 @@
 import csv
 import json
-import logging
 import re
 import signal
 import subprocess
@@ -40,7 +39,6 @@ def output(tmp_path):
 def compare(output, monkeypatch):
     """Starts the program with trainers that do what `train` does, and returns the commands that they were given."""
     handler = signal.getsignal(signal.SIGTERM)
-    level = logging.getLogger("keras_sare").level
 
     def compare(*passed_on, train=lambda run: finish(run, 0.5), **changed):
         options = {
@@ -63,7 +61,6 @@ def compare(output, monkeypatch):
 
     yield compare
     signal.signal(signal.SIGTERM, handler)
-    logging.getLogger("keras_sare").setLevel(level)
 
 
 @pytest.mark.slow

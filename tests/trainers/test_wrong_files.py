@@ -1,6 +1,5 @@
 """Files that are not what they are named as: one line, exit status 1, and nothing is left behind."""
 
-import logging
 import shutil
 
 import pytest
@@ -26,7 +25,6 @@ BROKEN = {
 @pytest.fixture
 def ends(town, tmp_path):
     """Runs the program with some flags to its end, and returns what it tells."""
-    level = logging.getLogger("keras_sare").level
 
     def ends(*given):
         chosen = [f"--root={town}", f"--output={tmp_path / 'run'}", "--image_size=32,48", "--dim=4"]
@@ -38,8 +36,7 @@ def ends(town, tmp_path):
         assert not (tmp_path / "run").exists()
         return told
 
-    yield ends
-    logging.getLogger("keras_sare").setLevel(level)
+    return ends
 
 
 @pytest.mark.usefixtures("unread_images")

@@ -28,14 +28,12 @@ def test_control_characters_are_escaped_and_letters_are_not(text, shown):
 @pytest.fixture
 def root_handler():
     handlers = logging.getLogger().handlers
-    level = logging.getLogger("keras_sare").level
     handler = logging.Handler()
     handlers.append(handler)
     yield handler
     handlers.remove(handler)
     for one in handlers:
         one.filters[:] = [each for each in one.filters if not isinstance(each, PrintableMessages)]
-    logging.getLogger("keras_sare").setLevel(level)
 
 
 def test_messages_of_programs_command_no_terminal_and_keep_their_lines(root_handler, monkeypatch):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 
 import keras
 import numpy as np
@@ -47,15 +46,13 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def train(town, tmp_path, without_pictures, unread_images):
     """Runs the program in a folder, and returns the run."""
-    level = logging.getLogger("keras_sare").level
 
     def train(name, *given):
         chosen = [f"--root={town}", f"--output={tmp_path / name}", "--image_size=32,48", "--dim=6"]
         pitts.run(parse(PittsConfig, [*chosen, "--train_from=last", "--negatives=2", *given])[0])
         return RunFolder(tmp_path / name)
 
-    yield train
-    logging.getLogger("keras_sare").setLevel(level)
+    return train
 
 
 def recalls(run):
