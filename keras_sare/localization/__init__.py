@@ -1,7 +1,7 @@
 """Where was this photo taken: an index of a map, the position that its answers agree about, and how sure that is.
 
 * `PlaceIndex`: descriptors, positions and thumbnails in a folder; `PlaceRows` go in, `Candidates` come out.
-* `Localizer`: descriptors in, `Answers` out: position, probability, uncertainty, or "don't know".
+* `DescriptorLocalizer`: descriptors in, `Answers` out: position, probability, uncertainty, or "don't know".
 * `estimate_positions`: the place that candidates agree about.
 * `Calibration`: the probability that an answer is right, learned from photos with known positions.
 """
@@ -10,9 +10,12 @@ from keras_sare.localization.calibration import Calibration, calibration_error, 
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.estimates import Estimates, estimate_positions
 from keras_sare.localization.index_record import IndexRecord
-from keras_sare.localization.localizer import Answers, Localizer, box_around
+from keras_sare.localization.localizer import Answers, DescriptorLocalizer, box_around
 from keras_sare.localization.place_index import Appended, PlaceIndex
 from keras_sare.localization.place_rows import PlaceRows
+
+# The former name, until nothing uses it any more.
+Localizer = DescriptorLocalizer
 
 __all__ = [
     "Answers",
@@ -22,6 +25,7 @@ __all__ = [
     "Estimates",
     "IndexRecord",
     "Localizer",
+    "DescriptorLocalizer",
     "PlaceIndex",
     "PlaceRows",
     "box_around",

@@ -39,7 +39,7 @@ class Answers:
         return len(self.positions)
 
 
-class Localizer:
+class DescriptorLocalizer:
     """Answers where photos were taken, from their descriptors.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_sare.datasets import earth_centred
-from keras_sare.localization import IndexRecord, Localizer, PlaceIndex, PlaceRows, box_around
+from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows, box_around
 
 pytest.importorskip("lancedb")
 
@@ -40,7 +40,7 @@ def truth(index: PlaceIndex, places: np.ndarray) -> np.ndarray:
 
 def test_photos_are_found_at_their_places_and_errors_are_metres(index: PlaceIndex) -> None:
     places = np.arange(2, PLACES)
-    localizer = Localizer(index)
+    localizer = DescriptorLocalizer(index)
     answers = localizer.locate(photos(places, 0.3, seed=3))
     errors = localizer.errors(answers.positions, truth(index, places))
     assert (errors < 25).mean() > 0.9
@@ -55,10 +55,12 @@ def test_photos_are_found_at_their_places_and_errors_are_metres(index: PlaceInde
 def test_a_rough_position_tells_places_apart_that_look_alike(index: PlaceIndex) -> None:
     query = photos(np.array([0, 1]), 0.1, seed=4)
     for place in (0, 1):
-        answers = Localizer(index).locate(query, near=truth(index, np.array(place)), within=80)
-        errors = Localizer(index).errors(answers.positions, truth(index, np.array([place, place])))
+        answers = DescriptorLocalizer(index).locate(query, near=truth(index, np.array(place)), within=80)
+        errors = DescriptorLocalizer(index).errors(answers.positions, truth(index, np.array([place, place])))
         assert (errors < 25).all()
-    nowhere = Localizer(index).locate(query, near=np.array([10.0, 10.0]) - truth(index, np.array(39)), within=1)
+    nowhere = DescriptorLocalizer(index).locate(
+        query, near=np.array([10.0, 10.0]) - truth(index, np.array(39)), within=1
+    )
     assert not nowhere.known.any()
     assert np.isnan(nowhere.positions).all()
 
@@ -68,16 +70,16 @@ def test_an_unsure_answer_says_that_it_does_not_know(index: PlaceIndex) -> None:
     places = generator.integers(0, PLACES, 800)
     mixed = np.concatenate([photos(places[:400], 0.8, seed=6), photos(places[400:], 1.6, seed=7)])
     half = generator.permutation(800) < 400
-    localizer = Localizer(index)
+    localizer = DescriptorLocalizer(index)
     index.calibrate(localizer.calibrate(mixed[half], truth(index, places[half])))
     again = PlaceIndex(index.folder)
     assert again.record.calibration == index.record.calibration
-    answers = Localizer(again, precision=0.95).locate(mixed[~half])
+    answers = DescriptorLocalizer(again, precision=0.95).locate(mixed[~half])
     right = localizer.errors(answers.positions, truth(index, places[~half])) <= 25
     assert right[answers.known].mean() > 0.9
     assert right[answers.known].mean() > right[~answers.known].mean() + 0.2
     assert 0.1 < answers.known.mean() < 0.9
-    assert (Localizer(again, precision=0.5).locate(mixed[~half]).known >= answers.known).all()
+    assert (DescriptorLocalizer(again, precision=0.5).locate(mixed[~half]).known >= answers.known).all()
     assert abs(answers.probability.mean() - right.mean()) < 0.1
     with pytest.raises(ValueError, match="for each of the `descriptors`"):
         localizer.calibrate(mixed, truth(index, places[half]))
@@ -105,4 +107,4 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     rows = PlaceRows(["a"], photos(np.array([0]), 0, 0), METRES[:1])
     index = PlaceIndex.create(tmp_path / "index", IndexRecord("m", "m", DIM), [rows])
     with pytest.raises(ValueError, match="`k` must be positive"):
-        Localizer(index, k=0)
+        DescriptorLocalizer(index, k=0)
