@@ -156,18 +156,24 @@ def _scaled(features: np.ndarray) -> np.ndarray:
 
 
 @plain_arguments
-def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = _BINS) -> float:
+def calibration_error(probability: np.ndarray, right: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Expected calibration error: how far stated probabilities are from the share of right answers.
 
-    The mean over bins of equal width of |mean probability - share of right answers|, weighted by the answers in each
-    (Naeini et al., AAAI 2015; Guo et al., "On calibration of modern neural networks", ICML 2017, section 2).
+    The mean over ten bins of equal width of |mean probability - share of right answers|, weighted by the answers in
+    each (Naeini et al., AAAI 2015; Guo et al., "On calibration of modern neural networks", ICML 2017, section 2).
 
     Args:
         probability: [n] in [0, 1].
         right: [n], whether each answer was right.
-        bins: number of bins.
+        weights: [..., n], how often each answer counts; each once by default.
+
+    Returns:
+        float64 [...].
     """
-    return float(sum(share * abs(stated - seen) for stated, seen, share in reliability(probability, right, bins)))
+    weights = np.ones(len(probability)) if weights is None else np.asarray(weights, np.float64)
+    bins = np.eye(_BINS)[_bins(probability, _BINS)]
+    apart = weights @ (bins * np.subtract(probability, right, dtype=np.float64)[:, None])
+    return np.asarray(np.abs(apart).sum(axis=-1) / weights.sum(axis=-1))
 
 
 @plain_arguments
@@ -181,7 +187,11 @@ def reliability(probability: np.ndarray, right: np.ndarray, bins: int = _BINS) -
     """
     probability = np.asarray(probability, np.float64)
     right = np.asarray(right, np.float64)
-    numbers = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    numbers = _bins(probability, bins)
     parts = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
     rows = [[probability[part].mean(), right[part].mean(), len(part) / len(right)] for part in parts]
     return np.array(rows).reshape(-1, 3)
+
+
+def _bins(probability: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum((np.asarray(probability, np.float64) * bins).astype(np.int64), bins - 1)

@@ -4,6 +4,7 @@
     python -m serving.index append INDEX --root=MORE --model=exports/saved_model
     python -m serving.index remove INDEX images/a.jpg images/b.jpg
     python -m serving.index info INDEX
+    python -m serving.index evaluate INDEX --root=DATA --model=exports/saved_model --split=test --output=accuracy
 
 DATA is a data set as the other programs take it, with positions; its database images are taken. Whatever is broken off
 leaves the index as it was before, and the same command goes on from the descriptors that are there.
@@ -19,7 +20,7 @@ from keras_sare.utils.error_text import expected_errors
 from serving.arguments import OneLineParser
 
 if TYPE_CHECKING:
-    from serving.index.building import MapSettings
+    from serving.index.map_photos import MapSettings
 
 PROGRAM = "serving.index"
 
@@ -52,20 +53,28 @@ def _append(flags: argparse.Namespace) -> None:
     _info(flags)
 
 
+def _evaluate(flags: argparse.Namespace) -> None:
+    settings = _settings(flags)
+    from serving.index.evaluating import Questions, evaluate
+
+    asked = Questions(flags.split, flags.k, flags.precision, flags.radius)
+    sys.stdout.write(evaluate(Path(flags.index), settings, asked, Path(flags.output)))
+
+
 def _settings(flags: argparse.Namespace) -> "MapSettings":
     # Here, because these take longer than --help should.
     from keras_sare.utils.progress import show_information
     from keras_sare.utils.quiet_start import load_tensorflow
 
     load_tensorflow()
-    from serving.index.building import MapSettings
+    from serving.index.map_photos import MapSettings
 
     show_information()
     return MapSettings(
         root=Path(flags.root),
         model=flags.model,
         prefix=flags.prefix,
-        splits=_words(flags.split),
+        splits=_words(flags.splits),
         image_size=_words(flags.image_size),
         orientation=flags.orientation,
         thumbnails=flags.thumbnails,
@@ -106,36 +115,55 @@ def _words(text: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--debug", action="store_true", help="shows where in the code an error arose")
-    commands = parser.add_subparsers(required=True, metavar="build|append|remove|info")
+    commands = parser.add_subparsers(required=True, metavar="build|append|remove|info|evaluate")
     for name, run, text in (
         ("build", _build, "makes an index of a data set"),
         ("append", _append, "adds photos, or replaces those of the same name"),
         ("remove", _remove, "removes photos by their names"),
         ("info", _info, "says what an index holds"),
+        ("evaluate", _evaluate, "compares the answers to a split's queries with where they were taken"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         command.add_argument("index", help="folder of the index")
+        if run in (_build, _append, _evaluate):
+            _add_photo_flags(command)
         if run in (_build, _append):
             _add_map_flags(command)
         if run is _build:
             command.add_argument("--calibrate", default="", help="split whose queries say how sure answers are")
+        if run is _evaluate:
+            _add_question_flags(command)
         if run is _remove:
             command.add_argument("names", nargs="+", help="paths below the data set's folder")
     return parser
 
 
-def _add_map_flags(parser: argparse.ArgumentParser) -> None:
+def _add_photo_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--root", required=True, help="data set: places.csv, or datasets/*.mat, with images/")
     add("--model", required=True, help="an exported model, a run, or grpc://HOST:PORT/MODEL")
     add("--prefix", default="", help="start of the .mat files' names, where --root holds several data sets")
-    add("--split", default="", help="splits whose database images are taken, such as train,test; all by default")
     add("--image_size", default="", help="height,width or the longer side; by default as the model's record says")
     add("--orientation", choices=["upright", "stored"], help="how photos are read; by default as the record says")
-    add("--no_thumbnails", dest="thumbnails", action="store_false", help="keeps no small pictures")
     add("--batch", type=int, default=8, help="photos whose descriptors are extracted at a time")
     add("--max_corrupt_share", type=float, default=0.01, help="largest share of photos that may be unreadable")
+
+
+def _add_map_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--split", dest="splits", default="", help="whose database images are taken: train,test; by default all")
+    add("--no_thumbnails", dest="thumbnails", action="store_false", help="keeps no small pictures")
+
+
+def _add_question_flags(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(splits="", thumbnails=False)
+    add = parser.add_argument
+    add("--split", default="test", help="split whose queries are located; not the one of --calibrate")
+    add("--output", required=True, help="folder for accuracy.json, accuracy.md, accuracy.png and answers.csv")
+    add("--k", type=int, default=20, help="candidates looked at for each photo")
+    add("--precision", type=float, default=0.9, help="share of the known answers that should be right")
+    add("--radius", type=float, default=25.0, help="metres within which an answer is right")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def _run(flags: argparse.Namespace) -> None:
     from keras_sare.datasets.images.readable_images import readable_images
     from keras_sare.localization import Localizer, PlaceIndex
     from serving.client.photos import find_photos
-    from serving.index.building import MapSettings
+    from serving.index.map_photos import MapSettings
     from serving.locate.answer_files import check_output, write_answers
 
     show_information()

@@ -13,6 +13,7 @@ from keras_sare.layers import MAC
 from keras_sare.localization import Localizer, PlaceIndex
 from serving.index import building
 from serving.index.__main__ import main
+from serving.index.map_photos import MapSettings
 from serving.locate.__main__ import main as locate
 
 pytest.importorskip("lancedb")
@@ -75,6 +76,21 @@ def test_an_index_is_built_grows_and_shrinks(
     assert f"calibrated on {2 * PLACES} photos" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index"]
 
+    measured = tmp_path / "accuracy"
+    asked = ["--split=test", f"--root={root}", *flags, f"--output={measured}", "--radius=10"]
+    main(["evaluate", str(place), *asked])
+    said = capsys.readouterr().out
+    assert f"index: {2 * PLACES} photos of test among {PLACES - 1}" in said
+    assert (measured / "accuracy.md").read_text() == said
+    numbers = json.loads((measured / "accuracy.json").read_text())["measures"]
+    with (measured / "answers.csv").open(newline="") as file:
+        right = [abs(float(row["easting"]) - 100 * (i // 2)) <= 10 for i, row in enumerate(csv.DictReader(file))]
+    assert 0.5 < numbers["answers within 10 m"]["value"] == np.mean(right) < 1
+    with Image.open(measured / "accuracy.png") as picture:
+        assert picture.width > 1000
+    with pytest.raises(SystemExit, match="The split must be one of test"):
+        main(["evaluate", str(place), *asked[1:], "--split=val"])
+
     write_photos(tmp_path / "more", seed=2)
     main(["append", str(place), f"--root={tmp_path / 'more'}", *flags, "--no_thumbnails"])
     assert f"{2 * PLACES - 1} photos" in capsys.readouterr().out
@@ -85,9 +101,7 @@ def test_an_index_is_built_grows_and_shrinks(
 
 
 def test_answers_are_those_of_the_photos_that_went_in(root: Path, flags: list[str], tmp_path: Path) -> None:
-    settings = building.MapSettings(
-        root, flags[0].removeprefix("--model="), image_size=("48", "64"), max_corrupt_share=0.1
-    )
+    settings = MapSettings(root, flags[0].removeprefix("--model="), image_size=("48", "64"), max_corrupt_share=0.1)
     index = building.build(tmp_path / "index", settings)
     model = settings.open_model()
     queries = np.array([str(root / f"query/1_{place}_0.jpg") for place in range(PLACES) if place != 9])
@@ -111,7 +125,7 @@ def test_answers_are_those_of_the_photos_that_went_in(root: Path, flags: list[st
     [
         (["--root=nowhere"], "nowhere"),
         (["--model=nowhere.keras"], "nowhere.keras"),
-        (["--calibrate=val"], "`calibrate` must be one of test"),
+        (["--calibrate=val"], "The split must be one of test"),
         ([], "at most 0 may"),
     ],
 )

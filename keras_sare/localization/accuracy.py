@@ -1,0 +1,124 @@
+"""How right answers are, measured on photos whose position is known."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from keras_sare.evaluation.measures import bootstrap, numbers
+from keras_sare.evaluation.measures.bootstrap import Statistic
+from keras_sare.evaluation.measures.measure_files import Measure
+from keras_sare.localization.calibration import calibration_error
+from keras_sare.localization.localizer import Answers, Localizer
+from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.files import atomic_path
+
+NS = (1, 5, 10, 20)
+"""Candidates among which one that is right counts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Answers to Q photos, and the truth.
+
+    Attributes:
+        radius: metres within which an answer is right.
+        errors: float64 [Q] metres between the position that was answered and the truth; infinite without an answer.
+        ranks: int64 [Q], the first candidate within the radius; k where there is none.
+        k: candidates of each photo.
+        answers: what was answered.
+    """
+
+    radius: float
+    errors: np.ndarray
+    ranks: np.ndarray
+    k: int
+    answers: Answers
+
+    @classmethod
+    @plain_arguments
+    def of(cls, localizer: Localizer, answers: Answers, truth: np.ndarray, radius: float = 25.0) -> "Accuracy":
+        """Compares answers with the truth.
+
+        Args:
+            localizer: that answered.
+            answers: of Q photos.
+            truth: [Q, 2] positions of the photos, as the index has them.
+            radius: metres within which an answer is right.
+
+        Raises:
+            ValueError: `truth` has not one position for each answer, or there is none.
+        """
+        truth = np.asarray(truth, np.float64)
+        if truth.shape != (len(answers), 2) or not len(truth):
+            raise ValueError(f"`truth` must be [{len(answers)}, 2], of one photo at least. Received: {truth.shape}")
+        errors = np.nan_to_num(localizer.errors(answers.positions, truth), nan=np.inf)
+        k = answers.candidates.scores.shape[1]
+        candidates = answers.candidates.positions.reshape(-1, 2)
+        away = localizer.errors(candidates, truth.repeat(k, axis=0)).reshape(-1, k)
+        near = away <= radius  # False where there is no candidate.
+        return cls(radius, errors, np.where(near.any(axis=1), near.argmax(axis=1), k), k, answers)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Bool [Q], whether the answered position is within the radius."""
+        return self.errors <= self.radius
+
+    def measures(self) -> dict[str, Measure]:
+        """All numbers by name, with 95 % intervals by bootstrap over the photos.
+
+        Those that need a calibration (AUC-PR, the calibration error, the share within the uncertainty, and what is said
+        of known answers) are missing where the index has none.
+        """
+        right = self.right.astype(np.float64)
+        of: dict[str, Statistic] = {f"recall@{n}": _mean(self.ranks < n) for n in NS if n <= self.k}
+        of[f"answers within {self.radius:g} m"] = _mean(right)
+        of["median error, m"] = partial(numbers.weighted_median, self.errors)
+        if np.isfinite(self.answers.probability).any():
+            of |= self._of_calibration(right)
+        bounds = bootstrap.intervals(of, len(right))
+        once = np.ones((1, len(right)), np.int64)
+        return {name: Measure(float(statistic(once)[0]), *bounds[name]) for name, statistic in of.items()}
+
+    def _of_calibration(self, right: np.ndarray) -> dict[str, Statistic]:
+        known = self.answers.known.astype(np.int64)
+        probability = np.nan_to_num(self.answers.probability)
+        return {
+            "known": _mean(known),
+            "right among the known": partial(_share, right, known),
+            "AUC-PR": lambda weights: numbers.precision_recall_area(probability, self.right, weights),
+            "expected calibration error": partial(calibration_error, probability, right),
+            "within the stated uncertainty": _mean(self.errors <= self.answers.uncertainty),
+        }
+
+    def write(self, path: Path) -> str:
+        """Writes all numbers as JSON, and returns them as a table, Markdown. The file appears whole or not at all."""
+        found = self.measures()
+        made = {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES, "seed": bootstrap.SEED}
+        contents = {"radius": self.radius, "photos": len(self.errors), "interval": made, "measures": {}}
+        contents["measures"] = {name: _finite(measure) for name, measure in found.items()}
+        with atomic_path(path) as file:
+            file.write_text(json.dumps(contents, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        lines = [f"| {name} | {_cell(measure, name)} |" for name, measure in found.items()]
+        return "\n".join(["| measure | value (95 % interval) |", "| --- | ---: |", *lines])
+
+
+def _mean(values: np.ndarray) -> Statistic:
+    return partial(numbers.weighted_mean, np.asarray(values, np.float64))
+
+
+def _share(values: np.ndarray, among: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of values [Q] of those `among` whose weight is not 0; 0 where there is none."""
+    weights = weights * among
+    return np.asarray(weights @ values / np.maximum(1, weights.sum(axis=-1)))
+
+
+def _finite(measure: Measure) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in asdict(measure).items()}
+
+
+def _cell(measure: Measure, name: str) -> str:
+    form = ".1f" if name.endswith(", m") else ".3f"
+    return f"{measure.value:{form}} ({measure.low:{form}} to {measure.high:{form}})"

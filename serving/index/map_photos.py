@@ -1,0 +1,98 @@
+"""The photos of a map, and those that are asked about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.index_file import open_map
+from keras_sare.datasets import ImageSet, open_splits
+from keras_sare.datasets.images.readable_images import readable_images
+from trainers.config import EvaluateConfig
+from trainers.stages.evaluated.evaluated import Evaluated
+from trainers.stages.evaluated.open_models import open_models
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """What a map is made of.
+
+    Attributes:
+        root: folder of the data set.
+        model: as `trainers.evaluate` takes it: an exported model, a run, an endpoint.
+        prefix: first letters of the .mat files' names, where the folder holds several data sets.
+        splits: whose database images are taken; all where it is empty.
+        image_size, orientation: how photos are read, where the model has no record of it.
+        thumbnails: whether small pictures are kept.
+        batch: photos whose descriptors are extracted at a time.
+        max_corrupt_share: share of the photos that may be unreadable.
+    """
+
+    root: Path
+    model: str
+    prefix: str = ""
+    splits: Sequence[str] = ()
+    image_size: Sequence[str] = ()
+    orientation: str | None = None
+    thumbnails: bool = True
+    batch: int = 8
+    max_corrupt_share: float = 0.01
+
+    def open_model(self) -> Evaluated:
+        """Opens the model. See `open_models` for what it raises."""
+        config = EvaluateConfig(
+            models=(self.model,),
+            root=str(self.root),
+            image_size=tuple(self.image_size) or None,
+            orientation=self.orientation,
+        )
+        return open_models(config)[0]
+
+
+def map_photos(settings: MapSettings) -> ImageSet:
+    """The photos of a map that can be read.
+
+    Raises:
+        FileNotFoundError: there is no such data set.
+        ValueError: photos have no positions, or too many cannot be read.
+    """
+    images = open_map(settings.root, settings.prefix, settings.splits or None)
+    if images.positions is None:
+        raise ValueError(
+            "The photos must have positions: a place index answers where a photo was taken. "
+            f"Received: root={str(settings.root)!r}, which knows places only"
+        )
+    share = settings.max_corrupt_share
+    return images.subset(readable_images(images.paths, settings.root.name, "database", share))
+
+
+def queries_of(settings: MapSettings, split: str, kind: str) -> ImageSet:
+    """The queries of a split that can be read.
+
+    Args:
+        settings: of the data set.
+        split: whose queries.
+        kind: of the index's positions; theirs must be the same.
+
+    Raises:
+        ValueError: there is no such split, or its queries have no positions of that kind.
+    """
+    splits = open_splits(settings.root, settings.prefix)
+    if split not in splits:
+        raise ValueError(f"The split must be one of {', '.join(splits)}. Received: {split!r}")
+    queries = splits[split].queries
+    if queries.positions is None or kind_of(queries) != kind:
+        raise ValueError(f"The queries must have positions in {kind}, as the index's are. Received: split={split!r}")
+    share = settings.max_corrupt_share
+    return queries.subset(readable_images(queries.paths, settings.root.name, "queries", share))
+
+
+def kind_of(images: ImageSet) -> str:
+    """What a position of the photos is, "metres" or "degrees"."""
+    return "metres" if images.coordinates is None else "degrees"
+
+
+def positions_of(images: ImageSet) -> np.ndarray:
+    """Where photos were taken, float64 [N, 2]: latitude and longitude where they have those, else metres."""
+    return np.asarray(images.positions if images.coordinates is None else images.coordinates, np.float64)
