@@ -11,7 +11,7 @@ from keras_sare.evaluation.measures import bootstrap, numbers
 from keras_sare.evaluation.measures.bootstrap import Statistic
 from keras_sare.evaluation.measures.measure_files import Measure
 from keras_sare.localization.calibration import calibration_error
-from keras_sare.localization.localizer import Answers, Localizer
+from keras_sare.localization.localizer import Answers, DescriptorLocalizer
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path
 
@@ -39,7 +39,9 @@ class Accuracy:
 
     @classmethod
     @plain_arguments
-    def of(cls, localizer: Localizer, answers: Answers, truth: np.ndarray, radius: float = 25.0) -> "Accuracy":
+    def of(
+        cls, localizer: DescriptorLocalizer, answers: Answers, truth: np.ndarray, radius: float = 25.0
+    ) -> "Accuracy":
         """Compares answers with the truth.
 
         Args:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_sare.datasets import ImageSet
-from keras_sare.localization import IndexRecord, Localizer, PlaceIndex, PlaceRows
+from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows
 from keras_sare.localization.thumbnails import thumbnail
 from keras_sare.utils.files import check_writable_folder, free_bytes
 from keras_sare.utils.progress import progress
@@ -125,7 +125,7 @@ def _texts(values: np.ndarray | None) -> list[str] | None:
 
 def _calibrate(index: PlaceIndex, known: ImageSet, descriptors: np.ndarray) -> None:
     try:
-        index.calibrate(Localizer(index).calibrate(descriptors, positions_of(known)))
+        index.calibrate(DescriptorLocalizer(index).calibrate(descriptors, positions_of(known)))
     except ValueError as error:  # The index answers all the same, without saying how sure it is.
         logger.warning("The index is not calibrated: %s", error)
     else:

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_sare.localization import Localizer, PlaceIndex
+from keras_sare.localization import DescriptorLocalizer, PlaceIndex
 from keras_sare.localization.accuracy import Accuracy
 from keras_sare.localization.accuracy_plot import draw_accuracy
 from keras_sare.utils.files import check_writable_folder
@@ -51,7 +51,7 @@ def evaluate(folder: Path, settings: MapSettings, asked: Questions, output: Path
         ValueError: the model, or the kind of the positions, is another than the index's, or there is no such split.
     """
     index = PlaceIndex(folder)
-    localizer = Localizer(index, asked.k, asked.precision)
+    localizer = DescriptorLocalizer(index, asked.k, asked.precision)
     known = queries_of(settings, asked.split, index.record.kind)
     check_writable_folder(output)
     model = settings.open_model()

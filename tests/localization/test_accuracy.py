@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_sare.evaluation.recall import recall_at
-from keras_sare.localization import IndexRecord, Localizer, PlaceIndex, PlaceRows, calibration_error
+from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows, calibration_error
 from keras_sare.localization.accuracy import NS, Accuracy
 
 pytest.importorskip("lancedb")
@@ -40,7 +40,7 @@ def asked(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_recall_is_the_evaluators_and_errors_are_metres(index: PlaceIndex) -> None:
     descriptors, truth = asked(3)
-    localizer = Localizer(index)
+    localizer = DescriptorLocalizer(index)
     accuracy = Accuracy.of(localizer, localizer.locate(descriptors), truth)
     stored = photos(np.arange(PLACES), 0.2, 2).astype(np.float16).astype(np.float64)
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
@@ -58,9 +58,9 @@ def test_recall_is_the_evaluators_and_errors_are_metres(index: PlaceIndex) -> No
 
 
 def test_what_is_said_of_a_calibrated_index_is_counted(index: PlaceIndex, tmp_path: Path) -> None:
-    calibration = Localizer(index).calibrate(*asked(5))
+    calibration = DescriptorLocalizer(index).calibrate(*asked(5))
     index.calibrate(calibration)
-    localizer = Localizer(index, precision=0.8)
+    localizer = DescriptorLocalizer(index, precision=0.8)
     descriptors, truth = asked(7)
     answers = localizer.locate(descriptors)
     accuracy = Accuracy.of(localizer, answers, truth)
@@ -81,6 +81,6 @@ def test_what_is_said_of_a_calibrated_index_is_counted(index: PlaceIndex, tmp_pa
 
 
 def test_truth_of_other_photos_is_refused(index: PlaceIndex) -> None:
-    localizer = Localizer(index)
+    localizer = DescriptorLocalizer(index)
     with pytest.raises(ValueError, match=r"`truth` must be \[3, 2\]"):
         Accuracy.of(localizer, localizer.locate(asked(9)[0][:3]), POSITIONS[:2])

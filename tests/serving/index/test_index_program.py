@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sare.layers import MAC
-from keras_sare.localization import Localizer, PlaceIndex
+from keras_sare.localization import DescriptorLocalizer, PlaceIndex
 from serving.index import building
 from serving.index.__main__ import main
 from serving.index.map_photos import MapSettings
@@ -40,16 +39,6 @@ def write_photos(root: Path, seed: int, split: str = "test") -> None:
                 picture.save(root / name, exif=exif, quality=95)
                 lines.append(f"{name},{role},{split},{place * 100},{seed},{place},walk {seed}")
     (root / "places.csv").write_text("\n".join(lines) + "\n")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    keras.utils.set_random_seed(3)
-    images = keras.Input((None, None, 3))
-    features = keras.layers.Conv2D(32, 8, strides=8, activation="relu")(keras.layers.Rescaling(1 / 64, -2)(images))
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    keras.Model(images, MAC()(features), name="small_mac").save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +96,7 @@ def test_answers_are_those_of_the_photos_that_went_in(root: Path, flags: list[st
     queries = np.array([str(root / f"query/1_{place}_0.jpg") for place in range(PLACES) if place != 9])
     descriptors = np.zeros((len(queries), index.record.dim), np.float32)
     model.extract(queries, 8, descriptors)
-    answers = Localizer(index, k=1).locate(descriptors)
+    answers = DescriptorLocalizer(index, k=1).locate(descriptors)
     places = [place for place in range(PLACES) if place != 9]
     assert answers.candidates.names[:, 0].tolist() == [f"database/1_{place}_0.jpg" for place in places]
     np.testing.assert_allclose(answers.positions, [[place * 100, 1] for place in places])
