@@ -128,9 +128,17 @@ class Calibration:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"A calibration must be as `to_json` gives it: {error}") from error
-        if not len(found.mean) == len(found.scale) == len(found.weights) == 3 or not found.probabilities:
-            raise ValueError("A calibration must have three features and a table of probabilities")
+        found._check()
         return found
+
+    def _check(self) -> None:
+        if not len(self.mean) == len(self.scale) == len(self.weights) == 3 or not self.probabilities:
+            raise ValueError("A calibration must have three features and a table of probabilities")
+        if not len(self.probabilities) == len(self.radii) == len(self.precisions):
+            raise ValueError("A calibration must have one radius and one precision for each of its probabilities")
+        numbers = [self.radius, self.bias, *(value for name in _LISTS for value in getattr(self, name))]
+        if not np.isfinite(numbers).all() or min(self.scale) <= 0:
+            raise ValueError("A calibration must have finite numbers, and scales above 0")
 
     def _with_tables(self, probability: np.ndarray, errors: np.ndarray, right: np.ndarray) -> "Calibration":
         order = np.argsort(probability, kind="stable")

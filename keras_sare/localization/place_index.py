@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _TABLE = "photos"
 _LOCK = "writer.lock"
 _PROBED = 32
-_REFINED = 10
+_REFINED = 40
 _TOGETHER = 32
 _MOST_UNINDEXED = 0.1
 _SHOWN = ("name", "heading", "timestamp", "traversal")
@@ -162,7 +162,8 @@ class PlaceIndex:
                 them by default.
 
         Raises:
-            ValueError: shapes do not agree, `k` is not positive, or a descriptor is not finite.
+            ValueError: shapes do not agree, `k` is not positive, a descriptor is not finite, or a file of the index is
+                damaged.
         """
         descriptors = np.asarray(descriptors, np.float32)
         if descriptors.ndim != 2 or descriptors.shape[1] != self.record.dim or not np.isfinite(descriptors).all():
@@ -173,7 +174,9 @@ class PlaceIndex:
             raise ValueError(f"`k` must be positive. Received: k={k}")
         found: list[list[dict[str, Any]]] = [[] for _ in descriptors]
         for start in range(0, len(descriptors), _TOGETHER):
-            for row in self._search(descriptors[start : start + _TOGETHER], k, box):
+            with _damage(self.folder):
+                rows = self._search(descriptors[start : start + _TOGETHER], k, box)
+            for row in rows:
                 found[start + row["query_index"]].append(row)
         return Candidates.from_rows(found, k, self.record)
 
@@ -182,8 +185,11 @@ class PlaceIndex:
 
         Raises:
             KeyError: there is no such photo.
+            ValueError: a file of the index is damaged.
         """
-        rows = self._table.search().where(f"name = {_quoted(name)}").select(["thumbnail"]).limit(1).to_arrow()
+        query = self._table.search().where(f"name = {_quoted(name)}").select(["thumbnail"]).limit(1)
+        with _damage(self.folder):
+            rows = query.to_arrow()
         if not len(rows):
             raise KeyError(name)
         thumbnail: bytes | None = rows["thumbnail"][0].as_py()
@@ -219,9 +225,16 @@ def _connect(folder: Path) -> Any:
 
 def _open(folder: Path) -> "lancedb.table.Table":
     connection = _connect(folder)
-    try:
+    with _damage(folder):
         return connection.open_table(_TABLE)
-    except Exception as error:  # Whatever Lance raises where files are missing or damaged.
+
+
+@contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    """Says of whatever Lance raises where files are missing or damaged which index it is."""
+    try:
+        yield
+    except Exception as error:
         raise ValueError(f"{str(folder)!r} is damaged: {one_line(error)}. Build the index anew") from error
 
 

@@ -47,7 +47,9 @@ def test_it_comes_back_from_json() -> None:
     again = Calibration.from_json(json.loads(json.dumps(calibration.to_json())))
     assert again == calibration
     np.testing.assert_array_equal(again.probability(features), calibration.probability(features))
-    for damaged in ({}, {**calibration.to_json(), "mean": [1.0]}, {**calibration.to_json(), "probabilities": []}):
+    good = calibration.to_json()
+    changes = [{"mean": [1.0]}, {"probabilities": []}, {"radii": [1.0]}, {"bias": "NaN"}, {"scale": [1, 0, 1]}]
+    for damaged in ({}, *({**good, **change} for change in changes)):
         with pytest.raises(ValueError, match="A calibration must"):
             Calibration.from_json(damaged)
 

@@ -1,6 +1,7 @@
 """The place index against a search that compares everything, and against kills, two writers and damaged files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,20 @@ def test_damaged_folders_are_refused(index: PlaceIndex, tmp_path: Path) -> None:
         file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(ValueError, match="is damaged"):
         PlaceIndex(index.folder)
+
+
+def test_damage_that_is_met_during_a_search_is_told_in_one_line(tmp_path: Path) -> None:
+    """Of the descriptors, of the photos, and of the approximate index."""
+    whole = PlaceIndex.create(tmp_path / "whole", record(exact_rows=500), batches()).folder
+    files = [file for file in whole.rglob("*") if file.suffix in (".lance", ".idx") and file.is_file()]
+    assert {file.suffix for file in files} == {".lance", ".idx"}
+    for number, file in enumerate(files):
+        damaged = Path(shutil.copytree(whole, tmp_path / str(number)))
+        (damaged / file.relative_to(whole)).write_bytes(file.read_bytes()[:30])
+        index = PlaceIndex(damaged)
+        with pytest.raises(ValueError, match=r"is damaged: .* Build the index anew$") as told:
+            index.search(photos(["q"]).descriptors)
+        assert "\n" not in str(told.value)
 
 
 WRITER = """
