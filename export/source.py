@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,9 @@ import numpy as np
 
 from keras_sare.datasets import ShorterSide
 from keras_sare.models import antialiases, load_weights_from, truncated, warn_if_uninitialised
-from keras_sare.models.model_file import check_descriptors, open_model_file
+from keras_sare.models.model_file import check_descriptors, open_model_file, weights_digest
 from keras_sare.training import RunFolder
 from keras_sare.training.checkpoints.run_folder import orientation_of
-from keras_sare.utils.digests import content_digest
 
 logger = logging.getLogger("keras_sare.export")
 
@@ -65,14 +64,8 @@ class Source:
 
     @cached_property
     def weights_digest(self) -> str:
-        """SHA-256 of names, types, shapes and values of all weights, in the model's order."""
-        return content_digest(self._named_weights())
-
-    def _named_weights(self) -> Iterator[str | np.ndarray]:
-        for weight in self.model.weights:  # One after the other: together they may take gigabytes.
-            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-            yield f"{weight.path} {array.dtype} {array.shape}\n"
-            yield array
+        """See `keras_sare.models.model_file.weights_digest`."""
+        return weights_digest(self.model)
 
 
 def open_source(

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from keras_sare.datasets import open_dataset
     from keras_sare.evaluation import evaluate
     from keras_sare.extraction import extract
+    from keras_sare.localization import Localizer
     from keras_sare.models import build, list_presets, load_weights_from, save_weights_as
     from keras_sare.retrieval import nearest
     from keras_sare.training import Trainer
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Localizer",
     "Trainer",
     "build",
     "datasets",
@@ -87,6 +89,7 @@ __all__ = [
 ]
 
 _PACKAGE_OF = {
+    "Localizer": "localization",
     "Trainer": "training",
     "build": "models",
     "evaluate": "evaluation",

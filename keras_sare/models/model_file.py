@@ -2,10 +2,13 @@
 
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from keras_sare.utils.digests import content_digest
 
 
 def open_model_file(path: Path) -> keras.Model:
@@ -59,6 +62,23 @@ def check_descriptors(model: keras.Model, image: np.ndarray, origin: str) -> Non
             f"or a whitening was never fitted. Received: {origin}, which gives shape {descriptor.shape}, norm "
             f"{np.linalg.norm(descriptor):.4g}"
         )
+
+
+def weights_digest(model: keras.Model) -> str:
+    """SHA-256 of names, types, shapes and values of all weights, in the model's order."""
+    return content_digest(_named_weights(model))
+
+
+def identity_of(model: keras.Model) -> str:
+    """SHA-256 of a model's weights and layers: what descriptors of the same images depend on."""
+    return content_digest([weights_digest(model), model.to_json()])
+
+
+def _named_weights(model: keras.Model) -> Iterator[str | np.ndarray]:
+    for weight in model.weights:  # One after the other: together they may take gigabytes.
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        yield f"{weight.path} {array.dtype} {array.shape}\n"
+        yield array
 
 
 def _reason(error: Exception) -> str:

@@ -46,14 +46,14 @@ def _run(flags: argparse.Namespace) -> None:
     import numpy as np
 
     from keras_sare.datasets.images.readable_images import readable_images
-    from keras_sare.localization import Localizer, PlaceIndex
+    from keras_sare.localization import DescriptorLocalizer, PlaceIndex
     from serving.client.photos import find_photos
     from serving.index.map_photos import MapSettings
     from serving.locate.answer_files import check_output, write_answers
 
     show_information()
     index = PlaceIndex(flags.index)
-    localizer = Localizer(index, flags.k, flags.precision)
+    localizer = DescriptorLocalizer(index, flags.k, flags.precision)
     near = None if not flags.near else np.array(_numbers(flags.near))
     output = None if flags.output is None else Path(flags.output)
     if output is not None:

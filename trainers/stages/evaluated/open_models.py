@@ -8,9 +8,10 @@ from export.manifest import manifest_path
 from export.reading import Reading, reading_beside
 from export.source import open_source, read_size, size_of
 from keras_sare.extraction import Extractor
+from keras_sare.models.model_file import identity_of
 from keras_sare.training import RunFolder
 from keras_sare.training.checkpoints.run_folder import orientation_of
-from keras_sare.utils.digests import content_digest, path_digest
+from keras_sare.utils.digests import path_digest
 from keras_sare.utils.version_folders import version_folders
 from trainers.config import EvaluateConfig
 from trainers.stages.evaluated.artefacts import Artefact
@@ -75,9 +76,8 @@ def _keras_model(path: Path, reading: Reading, preset: str | None) -> KerasModel
         source = open_source(model=str(path), **how)
     else:
         source = open_source(weights=str(path), preset=preset, **how)
-    identity = content_digest([source.weights_digest, source.model.to_json()])
     reading = reading._replace(antialias=source.antialias)
-    return KerasModel(path.stem, identity, reading, source=source, extractor=Extractor(source.model))
+    return KerasModel(path.stem, identity_of(source.model), reading, source=source, extractor=Extractor(source.model))
 
 
 def _saved_model(path: Path) -> Path | None:

@@ -1,0 +1,159 @@
+"""What is said of single photos, in plain values: the same in Python, in JSON and through gRPC."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from keras_sare.localization.localizer import Answers, DescriptorLocalizer
+
+Position = Mapping[str, float]
+"""`latitude` and `longitude` in degrees, or `easting` and `northing` in metres, as the map has them."""
+
+
+@dataclass(frozen=True)
+class PhotoCandidate:
+    """A photo of a map that is similar.
+
+    Attributes:
+        map: name of the map.
+        name: of the photo in it.
+        row: its place among the candidates; 0 is the most similar.
+        score: cosine similarity.
+        distance: metres from the estimated position; None where its map has another kind of positions.
+        position: where it was taken.
+        heading: degrees clockwise from north; None where that is not known.
+        timestamp: when it was taken; None where that is not known.
+    """
+
+    map: str
+    name: str
+    row: int
+    score: float
+    distance: float | None
+    position: Position
+    heading: float | None
+    timestamp: str | None
+
+
+@dataclass(frozen=True)
+class PhotoAnswer:
+    """Where a photo was taken.
+
+    Attributes:
+        known: whether the answer is sure enough; without a calibration, whether there is one.
+        position: the estimate; None where there was no candidate.
+        uncertainty: metres within which nine of ten such answers are; None without a calibration.
+        probability: that the position is within the calibration's radius; None without a calibration.
+        map: that the position is of; None where there was no candidate.
+        candidates: in falling order of similarity.
+        error: why the photo could not be read; nothing else is said of it then. None where it could.
+    """
+
+    known: bool = False
+    position: Position | None = None
+    uncertainty: float | None = None
+    probability: float | None = None
+    map: str | None = None
+    candidates: tuple[PhotoCandidate, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it; of a photo that could not be read the error alone."""
+        return asdict(self) if self.error is None else {"error": self.error}
+
+
+def photo_answers(
+    maps: Mapping[str, DescriptorLocalizer],
+    descriptors: np.ndarray,
+    errors: Sequence[str],
+    near: np.ndarray | None = None,
+    within: float = 1000.0,
+) -> list[PhotoAnswer]:
+    """Locates photos on several maps.
+
+    Of the maps' answers the one counts that is known, then the most probable, then the most similar. The candidates
+    are the most similar photos of all maps.
+
+    Args:
+        maps: name of each map to what locates on it.
+        descriptors: [Q, dim] of norm 1, of the maps' model.
+        errors: of each photo why it could not be read, empty where it could; its descriptor does not count then.
+        near: see `DescriptorLocalizer.locate`.
+        within: see `DescriptorLocalizer.locate`.
+
+    Raises:
+        ValueError: see `DescriptorLocalizer.locate`.
+    """
+    readable = [index for index, error in enumerate(errors) if not error]
+    answers = [PhotoAnswer(error=error) for error in errors]
+    if readable:
+        found = {name: one.locate(descriptors[readable], near, within) for name, one in maps.items()}
+        for row, index in enumerate(readable):
+            answers[index] = _answer(maps, found, row)
+    return answers
+
+
+def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers], row: int) -> PhotoAnswer:
+    best = max(found, key=lambda name: _sureness(found[name], row))
+    answers = found[best]
+    localizer = maps[best]
+    estimate = answers.positions[row]
+    if not np.isfinite(estimate).all():
+        return PhotoAnswer()
+    most = max(one.candidates.names.shape[1] for one in found.values())
+    candidates = [
+        candidate
+        for name, one in found.items()
+        for candidate in _candidates(name, maps[name], one, row, _same_kind(maps[name], localizer, estimate))
+    ]
+    candidates.sort(key=lambda candidate: -candidate.score)
+    return PhotoAnswer(
+        known=bool(answers.known[row]),
+        position=_position(localizer, estimate),
+        uncertainty=_plain(answers.uncertainty[row]),
+        probability=_plain(answers.probability[row]),
+        map=best,
+        candidates=tuple(replace(one, row=place) for place, one in enumerate(candidates[:most])),
+    )
+
+
+def _sureness(answers: Answers, row: int) -> tuple[bool, float, float]:
+    probability = answers.probability[row]
+    score = answers.candidates.scores[row, 0]
+    return bool(answers.known[row]), float(np.nan_to_num(probability, nan=-1)), float(np.nan_to_num(score, nan=-2))
+
+
+def _same_kind(of: DescriptorLocalizer, other: DescriptorLocalizer, estimate: np.ndarray) -> np.ndarray | None:
+    return estimate if of.index.record.kind == other.index.record.kind else None
+
+
+def _candidates(
+    name: str, localizer: DescriptorLocalizer, answers: Answers, row: int, estimate: np.ndarray | None
+) -> Iterator[PhotoCandidate]:
+    found = answers.candidates
+    distances = np.full(len(found.names[row]), np.nan)
+    if estimate is not None:
+        distances = localizer.errors(found.positions[row], estimate[None])
+    for place, photo in enumerate(found.names[row].tolist()):
+        if photo:
+            yield PhotoCandidate(
+                map=name,
+                name=photo,
+                row=place,
+                score=float(found.scores[row, place]),
+                distance=_plain(distances[place]),
+                position=_position(localizer, found.positions[row, place]),
+                heading=_plain(found.headings[row, place]),
+                timestamp=found.timestamps[row, place] or None,
+            )
+
+
+def _position(localizer: DescriptorLocalizer, position: np.ndarray) -> Position:
+    return dict(zip(localizer.index.record.axes, position.tolist(), strict=True))
+
+
+def _plain(value: np.floating[Any]) -> float | None:
+    """NaN is no JSON."""
+    return float(value) if np.isfinite(value) else None

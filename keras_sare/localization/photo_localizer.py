@@ -1,0 +1,98 @@
+"""Where photos were taken, from their files: a model and the indexes of maps, without a server."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_sare.localization.localizer import DescriptorLocalizer
+from keras_sare.localization.photo_answers import PhotoAnswer, photo_answers
+from keras_sare.localization.photo_models import PhotoModel, open_photo_model
+from keras_sare.localization.place_index import PlaceIndex
+from keras_sare.utils.arguments import plain_arguments
+
+Photo = str | Path | bytes
+"""A file, or what is in one."""
+
+
+class Localizer:
+    """Answers where photos were taken; the server and `python -m serving.locate` say the same.
+
+    Args:
+        index: folder of a place index, whose name is that of its map; or the folders of several by the maps' names.
+        model: that the indexes were built with: an exported SavedModel, the folder of its versions, or a `.keras` file.
+        k: candidates that are looked at for each photo.
+        precision: share of the answers that should be right among those that are `known`; see `DescriptorLocalizer`.
+
+    Raises:
+        ImportError: lancedb is not installed.
+        FileNotFoundError: there is no such index or model.
+        ValueError: one is damaged, they do not belong together, or an argument is out of range.
+
+    Example:
+        localizer = keras_sare.Localizer("maps/town", "exports/saved_model")
+        (answer,) = localizer.locate(["photo.jpg"])
+        print(answer.position, answer.probability)
+    """
+
+    @plain_arguments
+    def __init__(
+        self,
+        index: str | Path | Mapping[str, str | Path],
+        model: str | Path | PhotoModel,
+        k: int = 20,
+        precision: float = 0.9,
+    ) -> None:
+        folders = index if isinstance(index, Mapping) else {Path(index).absolute().name: index}
+        if not folders:
+            raise ValueError("`index` must name one index at least. Received: none")
+        indexes = {name: PlaceIndex(folder) for name, folder in folders.items()}
+        self._maps = {name: DescriptorLocalizer(one, k, precision) for name, one in indexes.items()}
+        first = next(iter(indexes.values()))
+        if isinstance(model, str | Path):
+            self._model = open_photo_model(model, first.record.preprocessing)
+        else:
+            self._model = model
+        for one in indexes.values():
+            one.check_model(self._model.identity)
+
+    @plain_arguments
+    def locate(
+        self, photos: Sequence[Photo], near: np.ndarray | None = None, within: float = 1000.0, batch: int = 8
+    ) -> list[PhotoAnswer]:
+        """Locates photos. One that cannot be read has an `error`, and does not keep the others from their answers.
+
+        Args:
+            photos: files, or their contents: JPEG, PNG, WebP or GIF.
+            near: [2], a rough position of all photos, as the indexes have them; only candidates around it are looked
+                at.
+            within: metres around `near`, to each side.
+            batch: photos that are in memory at a time.
+
+        Raises:
+            ValueError: `near` or `within` is out of range, or `batch` is not positive.
+        """
+        if batch < 1:
+            raise ValueError(f"`batch` must be positive. Received: batch={batch}")
+        answers: list[PhotoAnswer] = []
+        for start in range(0, len(photos), batch):
+            contents, unread = _contents(photos[start : start + batch])
+            descriptors, errors = self._model.extract(contents)
+            errors = [first or second for first, second in zip(unread, errors, strict=True)]
+            answers += photo_answers(self._maps, descriptors, errors, near, within)
+        return answers
+
+
+def _contents(photos: Sequence[Photo]) -> tuple[list[bytes], list[str]]:
+    """What is in the files, and why one cannot be read; empty where it can."""
+    read = [(photo, "") if isinstance(photo, bytes) else _read(photo) for photo in photos]
+    return [contents for contents, _ in read], [error for _, error in read]
+
+
+def _read(path: str | Path) -> tuple[bytes, str]:
+    try:
+        return Path(path).read_bytes(), ""
+    except FileNotFoundError:
+        return b"", "missing"
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte.
+        return b"", getattr(error, "strerror", None) or str(error)
