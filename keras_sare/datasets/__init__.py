@@ -29,7 +29,7 @@ from keras_sare.datasets.landmarks.landmark_dataset import PROTOCOLS, LandmarkDa
 from keras_sare.datasets.landmarks.landmark_files import read_landmarks
 from keras_sare.datasets.places.groups import same_group
 from keras_sare.datasets.places.image_set import ImageSet
-from keras_sare.datasets.places.open_splits import open_databases, open_dataset, open_splits
+from keras_sare.datasets.places.open_splits import is_listed, open_databases, open_dataset, open_splits
 from keras_sare.datasets.places.place_dataset import PlaceDataset
 from keras_sare.datasets.places.readers.csv_places import read_csv
 from keras_sare.datasets.places.readers.dbstruct import read_dbstruct
@@ -60,6 +60,7 @@ __all__ = [
     "geodetic",
     "image_batches",
     "image_sizes",
+    "is_listed",
     "load_image",
     "name_errors",
     "neighbours_within",

@@ -6,8 +6,9 @@
     python -m serving.index info INDEX
     python -m serving.index evaluate INDEX --root=DATA --model=exports/saved_model --split=test --output=accuracy
 
-DATA is a data set as the other programs take it, with positions; its database images are taken. Whatever is broken off
-leaves the index as it was before, and the same command goes on from the descriptors that are there.
+DATA is a data set as the other programs take it, with positions, whose database images are taken; or a folder of photos
+that carry their positions (EXIF, Mapillary's description, names that begin with @). Whatever is broken off leaves the
+index as it was before, and the same command goes on from the descriptors that are there.
 """
 
 import argparse
@@ -141,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_photo_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--root", required=True, help="data set: places.csv, or datasets/*.mat, with images/")
+    add("--root", required=True, help="data set (places.csv, or datasets/*.mat), or folder of geotagged photos")
     add("--model", required=True, help="an exported model, a run, or grpc://HOST:PORT/MODEL")
     add("--prefix", default="", help="start of the .mat files' names, where --root holds several data sets")
     add("--image_size", default="", help="height,width or the longer side; by default as the model's record says")

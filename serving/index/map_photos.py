@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from export.index_file import open_map
-from keras_sare.datasets import ImageSet, open_splits
+from keras_sare.datasets import ImageSet, is_listed, open_splits
 from keras_sare.datasets.images.readable_images import readable_images
+from serving.index.geotagged import geotagged_photos
 from trainers.config import EvaluateConfig
 from trainers.stages.evaluated.evaluated import Evaluated
 from trainers.stages.evaluated.open_models import open_models
@@ -19,10 +20,10 @@ class MapSettings:
     """What a map is made of.
 
     Attributes:
-        root: folder of the data set.
+        root: folder of the data set, or of photos that carry their positions.
         model: as `trainers.evaluate` takes it: an exported model, a run, an endpoint.
         prefix: first letters of the .mat files' names, where the folder holds several data sets.
-        splits: whose database images are taken; all where it is empty.
+        splits: whose database images are taken, of a data set; all where it is empty.
         image_size, orientation: how photos are read, where the model has no record of it.
         thumbnails: whether small pictures are kept.
         batch: photos whose descriptors are extracted at a time.
@@ -51,13 +52,16 @@ class MapSettings:
 
 
 def map_photos(settings: MapSettings) -> ImageSet:
-    """The photos of a map that can be read.
+    """The photos of a map that can be read: the database images of a data set, or all that carry a position.
 
     Raises:
-        FileNotFoundError: there is no such data set.
+        FileNotFoundError: there is no such folder.
         ValueError: photos have no positions, or too many cannot be read.
     """
-    images = open_map(settings.root, settings.prefix, settings.splits or None)
+    if is_listed(settings.root, settings.prefix):
+        images = open_map(settings.root, settings.prefix, settings.splits or None)
+    else:
+        images = geotagged_photos(settings.root)
     if images.positions is None:
         raise ValueError(
             "The photos must have positions: a place index answers where a photo was taken. "

@@ -83,6 +83,16 @@ def open_databases(root: str | os.PathLike[str], prefix: str = "") -> dict[str, 
     return reader.read_databases(Path(root), prefix)
 
 
+def is_listed(root: str | os.PathLike[str], prefix: str = "") -> bool:
+    """Whether a folder holds a dataset in one of the ways that `open_splits` knows.
+
+    Args:
+        root: as of `open_splits`.
+        prefix: as of `open_splits`.
+    """
+    return any(reader.fits(Path(root), prefix) for reader in READERS)
+
+
 def _reader(root: Path, prefix: str) -> PlaceReader:
     for reader in READERS:
         if reader.fits(root, prefix):

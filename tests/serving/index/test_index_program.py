@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from keras_sare.localization import DescriptorLocalizer, PlaceIndex
 from serving.index import building
@@ -147,6 +147,33 @@ def test_photos_of_another_model_or_without_positions_are_refused(
     (tmp_path / "places" / "places.csv").write_text("image,role,split,place\na.jpg,database,test,tower\n")
     with pytest.raises(SystemExit, match="must have positions"):
         main(["build", str(tmp_path / "new"), f"--root={tmp_path / 'places'}", *flags])
+
+
+def test_a_folder_of_geotagged_photos_needs_no_list(flags: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "walk"
+    root.mkdir()
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
+    for number in range(3):
+        exif = Image.Exif()
+        gps = {1: "N", 2: (51.0, 30.0, float(number)), 3: "W", 4: (0.0, 6.0, 0.0), 16: "T", 17: 90.0}
+        exif.get_ifd(ExifTags.IFD.GPSInfo).update(gps)
+        exif.get_ifd(ExifTags.IFD.Exif)[0x9003] = f"2026:11:28 21:30:{10 * number:02d}"
+        picture.save(root / f"{number}.jpg", exif=exif)
+    picture.save(root / "without.jpg")
+    main(["build", str(tmp_path / "index"), f"--root={root}", *flags])
+    index = PlaceIndex(tmp_path / "index")
+    assert index.record.kind == "degrees"
+    found = index.search(np.eye(1, index.record.dim), k=4)
+    order = np.argsort(found.names[0, :3])
+    assert found.names[0].tolist()[3] == ""
+    np.testing.assert_allclose(found.positions[0, order], [[51.5 + i / 3600, -0.1] for i in range(3)], atol=1e-9)
+    np.testing.assert_array_equal(found.headings[0, :3], 90)
+    assert found.timestamps[0, order].tolist() == [f"2026-11-28T21:30:{10 * i:02d}" for i in range(3)]
+    for photo in root.glob("?.jpg"):
+        photo.unlink()
+    with pytest.raises(SystemExit, match="none of 1 photos has a position") as ended:
+        main(["build", str(tmp_path / "other"), f"--root={root}", *flags])
+    assert "\n" not in str(ended.value)
 
 
 @pytest.mark.parametrize("axes", ["easting,northing", "latitude,longitude"])
