@@ -16,7 +16,7 @@ from keras_sare.localization.thumbnails import thumbnail
 from keras_sare.utils.files import check_writable_folder, free_bytes
 from keras_sare.utils.progress import progress
 from serving.index.map_photos import MapSettings, kind_of, map_photos, positions_of, queries_of
-from trainers.stages.evaluated.evaluated import Evaluated
+from trainers.stages.evaluated.evaluated import Evaluated, Rows
 from trainers.stages.evaluated.resumable import DescriptorFiles
 
 logger = logging.getLogger("keras_sare.index")
@@ -87,17 +87,34 @@ def _unfinished(folder: Path) -> Path:
 
 
 def _descriptors(folder: Path, model: Evaluated, images: ImageSet, settings: MapSettings) -> np.ndarray:
-    descriptors = DescriptorFiles(_unfinished(folder)).of(model, images.paths, settings.batch)
-    _check_disk(folder, len(images), descriptors.shape[1], settings.thumbnails)
-    return descriptors
+    unfinished = _unfinished(folder)
+    files = DescriptorFiles(unfinished)
+    first = _FirstRow()
+    model.extract(images.paths[:1], 1, first)
+    _check_disk(unfinished, len(images), first.dim, settings.thumbnails)
+    return files.of(model, images.paths, settings.batch)
 
 
-def _check_disk(folder: Path, count: int, dim: int, thumbnails: bool) -> None:
-    needed = count * (2 * dim + _ROW_BYTES + thumbnails * _THUMBNAIL_BYTES)
-    free = free_bytes(folder)
-    logger.info("The index takes about %.2f GB; %.2f GB are free", needed / 1e9, free / 1e9)
+class _FirstRow(Rows):
+    """Tells how long descriptors are."""
+
+    dim = 0
+
+    def __setitem__(self, rows: np.ndarray, descriptors: np.ndarray, /) -> None:
+        self.dim = descriptors.shape[1]
+
+
+def _check_disk(unfinished: Path, count: int, dim: int, thumbnails: bool) -> None:
+    index = count * (2 * dim + _ROW_BYTES + thumbnails * _THUMBNAIL_BYTES)
+    meanwhile = 4 * count * dim
+    there = sum(file.stat().st_size for file in unfinished.iterdir())
+    needed = index + max(meanwhile - there, 0)
+    free = free_bytes(unfinished)
+    text = f"{count} photos of {dim} numbers take about {index / 1e9:.2f} GB"
+    text = f"{text}, and {meanwhile / 1e9:.2f} GB more while the index is made; {free / 1e9:.2f} GB are free"
     if needed > free:
-        raise OSError(f"The index takes about {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free: make room")
+        raise OSError(f"{text}: make room, or take a model that is whitened to fewer numbers")
+    logger.info("%s. In memory are %.0f MB of them at a time", text, 6 * _ROWS * dim / 1e6)
 
 
 def _rows(images: ImageSet, descriptors: np.ndarray, settings: MapSettings, model: Evaluated) -> Iterator[PlaceRows]:

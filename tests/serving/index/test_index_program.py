@@ -128,6 +128,17 @@ def test_what_cannot_be_built_is_told_in_one_line_and_leaves_no_index(
     assert not (tmp_path / "index").exists()
 
 
+def test_a_full_disk_is_told_before_the_photos_are_extracted(
+    root: Path, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "free_bytes", lambda _: 300_000)
+    message = r"29 photos of 32 numbers take about 0.00 GB, .*0.00 GB are free: make room"
+    with pytest.raises(SystemExit, match=message):
+        main(["build", str(tmp_path / "index"), f"--root={root}", *flags, "--max_corrupt_share=0.1"])
+    assert [path.name for path in tmp_path.rglob("*.npy")] == []
+    main(["build", str(tmp_path / "index"), f"--root={root}", *flags, "--max_corrupt_share=0.1", "--no_thumbnails"])
+
+
 def test_photos_of_another_model_or_without_positions_are_refused(
     root: Path, flags: list[str], tmp_path: Path, model: Path
 ) -> None:
