@@ -1,7 +1,7 @@
 """What a search in a place index found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -49,4 +49,11 @@ class Candidates:
             headings=numbers["heading"],
             timestamps=texts["timestamp"],
             traversals=texts["traversal"],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """Candidates of some photos and then of others."""
+        return cls(
+            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)}
         )

@@ -9,11 +9,12 @@ from keras_sare.localization.calibration import Calibration
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.estimates import Estimates, estimate_positions
 from keras_sare.localization.place_index import PlaceIndex
+from keras_sare.localization.priors.prior import Prior
+from keras_sare.localization.sequences.hidden_markov import track_places
+from keras_sare.localization.sequences.motion import Motion
 from keras_sare.utils.arguments import plain_arguments
 
 _BATCH = 256
-_DEGREE = 111_000.0
-"""Metres of a degree of latitude, and a little less: a box is never too small."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +25,12 @@ class Answers:
         candidates: the most similar photos of the index.
         positions: float64 [Q, 2], as the index has them: easting and northing, or latitude and longitude; NaN where
             there was no candidate.
-        probability: float64 [Q] that the position is within the calibration's radius; NaN without a calibration.
+        probability: float64 [Q] that the position is within the calibration's radius; NaN without a calibration. Of
+            the photos of a walk it is that of `Track`, and so is the uncertainty.
         uncertainty: float64 [Q] metres within which nine of ten such answers are; NaN without a calibration.
         known: bool [Q], whether the answer is sure enough; without a calibration, whether there is one.
+        similarity: float64 [Q] of the best candidate at the position; of a walk's photo that has none there, of its
+            last candidate. NaN where there is no candidate.
     """
 
     candidates: Candidates
@@ -34,9 +38,16 @@ class Answers:
     probability: np.ndarray
     uncertainty: np.ndarray
     known: np.ndarray
+    similarity: np.ndarray
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def surest(self) -> int:
+        """Number of the photo with the most probable answer, the answer for a walk; -1 where there is none."""
+        there = np.isfinite(self.positions).all(axis=1)
+        return int(np.where(there, np.nan_to_num(self.probability), -1.0).argmax()) if there.any() else -1
 
 
 class DescriptorLocalizer:
@@ -59,23 +70,22 @@ class DescriptorLocalizer:
         self.index = index
         self._k = k
         self._radius = radius
+        self._precision = precision
         calibration = index.record.calibration
         self._threshold = 0.0 if calibration is None else calibration.threshold(precision)
 
     @plain_arguments
-    def locate(self, descriptors: np.ndarray, near: np.ndarray | None = None, within: float = 1000.0) -> Answers:
+    def locate(self, descriptors: np.ndarray, prior: Prior | None = None) -> Answers:
         """Locates photos.
 
         Args:
             descriptors: [Q, dim] of norm 1, of the index's model.
-            near: [2], a rough position, as the index has them; only candidates around it are looked at.
-            within: metres around `near`, to each side.
+            prior: what is known of them already.
 
         Raises:
             ValueError: shapes do not agree, or a value is out of range.
         """
-        box = None if near is None else box_around(near, within, self.index.record.kind)
-        candidates = self.index.search(descriptors, self._k, box)
+        candidates = self._candidates(descriptors, prior or Prior())
         estimates = self._estimates(candidates)
         calibration = self.index.record.calibration
         there = estimates.best >= 0
@@ -86,7 +96,40 @@ class DescriptorLocalizer:
             probability[there] = calibration.probability(estimates.features[there])
             uncertainty[there] = calibration.uncertainty(probability[there])
             known = there & (probability >= self._threshold)
-        return Answers(candidates, self._as_indexed(estimates.positions), probability, uncertainty, known)
+        positions = self._as_indexed(estimates.positions)
+        return Answers(candidates, positions, probability, uncertainty, known, estimates.scores)
+
+    @plain_arguments
+    def locate_sequence(
+        self, descriptors: np.ndarray, prior: Prior | None = None, motion: Motion | None = None
+    ) -> Answers:
+        """Locates the photos of one walk or drive together, each with the help of those before and after it.
+
+        The walk may go any way through the map. A photo without candidates, or whose candidates do not fit, is put
+        between those before and after it. Cuts, and photos out of order, cost certainty where the way is longer than
+        `Motion.speed` allows; of two walks whose photos are mixed one is found. A single photo is put around its best
+        candidate.
+
+        Args:
+            descriptors: [F, dim] of norm 1 in the order of the walk.
+            prior: what is known of the photos already.
+            motion: how far it is from one to the next.
+
+        Returns:
+            An answer for each photo; `Answers.surest` is the one for the walk. The probability is that of the way, see
+            `track_places`; `known` is whether it reaches `precision`, with or without a calibration.
+
+        Raises:
+            ValueError: shapes do not agree, or a value is out of range.
+        """
+        candidates = self._candidates(descriptors, prior or Prior())
+        track = track_places(candidates.scores, self._in_metres(candidates.positions), motion, self._radius)
+        known = np.nan_to_num(track.probability) >= self._precision
+        positions = self._as_indexed(track.positions)
+        there = np.isfinite(candidates.scores)
+        chosen = np.where(track.path >= 0, track.path, np.maximum(there.sum(axis=1) - 1, 0))
+        similarity = candidates.scores[np.arange(len(chosen)), chosen]
+        return Answers(candidates, positions, track.probability, track.uncertainty, known, similarity)
 
     @plain_arguments
     def calibrate(self, descriptors: np.ndarray, positions: np.ndarray, radius: float = 25.0) -> Calibration:
@@ -114,6 +157,13 @@ class DescriptorLocalizer:
         errors = np.linalg.norm(estimates.positions - self._in_metres(positions), axis=-1)
         return estimates.features, errors
 
+    def _candidates(self, descriptors: np.ndarray, prior: Prior) -> Candidates:
+        boxes = prior.boxes(len(descriptors), self.index.record.kind)
+        parts = [descriptors] if len(boxes) == 1 else np.split(descriptors, len(descriptors))
+        asked = zip(parts, boxes, strict=True)
+        found = [self.index.search(part, self._k, box, prior.minutes) for part, box in asked]
+        return found[0] if len(found) == 1 else Candidates.joined(found)
+
     def _estimates(self, candidates: Candidates) -> Estimates:
         return estimate_positions(candidates.scores, self._in_metres(candidates.positions), self._radius)
 
@@ -134,41 +184,6 @@ class DescriptorLocalizer:
         from keras_sare.datasets import geodetic
 
         return geodetic(metres)
-
-
-@plain_arguments
-def box_around(near: np.ndarray, within: float, kind: str) -> np.ndarray:
-    """A box around a rough position, [2, 2] as `PlaceIndex.search` takes it.
-
-    In degrees it is as wide as its side nearer to the pole needs; around a pole or the date line it is as wide as the
-    earth.
-
-    Args:
-        near: [2] easting and northing, or latitude and longitude.
-        within: metres to each side.
-        kind: of the index's positions, "metres" or "degrees".
-
-    Raises:
-        ValueError: `near` is not such a position, or `within` is not positive.
-    """
-    near = np.asarray(near, np.float64)
-    if near.shape != (2,) or not np.isfinite(near).all():
-        raise ValueError(f"`near` must be a position of two finite numbers. Received: near={near.tolist()}")
-    if not 0 < within < np.inf:
-        raise ValueError(f"`within` must be a positive number of metres. Received: within={within}")
-    if kind == "metres":
-        return np.stack([near - within, near + within], axis=1)
-    from keras_sare.datasets import earth_centred
-
-    earth_centred(near[:1], near[1:])  # Degrees that are none are refused.
-    latitude, longitude = near
-    high = within / _DEGREE
-    nearest_pole = min(abs(latitude) + high, 90.0)
-    wide = high / max(np.cos(np.radians(nearest_pole)), 1e-9)
-    around = np.array([longitude - wide, longitude + wide])
-    if np.abs(around).max() > 180:
-        around = np.array([-180.0, 180.0])
-    return np.array([[latitude - high, latitude + high], around])
 
 
 def _batches(descriptors: np.ndarray, positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_sare.localization.localizer import Answers, DescriptorLocalizer
+from keras_sare.localization.priors.prior import Prior
+from keras_sare.localization.sequences.motion import Motion
 
 Position = Mapping[str, float]
 """`latitude` and `longitude` in degrees, or `easting` and `northing` in metres, as the map has them."""
@@ -68,35 +70,44 @@ def photo_answers(
     maps: Mapping[str, DescriptorLocalizer],
     descriptors: np.ndarray,
     errors: Sequence[str],
-    near: np.ndarray | None = None,
-    within: float = 1000.0,
+    prior: Prior | None = None,
+    walk: Motion | None = None,
 ) -> list[PhotoAnswer]:
     """Locates photos on several maps.
 
-    Of the maps' answers the one counts that is known, then the most probable, then the most similar. The candidates
-    are the most similar photos of all maps.
+    Of the maps' answers the one counts that is known, then the most probable, then the most similar; of a walk the
+    answers of one map, along whose way photos are most similar. The candidates are the most similar photos of all maps.
 
     Args:
         maps: name of each map to what locates on it.
         descriptors: [Q, dim] of norm 1, of the maps' model.
         errors: of each photo why it could not be read, empty where it could; its descriptor does not count then.
-        near: see `DescriptorLocalizer.locate`.
-        within: see `DescriptorLocalizer.locate`.
+        prior: what is known of the photos already. `near` has one position, or one for each photo.
+        walk: how far it is from one photo to the next, where all are of one walk in this order; see
+            `DescriptorLocalizer.locate_sequence`. None: each stands alone.
 
     Raises:
         ValueError: see `DescriptorLocalizer.locate`.
     """
+    prior = prior or Prior()
+    prior.check_photos(len(errors))
     readable = [index for index, error in enumerate(errors) if not error]
     answers = [PhotoAnswer(error=error) for error in errors]
     if readable:
-        found = {name: one.locate(descriptors[readable], near, within) for name, one in maps.items()}
+        known = prior.of(readable)
+        rows = descriptors[readable]
+        found = {
+            name: one.locate(rows, known) if walk is None else one.locate_sequence(rows, known, walk)
+            for name, one in maps.items()
+        }
+        way = None if walk is None else max(found, key=lambda name: _mean_similarity(found[name]))
         for row, index in enumerate(readable):
-            answers[index] = _answer(maps, found, row)
+            best = way or max(found, key=lambda name: _sureness(found[name], row))
+            answers[index] = _answer(maps, found, best, row)
     return answers
 
 
-def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers], row: int) -> PhotoAnswer:
-    best = max(found, key=lambda name: _sureness(found[name], row))
+def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers], best: str, row: int) -> PhotoAnswer:
     answers = found[best]
     localizer = maps[best]
     estimate = answers.positions[row]
@@ -123,6 +134,10 @@ def _sureness(answers: Answers, row: int) -> tuple[bool, float, float]:
     probability = answers.probability[row]
     score = answers.candidates.scores[row, 0]
     return bool(answers.known[row]), float(np.nan_to_num(probability, nan=-1)), float(np.nan_to_num(score, nan=-2))
+
+
+def _mean_similarity(answers: Answers) -> float:
+    return float(np.nan_to_num(answers.similarity, nan=-1.0).mean())
 
 
 def _same_kind(of: DescriptorLocalizer, other: DescriptorLocalizer, estimate: np.ndarray) -> np.ndarray | None:

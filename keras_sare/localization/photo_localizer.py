@@ -9,7 +9,10 @@ from keras_sare.localization.localizer import DescriptorLocalizer
 from keras_sare.localization.photo_answers import PhotoAnswer, photo_answers
 from keras_sare.localization.photo_models import PhotoModel, open_photo_model
 from keras_sare.localization.place_index import PlaceIndex
+from keras_sare.localization.priors.prior import Prior
+from keras_sare.localization.sequences.motion import Motion
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 
 Photo = str | Path | bytes
 """A file, or what is in one."""
@@ -58,29 +61,47 @@ class Localizer:
 
     @plain_arguments
     def locate(
-        self, photos: Sequence[Photo], near: np.ndarray | None = None, within: float = 1000.0, batch: int = 8
+        self,
+        photos: Sequence[Photo],
+        prior: Prior | None = None,
+        walk: Motion | None = None,
+        maps: Sequence[str] = (),
+        batch: int = 8,
     ) -> list[PhotoAnswer]:
         """Locates photos. One that cannot be read has an `error`, and does not keep the others from their answers.
 
         Args:
             photos: files, or their contents: JPEG, PNG, WebP or GIF.
-            near: [2], a rough position of all photos, as the indexes have them; only candidates around it are looked
-                at.
-            within: metres around `near`, to each side.
+            prior: what is known of them already: a rough position, the time of day.
+            walk: how far it is from one photo to the next, where all are of one walk in this order; their descriptors
+                are then in memory together. None: each stands alone.
+            maps: names of those that are searched; all by default.
             batch: photos that are in memory at a time.
 
         Raises:
-            ValueError: `near` or `within` is out of range, or `batch` is not positive.
+            ValueError: `near` has not one position, or one for each photo; there is no such map; or `batch` is not
+                positive.
         """
         if batch < 1:
             raise ValueError(f"`batch` must be positive. Received: batch={batch}")
-        answers: list[PhotoAnswer] = []
-        for start in range(0, len(photos), batch):
-            contents, unread = _contents(photos[start : start + batch])
-            descriptors, errors = self._model.extract(contents)
-            errors = [first or second for first, second in zip(unread, errors, strict=True)]
-            answers += photo_answers(self._maps, descriptors, errors, near, within)
-        return answers
+        for name in maps:
+            check_choice("maps", name, self._maps)
+        prior = prior or Prior()
+        prior.check_photos(len(photos))
+        searched = {name: one for name, one in self._maps.items() if not maps or name in maps}
+        parts = [slice(start, start + batch) for start in range(0, len(photos), batch)]
+        if walk is None:
+            numbers = np.arange(len(photos))
+            located = (photo_answers(searched, *self._extract(photos[one]), prior.of(numbers[one])) for one in parts)
+            return [answer for answers in located for answer in answers]
+        extracted = [self._extract(photos[one]) for one in parts]
+        descriptors = np.concatenate([rows for rows, _ in extracted] or [np.zeros((0, 1))])
+        return photo_answers(searched, descriptors, [one for _, errors in extracted for one in errors], prior, walk)
+
+    def _extract(self, photos: Sequence[Photo]) -> tuple[np.ndarray, list[str]]:
+        contents, unread = _contents(photos)
+        descriptors, errors = self._model.extract(contents)
+        return descriptors, [first or second for first, second in zip(unread, errors, strict=True)]
 
 
 def _contents(photos: Sequence[Photo]) -> tuple[list[bytes], list[str]]:

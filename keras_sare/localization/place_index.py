@@ -13,6 +13,7 @@ from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.index_record import IndexRecord
 from keras_sare.localization.lance_columns import reader_of
 from keras_sare.localization.place_rows import PlaceRows
+from keras_sare.localization.priors.conditions import inside, quoted, taken_between
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.error_text import one_line
 from keras_sare.utils.files import atomic_path, lock
@@ -138,7 +139,7 @@ class PlaceIndex:
             return 0
         self._begin_writing()
         before = len(self)
-        self._table.delete(f"name IN ({', '.join(map(_quoted, names))})")
+        self._table.delete(f"name IN ({', '.join(map(quoted, names))})")
         return before - len(self)
 
     def calibrate(self, calibration: Calibration | None) -> None:
@@ -152,7 +153,13 @@ class PlaceIndex:
         self.record.write(self.folder)
 
     @plain_arguments
-    def search(self, descriptors: np.ndarray, k: int = 10, box: np.ndarray | None = None) -> Candidates:
+    def search(
+        self,
+        descriptors: np.ndarray,
+        k: int = 10,
+        box: np.ndarray | None = None,
+        minutes: tuple[int, int] | None = None,
+    ) -> Candidates:
         """Finds the photos of the index that are most similar.
 
         Args:
@@ -160,6 +167,8 @@ class PlaceIndex:
             k: candidates per photo.
             box: [2, 2], least and most easting, least and most northing (or latitude, longitude) of candidates; all of
                 them by default.
+            minutes: first and last minute of the day at which candidates were taken, over midnight where the first is
+                later; by default also those that say no time.
 
         Raises:
             ValueError: shapes do not agree, `k` is not positive, a descriptor is not finite, or a file of the index is
@@ -172,10 +181,14 @@ class PlaceIndex:
             )
         if k < 1:
             raise ValueError(f"`k` must be positive. Received: k={k}")
+        conditions = [] if box is None else [inside(box, self.record.axes)]
+        if minutes is not None:
+            conditions.append(taken_between(*minutes))
+        condition = " AND ".join(conditions)
         found: list[list[dict[str, Any]]] = [[] for _ in descriptors]
         for start in range(0, len(descriptors), _TOGETHER):
             with _damage(self.folder):
-                rows = self._search(descriptors[start : start + _TOGETHER], k, box)
+                rows = self._search(descriptors[start : start + _TOGETHER], k, condition)
             for row in rows:
                 found[start + row["query_index"]].append(row)
         return Candidates.from_rows(found, k, self.record)
@@ -187,7 +200,7 @@ class PlaceIndex:
             KeyError: there is no such photo.
             ValueError: a file of the index is damaged.
         """
-        query = self._table.search().where(f"name = {_quoted(name)}").select(["thumbnail"]).limit(1)
+        query = self._table.search().where(f"name = {quoted(name)}").select(["thumbnail"]).limit(1)
         with _damage(self.folder):
             rows = query.to_arrow()
         if not len(rows):
@@ -203,13 +216,13 @@ class PlaceIndex:
         lock(self.folder / _LOCK)
         self.refresh()
 
-    def _search(self, descriptors: np.ndarray, k: int, box: np.ndarray | None) -> list[dict[str, Any]]:
+    def _search(self, descriptors: np.ndarray, k: int, condition: str) -> list[dict[str, Any]]:
         # Of a single descriptor the answer does not say which it belongs to.
         alone = len(descriptors) == 1
         query: Any = self._table.search(descriptors[0] if alone else descriptors, vector_column_name="descriptor")
         query = query.distance_type("cosine").limit(k).select([*_SHOWN, *self.record.axes, "_distance"])
-        if box is not None:
-            query = query.where(_inside(box, self.record.axes), prefilter=True)
+        if condition:
+            query = query.where(condition, prefilter=True)
         # Without an index both settings have no effect: every descriptor is compared.
         rows: list[dict[str, Any]] = query.nprobes(_PROBED).refine_factor(_REFINED).to_arrow().to_pylist()
         return [{"query_index": 0, **row} for row in rows] if alone else rows
@@ -250,16 +263,6 @@ def _index_descriptors(table: "lancedb.table.Table", record: IndexRecord) -> Non
             return
     logger.info("Indexing %d descriptors", table.count_rows())
     table.create_index("descriptor", config=IvfRq(distance_type="cosine"), replace=True)
-
-
-def _inside(box: np.ndarray, axes: tuple[str, str]) -> str:
-    # repr of a float has all its digits; and nothing else can be written into the condition.
-    limits = np.asarray(box, np.float64).tolist()
-    return " AND ".join(f"{axis} BETWEEN {low!r} AND {high!r}" for axis, (low, high) in zip(axes, limits, strict=True))
-
-
-def _quoted(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"
 
 
 class _Source:

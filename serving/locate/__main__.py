@@ -46,7 +46,7 @@ def _run(flags: argparse.Namespace) -> None:
     import numpy as np
 
     from keras_sare.datasets.images.readable_images import readable_images
-    from keras_sare.localization import DescriptorLocalizer, PlaceIndex
+    from keras_sare.localization import DescriptorLocalizer, PlaceIndex, Prior
     from serving.client.photos import find_photos
     from serving.index.map_photos import MapSettings
     from serving.locate.answer_files import check_output, write_answers
@@ -54,7 +54,7 @@ def _run(flags: argparse.Namespace) -> None:
     show_information()
     index = PlaceIndex(flags.index)
     localizer = DescriptorLocalizer(index, flags.k, flags.precision)
-    near = None if not flags.near else np.array(_numbers(flags.near))
+    prior = Prior(near=np.array(_numbers(flags.near)) if flags.near else None, within=flags.within)
     output = None if flags.output is None else Path(flags.output)
     if output is not None:
         check_output(output, index.record.kind)
@@ -65,7 +65,7 @@ def _run(flags: argparse.Namespace) -> None:
     photos = found[readable_images(found, "photos", "queries", max_corrupt_share=1.0)]
     descriptors = np.zeros((len(photos), index.record.dim), np.float32)
     model.extract(photos, flags.batch, descriptors)
-    answers = localizer.locate(descriptors, near, flags.within)
+    answers = localizer.locate(descriptors, prior)
     if output is None:
         sys.stdout.write(_table(photos.tolist(), answers, index.record.axes))
         return

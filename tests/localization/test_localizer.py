@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_sare.datasets import earth_centred
-from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows, box_around
+from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows, Prior, box_around
 
 pytest.importorskip("lancedb")
 
@@ -55,11 +55,11 @@ def test_photos_are_found_at_their_places_and_errors_are_metres(index: PlaceInde
 def test_a_rough_position_tells_places_apart_that_look_alike(index: PlaceIndex) -> None:
     query = photos(np.array([0, 1]), 0.1, seed=4)
     for place in (0, 1):
-        answers = DescriptorLocalizer(index).locate(query, near=truth(index, np.array(place)), within=80)
+        answers = DescriptorLocalizer(index).locate(query, Prior(near=truth(index, np.array(place)), within=80))
         errors = DescriptorLocalizer(index).errors(answers.positions, truth(index, np.array([place, place])))
         assert (errors < 25).all()
     nowhere = DescriptorLocalizer(index).locate(
-        query, near=np.array([10.0, 10.0]) - truth(index, np.array(39)), within=1
+        query, Prior(near=np.array([10.0, 10.0]) - truth(index, np.array(39)), within=1)
     )
     assert not nowhere.known.any()
     assert np.isnan(nowhere.positions).all()

@@ -12,7 +12,7 @@ from PIL import Image
 
 import keras_sare
 from keras_sare.layers import MAC
-from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows
+from keras_sare.localization import DescriptorLocalizer, IndexRecord, Motion, PlaceIndex, PlaceRows, Prior
 from keras_sare.localization.photo_models import open_photo_model
 from keras_sare.models.model_file import identity_of
 
@@ -92,7 +92,9 @@ def test_of_several_maps_the_most_similar_answers_and_all_give_candidates(maps: 
         # Metres between two maps are only known where their positions are of one kind.
         ours = {"west", "east"} if answer.map != "earth" else {"earth"}
         assert all((one.distance is not None) == (one.map in ours) for one in answer.candidates)
-    assert keras_sare.Localizer(maps["west"], Numbered()).locate([b"1"], near=np.array([9000, 0]))[0].to_json() == {
+    assert keras_sare.Localizer(maps["west"], Numbered()).locate([b"1"], Prior(near=np.array([9000, 0])))[
+        0
+    ].to_json() == {
         "known": False,
         "position": None,
         "uncertainty": None,
@@ -102,6 +104,27 @@ def test_of_several_maps_the_most_similar_answers_and_all_give_candidates(maps: 
         "error": None,
     }
     assert localizer.locate([]) == []
+
+
+def test_a_walk_is_answered_from_one_map_and_maps_may_be_chosen(maps: dict[str, Path]) -> None:
+    """Places 4 and 5 are in two maps; photos that cannot be read, and rough positions of each, keep their places."""
+    localizer = keras_sare.Localizer(maps, Numbered(), k=8)
+    walk = [b"4", b"broken", b"5", b"6", b"7"]
+    answers = localizer.locate(walk, walk=Motion(speed=150.0), batch=2)
+    assert [answer.error for answer in answers] == [None, "no number", None, None, None]
+    assert [answer.map for answer in answers] == ["east", None, "east", "east", "east"]
+    assert [(answer.position or {}).get("easting") for answer in answers] == [400.0, None, 500.0, 600.0, 700.0]
+    assert {one.map for one in answers[0].candidates} > {"east", "west"}
+    (chosen,) = localizer.locate([b"5"], maps=["west"])
+    assert {chosen.map, *(one.map for one in chosen.candidates)} == {"west"}
+    near = np.array([[np.nan, np.nan], [0.0, 0.0], [900.0, 0.0]])
+    rough = localizer.locate([b"5", b"none", b"5"], Prior(near=near, within=50.0), maps=["west", "east"], batch=2)
+    assert [(answer.position or {}).get("easting") for answer in rough] == [500.0, None, 900.0]
+    assert localizer.locate([], walk=Motion()) == []
+    with pytest.raises(ValueError, match="`maps` must be one of west, east, earth. Received: maps='north'"):
+        localizer.locate([b"5"], maps=["north"])
+    with pytest.raises(ValueError, match=r"\[Q, 2\] for 2 photos"):
+        localizer.locate([b"5", b"5"], Prior(near=near))
 
 
 def test_what_does_not_belong_together_is_refused(maps: dict[str, Path], tmp_path: Path) -> None:

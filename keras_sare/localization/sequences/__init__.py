@@ -1,0 +1,1 @@
+"""Several photos of one walk or drive: the way through their candidates that fits together."""
