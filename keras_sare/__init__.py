@@ -14,7 +14,8 @@ The packages stand in the order in which a photo meets them:
     whitening   whitening       PCA whitening and learned whitening, fitted on descriptors
     evaluation  retrieval       exact nearest-neighbour search in bounded memory, expansion, diffusion, re-ranking
                 evaluation      recall@N and mAP, protocols, verdicts, tables and curves
-    answer      localization    an index of a map, the place that its answers agree about, how sure that is
+    answer      local_features  XFeat and LighterGlue: points that two photos of a place share, and their geometry
+                localization    an index of a map, the place that its answers agree about, how sure that is
 
 After these come programs outside of the library: `trainers` runs all of the above, `export` writes SavedModels, TFLite
 and ONNX files, `serving` answers requests.
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         evaluation,
         extraction,
         layers,
+        local_features,
         localization,
         losses,
         mining,
@@ -75,6 +77,7 @@ __all__ = [
     "layers",
     "list_presets",
     "load_weights_from",
+    "local_features",
     "localization",
     "losses",
     "mining",

@@ -17,6 +17,7 @@ RANKS = {
     "mining": 2,
     "reconstruction": 2,
     "evaluation": 3,
+    "local_features": 3,
     "localization": 4,
     "training": 4,
 }

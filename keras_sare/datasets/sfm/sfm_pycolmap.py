@@ -19,7 +19,8 @@ def import_pycolmap() -> Any:
         import pycolmap
     except ImportError as error:
         raise ImportError(
-            'Structure from motion needs pycolmap, which is not installed: `pip install "keras-sare[sfm]"`.'
+            "Structure from motion and the geometry of local features need pycolmap, which is not installed: "
+            '`pip install "keras-sare[sfm]"`.'
         ) from error
     return pycolmap
 
