@@ -65,6 +65,26 @@ def test_the_nearest_are_those_of_an_exhaustive_search(tmp_path: Path, exact_row
     np.testing.assert_array_equal(found.positions, np.concatenate([batch.positions for batch in batches()])[where])
 
 
+def test_an_approximate_index_finds_what_was_added_and_not_what_was_removed(tmp_path: Path) -> None:
+    """Few new photos are compared one by one, many are indexed anew; old versions of a photo are never found."""
+    there = {name: row for batch in batches(3) for name, row in zip(batch.names, batch.descriptors, strict=True)}
+    index = PlaceIndex.create(tmp_path / "index", record(exact_rows=100), batches(3))
+    for turn, count in enumerate((20, 30, 200)):
+        new = photos([f"walk's {turn}/{i}.jpg" for i in range(5)] + [f"{turn} {i}" for i in range(count)], 50 + turn)
+        index.append([new], MODEL)
+        there |= dict(zip(new.names, new.descriptors, strict=True))
+        gone = [f"walk's {turn}/{i}.jpg" for i in range(60, 90)]
+        assert index.remove(gone) == len(gone)
+        there = {name: row for name, row in there.items() if name not in gone}
+        rows = np.array(list(there.values()), np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        found = index.search(rows[::7], k=5)
+        assert found.names[:, 0].tolist() == list(there)[::7]
+        nearest_five = np.argsort(-rows[::7] @ rows.T, axis=1)[:, :5]
+        names = [{list(there)[row] for row in ranked} for ranked in nearest_five]
+        assert np.mean([len({*found.names[i]} & names[i]) / 5 for i in range(len(names))]) >= 0.99
+
+
 def test_a_box_bounds_the_candidates_and_fewer_than_asked_for_are_filled_up(index: PlaceIndex) -> None:
     query = photos(["q"]).descriptors
     box = np.array([[100, 130.5], [0, 400]])
