@@ -75,8 +75,8 @@ def photo_answers(
 ) -> list[PhotoAnswer]:
     """Locates photos on several maps.
 
-    Of the maps' answers the one counts that is known, then the most probable, then the most similar; of a walk the
-    answers of one map, along whose way photos are most similar. The candidates are the most similar photos of all maps.
+    Of the maps' answers the one counts that is known, and of several the most similar; of a walk the answers of one
+    map, along whose way photos are most similar. The candidates are the most similar photos of all maps.
 
     Args:
         maps: name of each map to what locates on it.
@@ -130,10 +130,9 @@ def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers
     )
 
 
-def _sureness(answers: Answers, row: int) -> tuple[bool, float, float]:
-    probability = answers.probability[row]
-    score = answers.candidates.scores[row, 0]
-    return bool(answers.known[row]), float(np.nan_to_num(probability, nan=-1)), float(np.nan_to_num(score, nan=-2))
+def _sureness(answers: Answers, row: int) -> tuple[bool, float]:
+    """Similarities of one model can be compared between maps; the probability is that of a map's own calibration."""
+    return bool(answers.known[row]), float(np.nan_to_num(answers.candidates.scores[row, 0], nan=-2))
 
 
 def _mean_similarity(answers: Answers) -> float:

@@ -208,8 +208,25 @@ class PlaceIndex:
         thumbnail: bytes | None = rows["thumbnail"][0].as_py()
         return thumbnail or None
 
+    def positions(self, batch: int = 65_536) -> Iterator[np.ndarray]:
+        """Positions of all photos, in no certain order, in batches of at most `batch`: float64 [n, 2].
+
+        Raises:
+            ValueError: a file of the index is damaged.
+        """
+        axes = list(self.record.axes)
+        with _damage(self.folder):
+            for rows in self._table.search().select(axes).to_batches(batch):
+                yield np.stack([rows[axis].to_numpy(zero_copy_only=False) for axis in axes], axis=1)
+
     def refresh(self) -> None:
-        """Takes note of what other processes have written since."""
+        """Takes note of what other processes have written since: photos, and the calibration.
+
+        Raises:
+            FileNotFoundError: the folder has gone.
+            ValueError: `index.json` is damaged.
+        """
+        self.record = IndexRecord.read(self.folder)
         self._table.checkout_latest()
 
     def _begin_writing(self) -> None:

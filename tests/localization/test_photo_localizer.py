@@ -144,6 +144,19 @@ def test_what_does_not_belong_together_is_refused(maps: dict[str, Path], tmp_pat
         keras_sare.Localizer(maps["west"], Numbered()).locate([b"1"], batch=0)
 
 
+def test_an_index_knows_where_its_photos_are_and_what_others_wrote(tmp_path: Path) -> None:
+    index = build(tmp_path / "grown", range(5), "metres")
+    other = PlaceIndex(tmp_path / "grown")
+    assert [len(part) for part in other.positions(2)] == [2, 2, 1]
+    assert sorted(np.concatenate([*other.positions(2)])[:, 0]) == [0, 100, 200, 300, 400]
+    index.remove(["grown/0.jpg"])
+    (tmp_path / "grown" / "index.json").write_text(
+        (tmp_path / "grown" / "index.json").read_text().replace('"model_name": "numbers"', '"model_name": "renamed"')
+    )
+    other.refresh()
+    assert (len(other), other.record.model_name) == (4, "renamed")
+
+
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     keras.utils.set_random_seed(3)
