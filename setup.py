@@ -27,7 +27,10 @@ setup(
             "serving.*",
         ]
     ),
-    package_data={"keras_sare": ["py.typed"], "serving": ["tf_serving/*", "deployment/*", "deployment/kubernetes/*"]},
+    package_data={
+        "keras_sare": ["py.typed"],
+        "serving": ["tf_serving/*", "deployment/*", "deployment/kubernetes/*", "localization/*.proto"],
+    },
     install_requires=[
         f"tensorflow{TENSORFLOW}",
         "keras>=3.15,<3.16",

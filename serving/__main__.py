@@ -6,6 +6,9 @@ http://HOST:PORT`. A higher version that is copied in later takes over once it i
 with its last request. Several models, other versions than the highest and labels: `--models_config FILE`, as
 serving/tf_serving/models.config.
 
+With `--index FOLDER` of `python -m serving.index build` it says of photos where they were taken: the gRPC method
+`Localize`, and by REST `/v1/localize`.
+
 SIGTERM and SIGINT refuse new requests and let those under way finish: exit status 0. Those that have not ended after
 `--grace` seconds, or at a second signal, are cut off with the process: exit status 3.
 """
@@ -27,6 +30,7 @@ from keras_sare.utils.quiet_start import load_tensorflow
 from serving.limits import Limits
 
 if TYPE_CHECKING:
+    from serving.localization.maps import Maps
     from serving.models.config import ModelConfig
     from serving.rest.server import RestServer
     from serving.rpc.server import Access, ModelServer
@@ -56,9 +60,14 @@ def main(_: list[str]) -> None:
     # What is wrong with the flags is told before a model is loaded.
     limits = Limits(**{field.name: FLAGS[f"max_{field.name}"].value for field in fields(Limits)})
     access = _access()
+    maps = _maps()
     manager = ModelManager(_configs(), FLAGS.allow_reload)
     batching = BatchingParameters(FLAGS.max_batch_size, FLAGS.batch_timeout_micros) if FLAGS.max_batch_size else None
-    server = ModelServer(manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access, batching)
+    server = ModelServer(
+        manager, FLAGS.host, FLAGS.port, FLAGS.max_workers, FLAGS.max_queue, limits, access, batching, maps
+    )
+    if server.backend.localization is not None:
+        server.backend.localization.check()
     if FLAGS.rest_port is not None:
         server.add(_rest(server))
     # Otherwise a request of many objects makes Python look through all of TensorFlow's, while every thread waits.
@@ -66,6 +75,8 @@ def main(_: list[str]) -> None:
     gc.freeze()
     server.start()
     Polling(manager.poll, FLAGS.poll_seconds).start()
+    if maps is not None:
+        Polling(maps[0].poll, FLAGS.poll_seconds).start()
     stopping.wait()
     is_idle = server.stop(FLAGS.grace)
     if access.log is not None:
@@ -77,6 +88,17 @@ def _configs() -> "list[ModelConfig]":
     from serving.models.config import ModelConfig, read_config
 
     return read_config(FLAGS.models_config) if FLAGS.models_config else [ModelConfig(FLAGS.name, Path(FLAGS.model))]
+
+
+def _maps() -> "tuple[Maps, str] | None":
+    if not FLAGS.index:
+        return None
+    if FLAGS.models_config:
+        raise flags.Error(f"--index must come with --model, whose photos it holds. Received: {FLAGS.models_config=}")
+    # With it comes the library of the place index.
+    from serving.localization.maps import Maps
+
+    return Maps(FLAGS.index), FLAGS.name
 
 
 def _access() -> "Access":
@@ -140,6 +162,11 @@ if __name__ == "__main__":
     flags.DEFINE_string("name", "keras_sare", "Name that clients ask for, of --model.")
     flags.DEFINE_string("models_config", None, "File of several models: TensorFlow Serving's --model_config_file.")
     flags.mark_flags_as_mutual_exclusive(["model", "models_config"], required=True)
+    flags.DEFINE_multi_string(
+        "index",
+        [],
+        "FOLDER of a place index of --model, or NAME=FOLDER, as often as there are maps to locate photos on.",
+    )
     flags.DEFINE_float("poll_seconds", 1.0, "Seconds between looks for new versions.", lower_bound=0.01)
     flags.DEFINE_bool("allow_reload", False, "Lets clients replace the models: any folder, and SavedModels are code.")
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network, unix:PATH.")

@@ -4,9 +4,11 @@ import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from keras_sare.localization import PhotoAnswer
 from keras_sare.utils.progress import progress
 from serving.client.batches import (
     Batch,
@@ -37,6 +39,7 @@ from serving.client.exchange import (
     with_unread,
 )
 from serving.client.settings import RequestSettings
+from serving.localization.asking import Photo, localized, photo_groups
 
 __all__ = ["EmbeddingClient", "EmbeddingError"]
 
@@ -214,6 +217,32 @@ class EmbeddingClient:
 
         groups = file_groups(names_of(paths), batch_size, self.settings.max_bytes)
         yield from calls.in_order(embed, groups)
+
+    def localize(self, photos: Sequence[Photo], batch_size: int = 8, **options: Any) -> list[PhotoAnswer]:
+        """Says where photos were taken, on the maps of the server (`python -m serving --index`).
+
+        Args:
+            photos: JPEG, PNG, WebP or GIF files, or their contents. One that is damaged has an `error` of its own.
+            batch_size: photos per request.
+            options: fields of `serving/localization/localization.proto`, such as `k`, `precision`, `near`, `maps`.
+
+        Raises:
+            ValueError: there is no such option, `batch_size` is below 1, or a file has more than `max_bytes`.
+            OSError: a file cannot be read.
+            EmbeddingError: the server refused or failed a request.
+            TimeoutError: the deadline of the settings is over.
+        """
+        check_batch_size(batch_size)
+        calls = self._calls(self.settings)
+
+        def locate(group: list[bytes]) -> list[PhotoAnswer]:
+            answers: list[PhotoAnswer] = calls.perform(localized(group, options, self.settings))
+            return answers
+
+        # Frames of one walk are asked about together.
+        most = len(photos) if options.get("sequence") else batch_size
+        groups = photo_groups(photos, most, self.settings.max_bytes)
+        return [answer for group in calls.in_order(locate, groups) for answer in group]
 
     def _target(self, signature: str) -> Target:
         return Target(self.model, signature, self.settings.version)

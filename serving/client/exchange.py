@@ -24,6 +24,7 @@ from serving.client.messages import (
 )
 from serving.client.settings import RequestSettings
 from serving.client.tensors import to_array
+from serving.localization.messages import METHOD, SERVICE, LocalizeRequest, LocalizeResponse
 
 STRICT = "serving_default"
 """Signature that takes files, of which a damaged one fails the request."""
@@ -37,6 +38,7 @@ _METHODS = {
     PredictRequest: (f"{_SERVICES}PredictionService/Predict", PredictResponse),
     GetModelMetadataRequest: (f"{_SERVICES}PredictionService/GetModelMetadata", GetModelMetadataResponse),
     GetModelStatusRequest: (f"{_SERVICES}ModelService/GetModelStatus", GetModelStatusResponse),
+    LocalizeRequest: (f"/{SERVICE}/{METHOD}", LocalizeResponse),
 }
 # CANCELLED is what a server that ends says of requests under way.
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)

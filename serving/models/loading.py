@@ -26,8 +26,8 @@ def load_version(folder: Path, version: int) -> ServedModel:
             was changed meanwhile.
     """
     before = fingerprint(folder)
-    check_manifest(folder)
-    model = ServedModel(folder, version)
+    digest = check_manifest(folder)
+    model = ServedModel(folder, version, digest)
     try:
         replay_warmup(folder, model)
         _check_unchanged(folder, before)

@@ -9,7 +9,7 @@ from keras_sare.utils.digests import path_digest
 logger = logging.getLogger(__name__)
 
 
-def check_manifest(folder: Path) -> None:
+def check_manifest(folder: Path) -> str:
     """Compares a version folder with the SHA-256 in its manifest, `FOLDER/1.json` beside `FOLDER/1`.
 
     A SavedModel is code: its graph can read and write files. A folder without a manifest is warned of.
@@ -17,13 +17,16 @@ def check_manifest(folder: Path) -> None:
     Args:
         folder: of the version.
 
+    Returns:
+        The SHA-256 of the folder.
+
     Raises:
         ValueError: the folder is not what the manifest describes, or the manifest is none.
     """
     manifest = manifest_path(folder)
     if not manifest.is_file():
         logger.warning("There is no manifest %s: nothing tells whether %s is as it was exported", manifest, folder)
-        return
+        return path_digest(folder)
     expected = _digest_in(manifest)
     received = path_digest(folder)
     if expected != received:
@@ -32,6 +35,7 @@ def check_manifest(folder: Path) -> None:
             f"model again, or copy folder and manifest again. Received: folder={folder}, whose SHA-256 is {received} "
             f"instead of {expected}"
         )
+    return received
 
 
 def manifest_path(folder: Path) -> Path:

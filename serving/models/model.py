@@ -35,19 +35,21 @@ class ServedModel:
     Args:
         folder: folder with `saved_model.pb` and `variables/`.
         version: number the version is known by.
+        digest: SHA-256 of the folder, by which place indexes know the model; empty where nobody asks for it.
 
     Raises:
         FileNotFoundError: `folder` holds no SavedModel.
         ValueError: the SavedModel is damaged or of another kind.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], version: int) -> None:
+    def __init__(self, folder: str | os.PathLike[str], version: int, digest: str = "") -> None:
         if not (Path(folder) / "saved_model.pb").is_file():
             raise FileNotFoundError(
                 f"`folder` must hold a SavedModel, and there is no saved_model.pb in it; "
                 f"export the model again. Received: folder={folder}"
             )
         self.version = version
+        self.digest = digest
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         try:
             self.signature_defs = _load(self._session, folder)

@@ -1,6 +1,7 @@
 """The addresses of TensorFlow Serving's REST interface."""
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -27,14 +28,25 @@ _VERSIONS = ("", "/versions/{version}", "/labels/{label}")
 _PROTO_OPTIONS = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 
 
-def rest_app(backend: Backend) -> Starlette:
+MoreRoutes = Callable[[Backend, Requests], Sequence[Route]]
+"""Makes routes of a backend and of what its requests go through."""
+
+
+def rest_app(backend: Backend, more: Sequence[MoreRoutes] = ()) -> Starlette:
     """Makes the ASGI application.
 
     Args:
         backend: what answers. It is used on one event loop: that on which the application runs.
+        more: make routes beside those of the models.
     """
-    api = _Api(backend)
-    routes = []
+    requests = Requests(backend)
+    api = _Api(backend, requests)
+    routes = [route for make in more for route in make(backend, requests)]
+    if backend.localization is not None:
+        # With it comes the library of the place index.
+        from serving.localization.routes import localization_routes
+
+        routes += localization_routes(backend.localization, requests)
     for version in _VERSIONS:
         path = f"/v1/models/{{name}}{version}"
         routes += [
@@ -53,9 +65,9 @@ def rest_app(backend: Backend) -> Starlette:
 
 
 class _Api:
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, requests: Requests) -> None:
         self._backend = backend
-        self._requests = Requests(backend)
+        self._requests = requests
 
     async def predict(self, request: Request) -> Response:
         async def answer(call: Call) -> bytes:
@@ -98,9 +110,16 @@ class _Api:
 
     async def openapi(self, request: Request) -> Response:
         async def answer(_: Call) -> bytes:
-            return json.dumps(description()).encode()
+            return json.dumps(self._description()).encode()
 
         return await self._requests.answer(request, "REST/openapi", answer, b"")
+
+    def _description(self) -> dict[str, Any]:
+        if self._backend.localization is None:
+            return description()
+        from serving.localization import openapi
+
+        return description(openapi.paths(), openapi.SCHEMAS)
 
     async def _described(self, request: Request, method: str, message: Any, answer: Any) -> Response:
         try:

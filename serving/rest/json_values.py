@@ -23,6 +23,15 @@ def is_base64(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {BASE64} and isinstance(value[BASE64], str)
 
 
+def bytes_of_base64(text: str) -> bytes:
+    """Decodes base64, of which the padding may be left out.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+
+
 def read_tensor(name: str, value: Any, dtype: int) -> tensor_pb2.TensorProto:
     """Reads a value, or lists of lists of values.
 
@@ -141,9 +150,7 @@ def _bytes(name: str, value: Any) -> bytes:
         if isinstance(value, str):
             return value.encode()
         if is_base64(value):
-            text = value[BASE64]
-            # Padding may be left out.
-            return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+            return bytes_of_base64(value[BASE64])
     except ValueError as error:
         raise _wrong(name, value, "is neither text nor base64") from error
     if isinstance(value, dict):

@@ -1,8 +1,11 @@
 """The REST interface described for programs: OpenAPI 3.1."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-_JSON = "application/json"
+JSON = "application/json"
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[^/:]+$"}}
 _VERSION = {
     "name": "version",
@@ -100,26 +103,31 @@ _SCHEMAS: dict[str, Any] = {
 }
 
 
-def description() -> dict[str, Any]:
-    """What the interface offers, as the JSON of OpenAPI 3.1."""
-    paths: dict[str, Any] = {}
+def description(paths: Mapping[str, Any] = _NONE, schemas: Mapping[str, Any] = _NONE) -> dict[str, Any]:
+    """What the interface offers, as the JSON of OpenAPI 3.1.
+
+    Args:
+        paths: beside those of models.
+        schemas: that these refer to.
+    """
+    all_paths: dict[str, Any] = {}
     for choice, parameters in _CHOICES.items():
         path = f"/v1/models/{{name}}{choice}"
-        paths[f"{path}:predict"] = {"post": _predict(parameters)}
-        paths[path] = {"get": _get("The state of the versions.", "Status", parameters)}
-        paths[f"{path}/metadata"] = {"get": _get("The signatures of the model.", "Metadata", parameters)}
-    paths["/monitoring/prometheus/metrics"] = {
+        all_paths[f"{path}:predict"] = {"post": _predict(parameters)}
+        all_paths[path] = {"get": _get("The state of the versions.", "Status", parameters)}
+        all_paths[f"{path}/metadata"] = {"get": _get("The signatures of the model.", "Metadata", parameters)}
+    all_paths["/monitoring/prometheus/metrics"] = {
         "get": {
             "summary": "Metrics for Prometheus.",
-            "responses": _responses("Metrics.", {"text/plain": {"schema": {"type": "string"}}}),
+            "responses": responses("Metrics.", {"text/plain": {"schema": {"type": "string"}}}),
         }
     }
     return {
         "openapi": "3.1.0",
         "info": {"title": "keras_sare serving", "version": "1", "description": "TensorFlow Serving's REST interface."},
-        "paths": paths,
+        "paths": {**all_paths, **paths},
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": {**_SCHEMAS, **schemas},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         # Not all servers ask for a token.
@@ -131,23 +139,25 @@ def _predict(parameters: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "summary": "Runs a signature of the model.",
         "parameters": parameters,
-        "requestBody": {"required": True, "content": {_JSON: {"schema": _either("RowRequest", "ColumnRequest")}}},
-        "responses": _responses("The outputs.", {_JSON: {"schema": _either("Rows", "Columns")}}),
+        "requestBody": {"required": True, "content": {JSON: {"schema": either("RowRequest", "ColumnRequest")}}},
+        "responses": responses("The outputs.", {JSON: {"schema": either("Rows", "Columns")}}),
     }
 
 
 def _get(summary: str, schema: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
-    content = {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"summary": summary, "parameters": parameters, "responses": _responses(summary, content)}
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"summary": summary, "parameters": parameters, "responses": responses(summary, content)}
 
 
-def _either(*schemas: str) -> dict[str, Any]:
+def either(*schemas: str) -> dict[str, Any]:
+    """A schema of which one of several holds."""
     return {"oneOf": [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]}
 
 
-def _responses(text: str, content: dict[str, Any]) -> dict[str, Any]:
+def responses(text: str, content: dict[str, Any]) -> dict[str, Any]:
+    """The responses of an operation: what it gives, and errors."""
     error = {"schema": {"$ref": "#/components/schemas/Error"}}
     return {
         "200": {"description": text, "content": content},
-        "default": {"description": "What is wrong.", "content": {_JSON: error}},
+        "default": {"description": "What is wrong.", "content": {JSON: error}},
     }

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,7 @@ class Requests:
         answer: Callable[[Call], Awaitable[bytes]],
         data: bytes | None = None,
         media_type: str = JSON,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """The response to a request.
 
@@ -62,6 +63,7 @@ class Requests:
             answer: returns the response's body, or raises RequestError.
             data: what `answer` receives; None for the request's own body.
             media_type: of the body.
+            headers: of an answer that is no error.
         """
         limits = self._backend.limits
         body = _Body(request, data, limits.message_bytes, self._counted)
@@ -69,7 +71,7 @@ class Requests:
         call = Call(method, "", lambda: self._backend.calls.receiving.read(body), deadline)
         run = self._backend.calls.run(call, _peer(request), request.headers.items(), answer)
         try:
-            return Response(await _while_wanted(run, body, call), media_type=media_type)
+            return Response(await _while_wanted(run, body, call), headers=headers, media_type=media_type)
         except RequestError as error:
             return refusal(error)
 

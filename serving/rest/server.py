@@ -5,12 +5,13 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serving.rest.app import rest_app
+from serving.rest.app import MoreRoutes, rest_app
 from serving.rpc.backend import Backend
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class RestServer:
         host: address to listen on, of a network.
         port: port to listen on; 0 takes a free one.
         tls: encrypts; None for plain HTTP.
+        more: see `rest_app`.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -57,13 +59,18 @@ class RestServer:
     """
 
     def __init__(
-        self, backend: Backend, host: str = "127.0.0.1", port: int = 8501, tls: TlsFiles | None = None
+        self,
+        backend: Backend,
+        host: str = "127.0.0.1",
+        port: int = 8501,
+        tls: TlsFiles | None = None,
+        more: Sequence[MoreRoutes] = (),
     ) -> None:
         self._socket = _listening(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.address = f"{'http' if tls is None else 'https'}://{host}:{self.port}"
         config = uvicorn.Config(
-            rest_app(backend),
+            rest_app(backend, more),
             http=_Protocol,
             ws="none",
             lifespan="off",

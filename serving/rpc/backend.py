@@ -1,5 +1,7 @@
 """What answers calls, whatever the protocol they come by."""
 
+from typing import TYPE_CHECKING, Any
+
 from serving.limits import Limits
 from serving.models.manager import ModelManager
 from serving.rpc.access_log import AccessLog
@@ -11,6 +13,10 @@ from serving.rpc.services import ModelService, PredictionService, SessionService
 from serving.scheduling.admission import Admission
 from serving.scheduling.batching import BatchingParameters
 from serving.scheduling.quota import Quota
+
+if TYPE_CHECKING:
+    from serving.localization.maps import Maps
+    from serving.localization.service import LocalizationService
 
 
 class Backend:
@@ -25,6 +31,10 @@ class Backend:
         quota: of each client.
         log: gets a line for each call; None for none.
         batching: how requests are computed together; None for one by one.
+        maps: what photos are located on, and the name of the model that does it; None for none.
+
+    Attributes:
+        localization: the service that locates photos; None without maps.
 
     Raises:
         ValueError: `max_workers` or `max_queue` is out of range.
@@ -40,6 +50,7 @@ class Backend:
         quota: Quota,
         log: AccessLog | None,
         batching: BatchingParameters | None = None,
+        maps: "tuple[Maps, str] | None" = None,
     ) -> None:
         if max_workers < 1:
             raise ValueError(f"`max_workers` must be at least 1. Received: {max_workers=}")
@@ -57,8 +68,17 @@ class Backend:
         self.calls = Calls(receiving, tokens, log, self.metrics.observe)
         self.predictions = PredictionService(manager, limits, self.admission, quota, batching)
         self.models = ModelService(manager)
+        self.localization = None if maps is None else _localization(*maps, manager, limits, self.admission, quota)
 
     @property
     def services(self) -> list[Service]:
-        """Those of gRPC."""
-        return [self.predictions, self.models, SessionService()]
+        """Those of gRPC that are offered, and last the one that says that it is not."""
+        located = [] if self.localization is None else [self.localization]
+        return [self.predictions, self.models, *located, SessionService()]
+
+
+def _localization(maps: "Maps", model: str, *others: Any) -> "LocalizationService":
+    # With it comes the library of the place index.
+    from serving.localization.service import LocalizationService
+
+    return LocalizationService(maps, model, *others)

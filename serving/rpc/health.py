@@ -1,10 +1,14 @@
 """grpc.health.v1: whether the server and each model answer requests."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from grpc_health.v1 import health, health_pb2
 
 from serving.models.manager import ModelManager
+
+if TYPE_CHECKING:
+    from serving.localization.service import LocalizationService
 
 _POLL_SECONDS = 0.5
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -16,10 +20,12 @@ class Health:
 
     Args:
         manager: of the models.
+        localization: a service that is followed too, by its full name; None for none.
     """
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, localization: "LocalizationService | None" = None) -> None:
         self._manager = manager
+        self._localization = localization
         self._known: set[str] = set()
         self.servicer = health.aio.HealthServicer()
 
@@ -36,3 +42,6 @@ class Health:
         await self.servicer.set("", _SERVING if available else _NOT_SERVING)
         for name in self._known:
             await self.servicer.set(name, _SERVING if name in available else _NOT_SERVING)
+        if self._localization is not None:
+            is_ready = self._localization.is_ready()
+            await self.servicer.set(self._localization.name, _SERVING if is_ready else _NOT_SERVING)

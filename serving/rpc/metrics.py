@@ -22,6 +22,8 @@ from serving.scheduling.admission import Admission
 _MICROSECONDS = [10 * 1.8**power for power in range(33)]
 _REQUEST_COUNT = ":tensorflow:serving:request_count"
 _REFUSALS = ":keras_sare:serving:refusals"
+_COUNTED = ("predict", "localize")
+"""Methods that run a model, in lower case; by REST they are named so."""
 
 
 class Metrics:
@@ -61,13 +63,13 @@ class Metrics:
         """Counts a call that has ended.
 
         Args:
-            call: the call; others than predictions do not count.
+            call: the call; others than predictions and localizations do not count.
             refusal: what it was answered with; None where it was computed.
             code: of the answer.
             seconds: that it took.
         """
         api = call.method.rpartition("/")[2]
-        if api.lower() != "predict":
+        if api.lower() not in _COUNTED:
             return
         name = str(call.fields.get("model", ""))
         # TensorFlow Serving tells the names of models that do not exist, too.
@@ -76,9 +78,9 @@ class Metrics:
         if refusal is not None and refusal.limit:
             self._refusals.labels(refusal.limit).inc()
         if code is grpc.StatusCode.OK:
-            entrypoint = "GRPC" if api == "Predict" else "REST"
+            entrypoint = "REST" if call.method.startswith("REST/") else "GRPC"
             self._latency.labels(name, api, entrypoint).observe(1e6 * seconds)
-            self._runtime.labels(name, "Predict", "TF1").observe(1e6 * call.fields.get("compute_seconds", 0.0))
+            self._runtime.labels(name, api.capitalize(), "TF1").observe(1e6 * call.fields.get("compute_seconds", 0.0))
 
     def text(self) -> bytes:
         """All of it, in Prometheus' format."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -20,6 +20,9 @@ from serving.rpc.credentials import Guard, Tokens
 from serving.rpc.health import Health
 from serving.scheduling.batching import BatchingParameters
 from serving.scheduling.quota import Quota
+
+if TYPE_CHECKING:
+    from serving.localization.maps import Maps
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ class ModelServer:
         limits: of each request.
         access: who may call.
         batching: how requests are computed together; None for one by one, which processors do as fast.
+        maps: see `Backend`.
 
     Raises:
         ValueError: `max_workers` or `max_queue` is out of range.
@@ -93,11 +97,12 @@ class ModelServer:
         limits: Limits = _LIMITS,
         access: Access = _EVERYBODY,
         batching: BatchingParameters | None = None,
+        maps: "tuple[Maps, str] | None" = None,
     ) -> None:
         self.backend = Backend(
-            manager, limits, max_workers, max_queue, access.tokens, access.quota or Quota(), access.log, batching
+            manager, limits, max_workers, max_queue, access.tokens, access.quota or Quota(), access.log, batching, maps
         )
-        self._health = Health(manager)
+        self._health = Health(manager, self.backend.localization)
         self._access = access
         self._listeners: list[Listener] = []
         event_loop.run(self._build())
@@ -166,7 +171,7 @@ class ModelServer:
         services = self.backend.services
         self._server.add_generic_rpc_handlers([self.backend.calls.handlers(service) for service in services])
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
-        names = [service.name for service in services[:2]]
+        names = [service.name for service in services[:-1]]
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection([*names, health_name, reflection.SERVICE_NAME], self._server)
 

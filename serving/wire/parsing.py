@@ -62,6 +62,24 @@ def is_quick(data: bytes) -> bool:
     return True
 
 
+def parse_bounded(message: type[M], data: bytes, most: int) -> M:
+    """Parses a request of any size, of which the fields are counted first.
+
+    Args:
+        message: its type. Fields inside of its fields do not count: it has no messages in it.
+        data: as it came.
+        most: fields that it may have.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, it is none, or has too many fields.
+    """
+    try:
+        _check_fields(memoryview(data), {}, most)
+        return message.FromString(data)
+    except (DecodeError, IndexError) as error:
+        raise invalid_argument(f"The request is no {message.DESCRIPTOR.name}") from error
+
+
 def parse_small(message: type[M], data: bytes) -> M:
     """Parses a request that holds no tensors.
 

@@ -1,0 +1,159 @@
+"""What a request asks for beside its photos, checked."""
+
+import math
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.errors import RequestError, invalid_argument
+
+MOST_CANDIDATES = 100
+"""That a request may ask for."""
+MOST_LISTED = 64
+"""Entries that the list of an option may have."""
+_MOST_TEXT = 32
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a request.
+
+    Attributes:
+        k: candidates that are looked at for each photo.
+        precision: share of the known answers that should be right.
+        near: a rough position of all photos, as the maps have it; None where it is not known.
+        within: metres around it.
+        maps: names of those that are looked at; empty for all.
+    """
+
+    k: int = 20
+    precision: float = 0.9
+    near: tuple[float, float] | None = None
+    within: float = 1000.0
+    maps: tuple[str, ...] = ()
+
+
+def read_options(values: Mapping[str, Any]) -> Options:
+    """Checks options.
+
+    Args:
+        values: by name, as JSON has them.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, there is no such option, or a value is none of it.
+    """
+    unknown = sorted(set(values) - set(_CHECKS))
+    if unknown:
+        raise invalid_argument(
+            f"The request must have `photos` and no options but {', '.join(_CHECKS)}. Received: {_shown(unknown[0])}"
+        )
+    if "within" in values and "near" not in values:
+        raise invalid_argument("`within` must come with `near`, around which it is. Received: `within` alone")
+    checked = {name: _CHECKS[name](name, value) for name, value in values.items()}
+    return Options(**{name: value for name, value in checked.items() if value is not None})
+
+
+def options_of_text(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """Reads options out of an address's query: what JSON would have, for `read_options`.
+
+    Args:
+        pairs: of names and values, as in `near=51.5,-0.1`.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, one stands there twice.
+    """
+    values: dict[str, Any] = {}
+    for name, text in pairs:
+        if name in values:
+            raise invalid_argument(f"The address must name each option once. Received: {_shown(name)} twice")
+        values[name] = _READ.get(name, str)(text)
+    return values
+
+
+def _whole(name: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_CANDIDATES:
+        raise _wrong(name, f"a whole number from 1 to {MOST_CANDIDATES}", value)
+    return value
+
+
+def _share(name: str, value: Any) -> float:
+    if not _is_number(value) or not 0 < value <= 1:
+        raise _wrong(name, "a number above 0 and at most 1", value)
+    return float(value)
+
+
+def _metres(name: str, value: Any) -> float:
+    if not _is_number(value) or value <= 0:
+        raise _wrong(name, "a positive number of metres", value)
+    return float(value)
+
+
+def _position(name: str, value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
+        raise _wrong(name, "two numbers as the maps have them, such as [51.5, -0.1]", value)
+    return float(value[0]), float(value[1])
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_LISTED or not all(isinstance(v, str) for v in value):
+        raise _wrong(name, f"a list of 1 to {MOST_LISTED} names", value)
+    if len({*value}) < len(value):
+        raise _wrong(name, "a list of different names", value)
+    return tuple(value)
+
+
+def _no_clock(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not _CLOCK.fullmatch(value):
+        raise _wrong(name, 'a time of day such as "21:30"', value)
+    raise invalid_argument(f"`{name}` is not offered by this server; leave it out")
+
+
+def _no_sequence(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise _wrong(name, "true or false", value)
+    if value:
+        raise invalid_argument(f"`{name}` is not offered by this server; leave it out, or say false")
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "k": _whole,
+    "precision": _share,
+    "near": _position,
+    "within": _metres,
+    "maps": _names,
+    "time_of_day": _no_clock,
+    "sequence": _no_sequence,
+}
+
+
+def _is_number(value: Any) -> bool:
+    # Whole numbers of thousands of digits, which JSON may hold, have no float.
+    return type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value)
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text) if len(text) < _MOST_TEXT and text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return text
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "k": _number,
+    "precision": _number,
+    "near": lambda text: [_number(part) for part in text.split(",", 3)],
+    "within": _number,
+    "maps": lambda text: text.split(",", MOST_LISTED),
+    "sequence": lambda text: {"true": True, "false": False}.get(text, text),
+}
+
+
+def _wrong(name: str, wanted: str, value: Any) -> RequestError:
+    return invalid_argument(f"`{name}` must be {wanted}. Received: {name}={_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)

@@ -1,0 +1,77 @@
+"""One photo, one answer: by REST, by gRPC, in Python and on the command line."""
+
+import base64
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import keras_sare
+from serving.locate.__main__ import main as locate
+
+from .conftest import encoded, picture
+
+
+def b64(photo: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(photo).decode()}
+
+
+def without_thumbnails(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for answer in answers:
+        for candidate in answer.get("candidates", ()):
+            candidate.pop("thumbnail")
+    return answers
+
+
+def test_rest_grpc_and_python_say_the_same(served: SimpleNamespace, folders: dict[str, Path], exported: Path) -> None:
+    photos = [encoded(picture(place, 99)) for place in (3, 22)]
+    photos += [b"no photo", encoded(picture(8, 98), "PNG"), encoded(picture(5, 5), "GIF")]
+    options = {"k": 7, "precision": 0.8}
+    answer = served.http.post("/v1/localize", json={"photos": [b64(photo) for photo in photos], **options})
+    assert answer.status_code == 200
+    answers = answer.json()["answers"]
+    assert [one.get("map") for one in answers] == ["town", "harbour", None, "town", "town"]
+    assert answers[2] == {"error": "not a JPEG, PNG, GIF or WebP image"}
+    assert answers[0]["candidates"][0]["name"].startswith("walk/3 & more/")
+    assert 0 < answers[0]["probability"] < 1
+    assert answers[0]["uncertainty"] <= 300
+    assert answers[1]["probability"] is None
+    thumbnail = served.http.get(answers[0]["candidates"][0]["thumbnail"])
+    assert (thumbnail.status_code, thumbnail.headers["content-type"]) == (200, "image/jpeg")
+    assert "max-age" in thumbnail.headers["cache-control"]
+    assert thumbnail.content.startswith(b"\xff\xd8\xff")
+
+    plain = without_thumbnails(answers)
+    python = keras_sare.Localizer(folders, exported, **options).locate(photos, batch=2)
+    assert json.loads(json.dumps([one.to_json() for one in python])) == plain
+    assert served.client.localize(photos, **options) == python
+    for photo, expected in zip(photos, plain, strict=True):
+        kind = "gif" if photo.startswith(b"GIF") else "jpeg"
+        one = served.http.post(
+            "/v1/localize?k=7&precision=0.8", content=photo, headers={"content-type": f"image/{kind}"}
+        )
+        assert without_thumbnails(one.json()["answers"]) == [expected]
+
+
+def test_the_command_says_the_same_of_files(
+    served: SimpleNamespace, folders: dict[str, Path], exported: Path, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{place}.jpg" for place in (3, 11)]
+    for path in paths:
+        path.write_bytes(encoded(picture(int(path.stem), 97)))
+    files = [str(path) for path in paths]
+    locate([str(folders["town"]), *files, f"--model={exported}", "--k=9", f"--output={tmp_path / 'answers.csv'}"])
+    with (tmp_path / "answers.csv").open(newline="") as file:
+        lines = [*csv.DictReader(file)]
+    answers = served.client.localize([*paths], k=9, maps=["town"])
+    for line, answer in zip(lines, answers, strict=True):
+        assert line["known"] == str(answer.known)
+        assert line["most_similar"] == answer.candidates[0].name
+        position = answer.position or {}
+        numbers = [position["latitude"], position["longitude"], answer.probability, answer.uncertainty]
+        assert [float(line[name]) for name in ("latitude", "longitude", "probability", "uncertainty_m")] == (
+            pytest.approx(numbers, rel=1e-6)
+        )

@@ -1,0 +1,124 @@
+"""Maps by their names: what others write to them is seen, and what cannot be read harms nobody."""
+
+import logging
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from keras_sare.localization import IndexRecord, PlaceIndex, PlaceRows
+from keras_sare.localization.photo_models import SavedModel
+from serving.errors import RequestError
+from serving.limits import Limits
+from serving.localization.maps import Maps
+from serving.localization.track import track_of
+from serving.models.manager import ModelManager
+from serving.rpc.backend import Backend
+from serving.scheduling.quota import Quota
+
+from .conftest import encoded, picture, rows
+
+
+@pytest.fixture
+def town(folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy that a test may write to."""
+    return Path(shutil.copytree(folders["town"], tmp_path / "town"))
+
+
+def test_maps_are_named_by_their_folders_or_as_asked(folders: dict[str, Path], tmp_path: Path) -> None:
+    maps = Maps([str(folders["town"]), f"port={folders['harbour']}"])
+    assert maps.names == ["town", "port"]
+    (tmp_path / "a b").mkdir()
+    for places, error, text in (
+        ([str(folders["town"])] * 2, ValueError, "`index` must name each map once"),
+        ([str(tmp_path / "a b")], ValueError, "`index` must have a map's name of letters"),
+        ([f"../x={folders['town']}"], ValueError, "`index` must have a map's name of letters"),
+        ([str(tmp_path)], FileNotFoundError, "`index` must be the folder of a place index"),
+    ):
+        with pytest.raises(error, match=text):
+            Maps(places)
+
+
+def test_a_map_is_described(served: SimpleNamespace, model: SavedModel) -> None:
+    town, harbour = served.http.get("/v1/maps").json()
+    assert (town["name"], town["photos"], town["kind"], town["calibrated"]) == ("town", 40, "degrees", True)
+    assert town["bounds"] == [[51, 51], [pytest.approx(51.0095), pytest.approx(51.0019)]]
+    assert (harbour["kind"], harbour["calibrated"], harbour["digest"]) == ("metres", False, model.identity)
+    assert harbour["built"].endswith("+00:00")
+    track = served.http.get("/v1/maps/harbour/track").json()
+    assert sorted(track["positions"]) == [[50.0 * place, 1.0 * place] for place in range(20, 25) for _ in range(2)]
+
+
+def test_what_was_appended_removed_or_built_anew_is_seen(
+    town: Path, model: SavedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    maps = Maps([str(town)])
+    assert maps.description("town")["photos"] == 40
+    PlaceIndex(town).append([rows(model, range(30, 32), "degrees")], model.identity)
+    PlaceIndex(town).remove(["walk/0 & more/0.jpg"])
+    PlaceIndex(town).calibrate(None)
+    maps.poll()
+    described = maps.description("town")
+    assert (described["photos"], described["calibrated"]) == (43, False)
+    assert len(maps.track("town")["positions"]) == 43
+
+    town.rename(town.with_name("away"))
+    with caplog.at_level(logging.ERROR):
+        maps.poll()
+        maps.poll()
+    assert caplog.text.count("map town stays as it was") == 1
+    photos = rows(model, range(3), "metres")
+    PlaceIndex.create(town, IndexRecord(model.identity, "m", photos.descriptors.shape[1]), [photos])
+    maps.poll()
+    assert maps.description("town")["kind"] == "metres"
+    assert maps.thumbnail("town", "walk/0 & more/0.jpg") == encoded(picture(0, 0))
+
+
+def test_a_map_of_another_model_is_refused_at_the_start_and_when_the_model_changes(
+    town: Path, manager: ModelManager
+) -> None:
+    record = town / "index.json"
+    record.write_text(record.read_text().replace('"model": "', '"model": "0'))
+    backend = Backend(manager, Limits(), 1, 1, None, Quota(), None, maps=(Maps([str(town)]), "small"))
+    assert backend.localization is not None
+    assert not backend.localization.is_ready()
+    with pytest.raises(ValueError, match="map town: `model` must be the one that the index was built with"):
+        backend.localization.check()
+    backend.admission.close()
+
+
+def test_a_model_that_cannot_tell_damaged_photos_is_refused(folders: dict[str, Path], model_folder: Path) -> None:
+    manager = ModelManager.from_folder("tiny", model_folder)
+    backend = Backend(manager, Limits(), 1, 1, None, Quota(), None, maps=(Maps([str(folders["town"])]), "tiny"))
+    assert backend.localization is not None
+    with pytest.raises(ValueError, match="`model` must have the signature 'tolerant' to locate photos"):
+        backend.localization.check()
+    backend.admission.close()
+
+
+def test_tracks_of_many_photos_are_thinned_out_evenly(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    positions = np.concatenate([generator.normal(0, 1, (900, 2)), generator.uniform(-50, 50, (100, 2))])
+    descriptors = np.tile(np.eye(1, 4), (1000, 1))
+    photos = PlaceRows([str(number) for number in range(1000)], descriptors, positions)
+    index = PlaceIndex.create(tmp_path / "index", IndexRecord("m", "m", 4), [photos])
+    track = track_of(index, most=200)
+    kept = np.array(track.positions)
+    assert track.photos == 1000
+    assert 60 < len(kept) <= 200
+    np.testing.assert_allclose(track.bounds, [positions.min(axis=0), positions.max(axis=0)])
+    # Each photo has one of those that are kept in its cell of a grid of 14 x 14.
+    cells = np.ptp(positions, axis=0) / 14
+    apart = np.abs(positions[:, None] - kept[None]) / cells
+    assert (apart.max(axis=2).min(axis=1) <= 1).all()
+    index.remove([str(number) for number in range(1000)])
+    assert track_of(index).bounds is None
+
+
+def test_unknown_maps_are_not_found(folders: dict[str, Path]) -> None:
+    maps = Maps([str(folders["town"])])
+    for read in (maps.description, maps.track, maps.__getitem__):
+        with pytest.raises(RequestError, match="`maps` must be some of town"):
+            read("x" * 10_000)
