@@ -14,7 +14,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "near": {"type": "array", "items": _FINITE, "minItems": 2, "maxItems": 2},
     "within": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e9, "default": 1000},
     "maps": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_LISTED, "uniqueItems": True},
-    "time_of_day": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"},
+    "time_of_day": {"type": "string", "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"},
     "sequence": {"type": "boolean", "default": False},
 }
 _MAP = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[\\w.-]+$"}}

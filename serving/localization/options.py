@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from keras_sare.localization import Motion, Prior
 from serving.errors import RequestError, invalid_argument
 
 MOST_CANDIDATES = 100
@@ -14,7 +17,7 @@ MOST_CANDIDATES = 100
 MOST_LISTED = 64
 """Entries that the list of an option may have."""
 _MOST_TEXT = 32
-_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):[0-5]\d", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Options:
         near: a rough position of all photos, as the maps have it; None where it is not known.
         within: metres around it.
         maps: names of those that are looked at; empty for all.
+        time_of_day: when the photos were taken, "21:30"; empty where that is not known.
+        sequence: whether the photos are of one walk, in its order.
     """
 
     k: int = 20
@@ -34,6 +39,18 @@ class Options:
     near: tuple[float, float] | None = None
     within: float = 1000.0
     maps: tuple[str, ...] = ()
+    time_of_day: str = ""
+    sequence: bool = False
+
+    @property
+    def prior(self) -> Prior:
+        """What is known of the photos already."""
+        return Prior(None if self.near is None else np.array(self.near), self.within, self.time_of_day)
+
+    @property
+    def walk(self) -> Motion | None:
+        """How the photos follow each other; None where each stands alone."""
+        return Motion() if self.sequence else None
 
 
 def read_options(values: Mapping[str, Any]) -> Options:
@@ -52,8 +69,7 @@ def read_options(values: Mapping[str, Any]) -> Options:
         )
     if "within" in values and "near" not in values:
         raise invalid_argument("`within` must come with `near`, around which it is. Received: `within` alone")
-    checked = {name: _CHECKS[name](name, value) for name, value in values.items()}
-    return Options(**{name: value for name, value in checked.items() if value is not None})
+    return Options(**{name: _CHECKS[name](name, value) for name, value in values.items()})
 
 
 def options_of_text(pairs: list[tuple[str, str]]) -> dict[str, Any]:
@@ -105,17 +121,16 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _no_clock(name: str, value: Any) -> None:
+def _clock(name: str, value: Any) -> str:
     if not isinstance(value, str) or not _CLOCK.fullmatch(value):
         raise _wrong(name, 'a time of day such as "21:30"', value)
-    raise invalid_argument(f"`{name}` is not offered by this server; leave it out")
+    return value
 
 
-def _no_sequence(name: str, value: Any) -> None:
+def _truth(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _wrong(name, "true or false", value)
-    if value:
-        raise invalid_argument(f"`{name}` is not offered by this server; leave it out, or say false")
+    return value
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -124,8 +139,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "near": _position,
     "within": _metres,
     "maps": _names,
-    "time_of_day": _no_clock,
-    "sequence": _no_sequence,
+    "time_of_day": _clock,
+    "sequence": _truth,
 }
 
 

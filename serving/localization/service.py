@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import grpc
-import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import model_pb2
 
-from keras_sare.localization import DescriptorLocalizer, PhotoAnswer, box_around, photo_answers
+from keras_sare.localization import DescriptorLocalizer, PhotoAnswer, photo_answers
 from keras_sare.localization.photo_models import TOLERANT, errors_of
 from serving.errors import RequestError, invalid_argument
 from serving.limits import Limits
@@ -131,9 +130,9 @@ class LocalizationService:
     ) -> list[PhotoAnswer]:
         inputs = {"image_bytes": _strings(question.photos)}
         outputs = model.predict(TOLERANT, inputs, (), self._limits, call.seconds_left)
-        near = None if question.options.near is None else np.array(question.options.near)
+        options = question.options
         errors = errors_of(outputs["error"])
-        return photo_answers(localizers, outputs["embedding"], errors, near, question.options.within)
+        return photo_answers(localizers, outputs["embedding"], errors, options.prior, options.walk)
 
     def _localizers(self, options: Options, digest: str) -> dict[str, DescriptorLocalizer]:
         chosen = {name: self.maps[name] for name in options.maps or self.maps.names}
@@ -165,7 +164,7 @@ def _check_near(options: Options, kinds: set[str]) -> None:
             "`near` must be given with `maps` of one kind of positions: some of these have degrees, others metres"
         )
     try:
-        box_around(np.array(options.near), options.within, *kinds)
+        options.prior.boxes(1, *kinds)
     except ValueError as error:
         raise invalid_argument(str(error)) from error
 

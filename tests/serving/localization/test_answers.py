@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import keras_sare
+from keras_sare.localization import Motion, Prior
 from serving.locate.__main__ import main as locate
 
 from .conftest import encoded, picture
@@ -54,6 +56,30 @@ def test_rest_grpc_and_python_say_the_same(served: SimpleNamespace, folders: dic
             "/v1/localize?k=7&precision=0.8", content=photo, headers={"content-type": f"image/{kind}"}
         )
         assert without_thumbnails(one.json()["answers"]) == [expected]
+
+
+def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict[str, Path], exported: Path) -> None:
+    photos = [encoded(picture(place, 96)) for place in (7, 8, 9)]
+    photos.insert(1, b"no photo")
+    localizer = keras_sare.Localizer(folders, exported)
+    known = {"near": [51.002, 51.0004], "within": 120, "time_of_day": "6:30", "maps": ["town"]}
+    answers = served.client.localize(photos, **known)
+    prior = Prior(np.array(known["near"]), known["within"], known["time_of_day"])
+    assert answers == localizer.locate(photos, prior, maps=["town"])
+    found = [candidate for answer in answers for candidate in answer.candidates]
+    assert {candidate.timestamp for candidate in found} == {f"2020-01-01T{hour:02}:00" for hour in (4, 5, 6)}
+
+    together = {"sequence": True, "precision": 0.5}
+    walk = served.client.localize(photos, batch_size=1, **together)
+    assert walk == keras_sare.Localizer(folders, exported, precision=0.5).locate(photos, walk=Motion())
+    rest = served.http.post("/v1/localize", json={"photos": [b64(photo) for photo in photos], **together})
+    assert without_thumbnails(rest.json()["answers"]) == json.loads(json.dumps([one.to_json() for one in walk]))
+    assert [one.error for one in walk] == [None, "not a JPEG, PNG, GIF or WebP image", None, None]
+    # The way's probability, where a map without a calibration has none of single photos.
+    (alone,) = served.client.localize(photos[:1], maps=["harbour"])
+    (way,) = served.client.localize(photos[:1], maps=["harbour"], sequence=True)
+    assert alone.probability is None
+    assert way.probability is not None
 
 
 def test_the_command_says_the_same_of_files(

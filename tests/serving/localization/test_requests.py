@@ -63,8 +63,6 @@ WRONG = [
     ({"maps": ["town", "town"]}, "`maps` must be a list of different names"),
     ({"maps": ["x"] * 65}, "`maps` must be a list of 1 to 64 names"),
     ({"time_of_day": "25:00"}, "`time_of_day` must be a time of day"),
-    ({"time_of_day": "21:30"}, "`time_of_day` is not offered by this server"),
-    ({"sequence": True}, "`sequence` is not offered by this server"),
 ]
 WRONG_JSON = [
     ({"k": "7"}, "`k` must be a whole number from 1 to 100. Received: k='7'"),
