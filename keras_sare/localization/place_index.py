@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 _TABLE = "photos"
 _LOCK = "writer.lock"
-_PROBED = 32
-_REFINED = 40
+_PROBED = 256
+_REFINED = 100
 _TOGETHER = 32
 _MOST_UNINDEXED = 0.1
 _SHOWN = ("name", "heading", "timestamp", "traversal")
