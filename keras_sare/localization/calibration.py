@@ -12,6 +12,8 @@ _BINS = 10
 _COVERED = 0.9
 _FEWEST = 50
 _SMALLEST_MARGIN = 1e-4
+_FEATURES = 3
+_COUNTS = (_FEATURES, _FEATURES + 1)
 _LISTS = ("mean", "scale", "weights", "probabilities", "radii", "precisions")
 
 
@@ -21,10 +23,12 @@ class Calibration:
 
     A logistic regression on the features of `Estimates`, fitted on photos whose position is known (Platt,
     "Probabilistic outputs for support vector machines", 1999). It is a few numbers, kept as JSON with the index.
+    Answers that local features re-ranked have a fourth feature, the inliers of the best candidate, and a calibration
+    of their own.
 
     Attributes:
         radius: metres within which an answer is right.
-        mean, scale: of the features, three each.
+        mean, scale: of the features, three each, or four.
         weights: of the scaled features.
         bias: of the regression.
         probabilities: rising probabilities of the photos it was fitted on, at most 10.
@@ -49,7 +53,7 @@ class Calibration:
         """Fits it on answers whose error is known.
 
         Args:
-            features: [n, 3] of `Estimates`.
+            features: [n, 3] of `Estimates`, or [n, 4] with numbers of inliers last.
             errors: [n] metres between the answer and the truth.
             radius: metres within which an answer is right.
 
@@ -85,9 +89,14 @@ class Calibration:
 
     @plain_arguments
     def probability(self, features: np.ndarray) -> np.ndarray:
-        """Probability that an answer is within `radius`, float64 [Q], of features [Q, 3]."""
+        """Probability that an answer is within `radius`, float64 [Q], of features as it was fitted on."""
         scaled = (_scaled(features) - np.array(self.mean)) / np.array(self.scale)
         return 1 / (1 + np.exp(-(scaled @ np.array(self.weights) + self.bias)))
+
+    @property
+    def counts_inliers(self) -> bool:
+        """Whether it is one of answers that local features re-ranked."""
+        return len(self.weights) == _FEATURES + 1
 
     @plain_arguments
     def uncertainty(self, probability: np.ndarray) -> np.ndarray:
@@ -132,8 +141,9 @@ class Calibration:
         return found
 
     def _check(self) -> None:
-        if not len(self.mean) == len(self.scale) == len(self.weights) == 3 or not self.probabilities:
-            raise ValueError("A calibration must have three features and a table of probabilities")
+        count = len(self.weights)
+        if not len(self.mean) == len(self.scale) == count or count not in _COUNTS or not self.probabilities:
+            raise ValueError("A calibration must have three or four features and a table of probabilities")
         if not len(self.probabilities) == len(self.radii) == len(self.precisions):
             raise ValueError("A calibration must have one radius and one precision for each of its probabilities")
         numbers = [self.radius, self.bias, *(value for name in _LISTS for value in getattr(self, name))]
@@ -155,11 +165,12 @@ class Calibration:
 
 
 def _scaled(features: np.ndarray) -> np.ndarray:
-    """Margins differ by orders of magnitude, so their logarithm counts."""
+    """Margins and numbers of inliers differ by orders of magnitude, so their logarithms count."""
     features = np.array(features, np.float64)
-    if features.ndim != 2 or features.shape[1] != 3:
-        raise ValueError(f"`features` must be [Q, 3]. Received: features.shape={features.shape}")
+    if features.ndim != 2 or features.shape[1] not in _COUNTS:
+        raise ValueError(f"`features` must be [Q, 3] or [Q, 4]. Received: features.shape={features.shape}")
     features[:, 1] = np.log(np.maximum(features[:, 1], _SMALLEST_MARGIN))
+    features[:, _FEATURES:] = np.log1p(features[:, _FEATURES:])
     return features
 
 

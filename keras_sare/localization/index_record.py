@@ -32,6 +32,7 @@ class IndexRecord:
         exact_rows: photos up to which every descriptor is compared; beyond, an approximate index proposes, and the
             descriptors decide.
         calibration: how sure answers are; None where the index was not calibrated.
+        reranked: how sure answers are that local features re-ranked; None likewise.
     """
 
     model: str
@@ -41,6 +42,7 @@ class IndexRecord:
     preprocessing: Mapping[str, Any] | None = None
     exact_rows: int = 200_000
     calibration: Calibration | None = None
+    reranked: Calibration | None = None
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, AXES)
@@ -53,14 +55,16 @@ class IndexRecord:
         return AXES[self.kind]
 
     def calibrated(self, calibration: Calibration | None) -> "IndexRecord":
-        """The same with another calibration."""
+        """The same with another calibration, of answers as they are or of re-ranked ones; None removes both."""
+        if calibration is None:
+            return replace(self, calibration=None, reranked=None)
+        if calibration.counts_inliers:
+            return replace(self, reranked=calibration)
         return replace(self, calibration=calibration)
 
     def write(self, folder: Path) -> None:
         """Writes it into the folder of an index; it appears whole or not at all."""
         values = asdict(self) | {"format": FORMAT}
-        if self.calibration is not None:
-            values["calibration"] = self.calibration.to_json()
         with atomic_path(folder / FILE) as path:
             path.write_text(json.dumps(values, indent=2), encoding="utf-8")
 
@@ -90,7 +94,7 @@ class IndexRecord:
     def _parsed(cls, values: Mapping[str, Any]) -> "IndexRecord":
         if values["format"] > FORMAT:
             raise ValueError(f"a later version wrote it (format {values['format']}, here {FORMAT})")
-        calibration = values["calibration"]
+        calibrations = {"calibration": values["calibration"], "reranked": values.get("reranked")}
         return cls(
             model=str(values["model"]),
             model_name=str(values["model_name"]),
@@ -98,5 +102,5 @@ class IndexRecord:
             kind=values["kind"],
             preprocessing=values["preprocessing"],
             exact_rows=int(values["exact_rows"]),
-            calibration=None if calibration is None else Calibration.from_json(calibration),
+            **{name: None if one is None else Calibration.from_json(one) for name, one in calibrations.items()},
         )

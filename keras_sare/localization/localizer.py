@@ -1,7 +1,8 @@
 """Where photos were taken: what an index finds for their descriptors, what that agrees about, and how sure that is."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,9 +11,13 @@ from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.estimates import Estimates, estimate_positions
 from keras_sare.localization.place_index import PlaceIndex
 from keras_sare.localization.priors.prior import Prior
+from keras_sare.localization.reranking.reranked import Reranked
 from keras_sare.localization.sequences.hidden_markov import track_places
 from keras_sare.localization.sequences.motion import Motion
 from keras_sare.utils.arguments import plain_arguments
+
+if TYPE_CHECKING:
+    from keras_sare.localization.reranking.local_reranker import LocalReranker
 
 _BATCH = 256
 
@@ -31,6 +36,8 @@ class Answers:
         known: bool [Q], whether the answer is sure enough; without a calibration, whether there is one.
         similarity: float64 [Q] of the best candidate at the position; of a walk's photo that has none there, of its
             last candidate. NaN where there is no candidate.
+        inliers: int64 [Q, k], points that a photo shares with a candidate, -1 where they were not compared; None where
+            nothing was re-ranked. Candidates are then in falling order of inliers, before those not compared.
     """
 
     candidates: Candidates
@@ -39,6 +46,7 @@ class Answers:
     uncertainty: np.ndarray
     known: np.ndarray
     similarity: np.ndarray
+    inliers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -59,28 +67,45 @@ class DescriptorLocalizer:
         precision: share of the answers that should be right among those that are `known`, as far as the photos of the
             calibration can say; answers that are less sure say "don't know". Without a calibration it has no effect.
         radius: metres within which candidates agree.
+        reranker: compares candidates with photos whose answer is not `known` otherwise; without a calibration with all.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, index: PlaceIndex, k: int = 20, precision: float = 0.9, radius: float = 25.0) -> None:
+    def __init__(
+        self,
+        index: PlaceIndex,
+        k: int = 20,
+        precision: float = 0.9,
+        radius: float = 25.0,
+        reranker: "LocalReranker | None" = None,
+    ) -> None:
         if k < 1:
             raise ValueError(f"`k` must be positive. Received: k={k}")
         self.index = index
         self._k = k
         self._radius = radius
         self._precision = precision
+        self._reranker = reranker
         calibration = index.record.calibration
         self._threshold = 0.0 if calibration is None else calibration.threshold(precision)
 
     @plain_arguments
-    def locate(self, descriptors: np.ndarray, prior: Prior | None = None) -> Answers:
+    def locate(
+        self, descriptors: np.ndarray, prior: Prior | None = None, photos: Sequence[np.ndarray] | None = None
+    ) -> Answers:
         """Locates photos.
 
         Args:
             descriptors: [Q, dim] of norm 1, of the index's model.
             prior: what is known of them already.
+            photos: Q, the photos themselves for the re-ranker, each [height, width, 3], RGB in 0..255; a sequence that
+                reads one when it is asked for keeps the others out of memory. None re-ranks nothing.
+
+        Returns:
+            An answer for each photo. What re-ranking changed has the probability that `PlaceIndex.record.reranked`
+            says; where the index has none, that of the answer before.
 
         Raises:
             ValueError: shapes do not agree, or a value is out of range.
@@ -97,7 +122,11 @@ class DescriptorLocalizer:
             uncertainty[there] = calibration.uncertainty(probability[there])
             known = there & (probability >= self._threshold)
         positions = self._as_indexed(estimates.positions)
-        return Answers(candidates, positions, probability, uncertainty, known, estimates.scores)
+        answers = Answers(candidates, positions, probability, uncertainty, known, estimates.scores)
+        if self._reranker is None or photos is None:
+            return answers
+        unsure = there if calibration is None else there & ~known
+        return self._reranked(answers, unsure, self._reranker.rerank(candidates, photos, unsure))
 
     @plain_arguments
     def locate_sequence(
@@ -132,18 +161,35 @@ class DescriptorLocalizer:
         return Answers(candidates, positions, track.probability, track.uncertainty, known, similarity)
 
     @plain_arguments
-    def calibrate(self, descriptors: np.ndarray, positions: np.ndarray, radius: float = 25.0) -> Calibration:
+    def calibrate(
+        self,
+        descriptors: np.ndarray,
+        positions: np.ndarray,
+        radius: float = 25.0,
+        photos: Sequence[np.ndarray] | None = None,
+    ) -> Calibration:
         """Learns from photos whose position is known how sure answers are. They must not be in the index themselves.
 
         Args:
             descriptors: [n, dim] of norm 1, array or memory map.
             positions: [n, 2], as the index has them.
             radius: metres within which an answer is right.
+            photos: as for `locate`: the calibration is then one of re-ranked answers. All of them are re-ranked.
 
         Raises:
             ValueError: see `Calibration.fit`.
         """
-        parts = [self._judged(*part) for part in _batches(descriptors, positions)]
+        parts = []
+        for part in _batches(descriptors, positions):
+            candidates = self.index.search(descriptors[part], self._k)
+            estimates = self._estimates(candidates)
+            features = estimates.features
+            if self._reranker is not None and photos is not None:
+                own = [photos[number] for number in range(part.start, min(part.stop, len(positions)))]
+                reranked = self._reranker.rerank(candidates, own, estimates.best >= 0)
+                estimates, features = self._judged(reranked)
+            errors = np.linalg.norm(estimates.positions - self._in_metres(positions[part]), axis=-1)
+            parts.append((features, errors))
         features, errors = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Calibration.fit(features, errors, radius)
 
@@ -152,10 +198,35 @@ class DescriptorLocalizer:
         """Metres between positions [Q, 2] and true ones [Q, 2], both as the index has them; NaN where one is."""
         return np.asarray(np.linalg.norm(self._in_metres(positions) - self._in_metres(truth), axis=-1))
 
-    def _judged(self, descriptors: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        estimates = self._estimates(self.index.search(descriptors, self._k))
-        errors = np.linalg.norm(estimates.positions - self._in_metres(positions), axis=-1)
-        return estimates.features, errors
+    def _reranked(self, answers: Answers, unsure: np.ndarray, reranked: Reranked) -> Answers:
+        estimates, features = self._judged(reranked)
+        similarity = np.take_along_axis(reranked.candidates.scores, np.maximum(estimates.best, 0)[:, None], axis=1)
+        placed = replace(
+            answers,
+            candidates=reranked.candidates,
+            inliers=reranked.inliers,
+            positions=np.where(unsure[:, None], self._as_indexed(estimates.positions), answers.positions),
+            similarity=np.where(unsure, similarity[:, 0], answers.similarity),
+        )
+        calibration = self.index.record.reranked
+        if calibration is None:
+            return placed
+        probability = calibration.probability(features)
+        sure = probability >= calibration.threshold(self._precision)
+        return replace(
+            placed,
+            probability=np.where(unsure, probability, answers.probability),
+            uncertainty=np.where(unsure, calibration.uncertainty(probability), answers.uncertainty),
+            known=np.where(unsure, sure, answers.known),
+        )
+
+    def _judged(self, reranked: Reranked) -> tuple[Estimates, np.ndarray]:
+        """Estimates by similarity and inliers, and features of their calibration."""
+        metres = self._in_metres(reranked.candidates.positions)
+        estimates = estimate_positions(reranked.evidence, metres, self._radius)
+        best = np.maximum(estimates.best, 0)[:, None]
+        inliers = np.maximum(np.take_along_axis(reranked.inliers, best, axis=1), 0)
+        return estimates, np.concatenate([estimates.features, inliers], axis=1)
 
     def _candidates(self, descriptors: np.ndarray, prior: Prior) -> Candidates:
         boxes = prior.boxes(len(descriptors), self.index.record.kind)
@@ -186,11 +257,11 @@ class DescriptorLocalizer:
         return geodetic(metres)
 
 
-def _batches(descriptors: np.ndarray, positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(descriptors: np.ndarray, positions: np.ndarray) -> Iterator[slice]:
     if len(descriptors) != len(positions):
         raise ValueError(
             "`positions` must say for each of the `descriptors` where it was taken. "
             f"Received: {len(descriptors)} descriptors, {len(positions)} positions"
         )
     for start in range(0, len(descriptors), _BATCH):
-        yield descriptors[start : start + _BATCH], positions[start : start + _BATCH]
+        yield slice(start, start + _BATCH)

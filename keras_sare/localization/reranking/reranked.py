@@ -1,0 +1,63 @@
+"""Candidates in the order of the points that they share with the photo."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from keras_sare.localization.candidates import Candidates
+
+_TEMPERATURE = 0.02
+"""Of the weights that `keras_sare.localization.estimate_positions` makes of similarities."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reranked:
+    """Candidates of Q photos, of which the first were compared with the photo.
+
+    Attributes:
+        candidates: those that were compared in falling order of inliers, then the others.
+        inliers: int64 [Q, k]; -1 where a candidate was not compared.
+    """
+
+    candidates: Candidates
+    inliers: np.ndarray
+
+    @classmethod
+    def ordered(cls, candidates: Candidates, inliers: np.ndarray) -> "Reranked":
+        """Orders candidates; those with the same number of inliers stay in the order of similarity.
+
+        Args:
+            candidates: as a search found them.
+            inliers: int64 [Q, k]; -1 where a candidate was not compared.
+        """
+        order = np.argsort(-inliers, axis=1, kind="stable")
+        taken = {}
+        for field in fields(candidates):
+            values = getattr(candidates, field.name)
+            places = order if values.ndim == 2 else order[:, :, None]
+            taken[field.name] = np.take_along_axis(values, places, axis=1)
+        return cls(Candidates(**taken), np.take_along_axis(inliers, order, axis=1))
+
+    @property
+    def evidence(self) -> np.ndarray:
+        """Similarities by which a candidate's weight is 1 + inliers times as large, float64 [Q, k]."""
+        return self.candidates.scores + _TEMPERATURE * np.log1p(np.maximum(self.inliers, 0))
+
+
+def compare(
+    candidates: Candidates, first: int, chosen: np.ndarray, inliers: Callable[[int, list[str]], np.ndarray]
+) -> Reranked:
+    """Compares photos with their first candidates.
+
+    Args:
+        candidates: of Q photos.
+        first: candidates that are compared.
+        chosen: bool [Q], photos that are compared at all.
+        inliers: called with the number of a photo and names of candidates, gives as many numbers.
+    """
+    found = np.full(candidates.names.shape, -1, np.int64)
+    for photo in np.flatnonzero(chosen):
+        names = [name for name in candidates.names[photo, :first].tolist() if name]
+        found[photo, : len(names)] = inliers(int(photo), names)
+    return Reranked.ordered(candidates, found)
