@@ -94,7 +94,7 @@ def _maps() -> "tuple[Maps, str] | None":
     if not FLAGS.index:
         return None
     if FLAGS.models_config:
-        raise flags.Error(f"--index must come with --model, whose photos it holds. Received: {FLAGS.models_config=}")
+        raise flags.Error(f"--index must come with --model. Received: --models_config={FLAGS.models_config}")
     # With it comes the library of the place index.
     from serving.localization.maps import Maps
 

@@ -4,11 +4,10 @@ import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_sare.localization import PhotoAnswer
 from keras_sare.utils.progress import progress
 from serving.client.batches import (
     Batch,
@@ -39,7 +38,10 @@ from serving.client.exchange import (
     with_unread,
 )
 from serving.client.settings import RequestSettings
-from serving.localization.asking import Photo, localized, photo_groups
+
+if TYPE_CHECKING:
+    from keras_sare.localization import PhotoAnswer
+    from serving.localization.asking import Photo
 
 __all__ = ["EmbeddingClient", "EmbeddingError"]
 
@@ -218,7 +220,7 @@ class EmbeddingClient:
         groups = file_groups(names_of(paths), batch_size, self.settings.max_bytes)
         yield from calls.in_order(embed, groups)
 
-    def localize(self, photos: Sequence[Photo], batch_size: int = 8, **options: Any) -> list[PhotoAnswer]:
+    def localize(self, photos: "Sequence[Photo]", batch_size: int = 8, **options: Any) -> "list[PhotoAnswer]":
         """Says where photos were taken, on the maps of the server (`python -m serving --index`).
 
         Args:
@@ -232,10 +234,13 @@ class EmbeddingClient:
             EmbeddingError: the server refused or failed a request.
             TimeoutError: the deadline of the settings is over.
         """
+        # Here, because a client that does not ask for it needs nothing of it.
+        from serving.localization.asking import localized, photo_groups
+
         check_batch_size(batch_size)
         calls = self._calls(self.settings)
 
-        def locate(group: list[bytes]) -> list[PhotoAnswer]:
+        def locate(group: list[bytes]) -> "list[PhotoAnswer]":
             answers: list[PhotoAnswer] = calls.perform(localized(group, options, self.settings))
             return answers
 

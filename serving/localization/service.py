@@ -113,7 +113,8 @@ class LocalizationService:
         self._quota.spend(call.client, photos)
         model = ticket.held.enter_context(self._manager.find(self._spec))
         call.fields["version"] = model.version
-        localizers = self._localizers(question.options, model.digest)
+        loop = asyncio.get_running_loop()
+        localizers = await loop.run_in_executor(self._parsers, self._localizers, question.options, model.digest)
 
         def work() -> bytes:
             return encoding.answer(self._answers(model, question, localizers, call))

@@ -4,7 +4,6 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from keras_sare.localization.sequences.motion import Motion
 from keras_sare.utils.arguments import plain_arguments
@@ -72,7 +71,7 @@ def track_places(
     path = trellis.best_path()
     before = trellis.forward()
     both = before + trellis.backward()
-    shares = np.exp(both - logsumexp(both, axis=1, keepdims=True))
+    shares = np.exp(both - _log_sum(both, axis=1, keepdims=True))
     here = _between(path, _around(path, shares, trellis, radius), trellis.motion)
     probability, uncertainty = _spread(here, shares, trellis, radius)
     return Track(path, here, probability, uncertainty, trellis.latest(before))
@@ -112,7 +111,7 @@ class _Trellis:
         rows = np.zeros((self.count, self.size))
         for photo in range(self.count):
             if photo:
-                weights = logsumexp(rows[photo - 1][:, None] + self._steps(photo), axis=0) + self._emitted(photo)
+                weights = _log_sum(rows[photo - 1][:, None] + self._steps(photo), axis=0) + self._emitted(photo)
             else:
                 weights = self._start()
             rows[photo] = weights - weights.max()
@@ -122,7 +121,7 @@ class _Trellis:
         """Log weights of the photos after each, given its states: [F, states]."""
         rows = np.zeros((self.count, self.size))
         for photo in reversed(range(1, self.count)):
-            after = logsumexp(self._steps(photo) + (rows[photo] + self._emitted(photo))[None], axis=1)
+            after = _log_sum(self._steps(photo) + (rows[photo] + self._emitted(photo))[None], axis=1)
             rows[photo - 1] = after - after.max()
         return rows
 
@@ -213,3 +212,9 @@ def _spread(here: np.ndarray, shares: np.ndarray, trellis: _Trellis, radius: flo
         reached = np.searchsorted(np.cumsum(shares[photo, order]), _COVERED)
         uncertainty[photo] = apart[order[min(int(reached), len(order) - 1)]]
     return np.where(np.isfinite(here[:, 0]), probability, np.nan), uncertainty
+
+
+def _log_sum(values: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
+    from scipy.special import logsumexp  # A client of the server, which needs the answers' classes alone, has no SciPy.
+
+    return np.asarray(logsumexp(values, axis=axis, keepdims=keepdims))

@@ -1,5 +1,6 @@
 """Maps by their names: what others write to them is seen, and what cannot be read harms nobody."""
 
+import ast
 import logging
 import shutil
 from pathlib import Path
@@ -7,7 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
+import serving
 from keras_sare.localization import IndexRecord, PlaceIndex, PlaceRows
 from keras_sare.localization.photo_models import SavedModel
 from serving.errors import RequestError
@@ -15,6 +18,7 @@ from serving.limits import Limits
 from serving.localization.maps import Maps
 from serving.localization.track import track_of
 from serving.models.manager import ModelManager
+from serving.rest.app import rest_app
 from serving.rpc.backend import Backend
 from serving.scheduling.quota import Quota
 
@@ -77,7 +81,7 @@ def test_what_was_appended_removed_or_built_anew_is_seen(
 
 
 def test_a_map_of_another_model_is_refused_at_the_start_and_when_the_model_changes(
-    town: Path, manager: ModelManager
+    town: Path, folders: dict[str, Path], manager: ModelManager
 ) -> None:
     record = town / "index.json"
     record.write_text(record.read_text().replace('"model": "', '"model": "0'))
@@ -86,7 +90,33 @@ def test_a_map_of_another_model_is_refused_at_the_start_and_when_the_model_chang
     assert not backend.localization.is_ready()
     with pytest.raises(ValueError, match="map town: `model` must be the one that the index was built with"):
         backend.localization.check()
+    photo = {"content": encoded(picture(3, 0)), "headers": {"content-type": "image/jpeg"}}
+    with TestClient(rest_app(backend)) as client:
+        answer = client.post("/v1/localize", **photo)
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith("map town was built with another model than the one that is served")
+        shutil.copy(folders["town"] / "index.json", record)
+        backend.localization.maps.poll()
+        assert client.post("/v1/localize", **photo).json()["answers"][0]["map"] == "town"
+    assert backend.localization.is_ready()
     backend.admission.close()
+
+
+def test_a_server_without_maps_imports_nothing_of_them() -> None:
+    folder = Path(serving.__file__).parent
+    apart = {"localization", "index", "locate", "page"}
+    files = [path for path in folder.rglob("*.py") if path.relative_to(folder).parts[0] not in apart]
+    assert len(files) > 50
+    for path in files:
+        imported = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {name for node in imported for name in _modules(node)} - {"serving.localization.messages"}
+        assert not [name for name in names if name.startswith(("serving.localization", "keras_sare.localization"))], (
+            path
+        )
+
+
+def _modules(node: ast.Import | ast.ImportFrom) -> list[str]:
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
 
 
 def test_a_model_that_cannot_tell_damaged_photos_is_refused(folders: dict[str, Path], model_folder: Path) -> None:
