@@ -100,11 +100,25 @@ def photo_answers(
             name: one.locate(rows, known) if walk is None else one.locate_sequence(rows, known, walk)
             for name, one in maps.items()
         }
-        way = None if walk is None else max(found, key=lambda name: _mean_similarity(found[name]))
-        for row, index in enumerate(readable):
-            best = way or max(found, key=lambda name: _sureness(found[name], row))
-            answers[index] = _answer(maps, found, best, row)
+        for index, answer in zip(readable, answers_of_maps(maps, found, walk is not None), strict=True):
+            answers[index] = answer
     return answers
+
+
+def answers_of_maps(
+    maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers], walk: bool = False
+) -> Iterator[PhotoAnswer]:
+    """What the maps' answers to the same photos come to; see `photo_answers`.
+
+    Args:
+        maps: name of each map to what has located on it.
+        found: name of each map to its answers.
+        walk: whether the photos are of one walk.
+    """
+    way = max(found, key=lambda name: _mean_similarity(found[name])) if walk else None
+    for row in range(len(next(iter(found.values())))):
+        best = way or max(found, key=lambda name: _sureness(found[name], row))
+        yield _answer(maps, found, best, row)
 
 
 def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers], best: str, row: int) -> PhotoAnswer:

@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_sare.localization import DescriptorLocalizer, PlaceIndex
 from keras_sare.localization.accuracy import Accuracy
 from keras_sare.localization.accuracy_plot import draw_accuracy
+from keras_sare.localization.photo_answers import answers_of_maps
 from keras_sare.utils.files import check_writable_folder
 from serving.index.map_photos import MapSettings, positions_of, queries_of
 from serving.locate.answer_files import write_answers
@@ -63,5 +64,6 @@ def evaluate(folder: Path, settings: MapSettings, asked: Questions, output: Path
     table = f"{title}\n\n{accuracy.write(output / 'accuracy.json')}\n"
     (output / "accuracy.md").write_text(table, encoding="utf-8")
     draw_accuracy(output / "accuracy.png", accuracy, title)
-    write_answers(output / "answers.csv", known.paths.tolist(), answers, index.record.axes)
+    told = answers_of_maps({folder.name: localizer}, {folder.name: answers})
+    write_answers(output / "answers.csv", zip(known.paths.tolist(), told, strict=True), index.record.axes)
     return table

@@ -1,17 +1,25 @@
-"""Says where photos were taken.
+"""Says where photos were taken, or which photos of two folders show the same.
 
     python -m serving.locate INDEX photo.jpg ... --model=exports/saved_model [--output=answers.csv]
+    python -m serving.locate --index=town=INDEX --index=tower=INDEX walk/ --model=exports/saved_model --sequence
+    python -m serving.locate --database=FOLDER --queries=FOLDER --model=exports/saved_model --output=matches.html
 
 INDEX is a folder of `python -m serving.index build`, the model the one that it was built with. Photos are files,
 folders and patterns. Without --output a table is printed; .csv has a line a photo, .geojson a point. A photo that
 cannot be read is named and left out. Where the index is calibrated, answers that are less sure than --precision asks
-for say so.
+for say so. With --output a run that was killed goes on where it was.
+
+Two folders need no positions: each query is shown beside the database's most similar photos, in a page (.html), a
+picture (.png) or a table (.csv).
 """
 
 import argparse
 import logging
+import shutil
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +27,9 @@ from keras_sare.utils.error_text import expected_errors
 from serving.arguments import OneLineParser
 
 if TYPE_CHECKING:
-    from keras_sare.localization import Answers
+    from keras_sare.localization import PhotoAnswer
+    from serving.locate.locating import Request
+    from trainers.stages.evaluated.evaluated import Evaluated
 
 PROGRAM = "serving.locate"
 
@@ -34,79 +44,162 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     flags = _parser().parse_args(arguments)
     with expected_errors(PROGRAM, debug=lambda: flags.debug):
-        _run(flags)
+        _check(flags)
+        # Here, because these take longer than --help should.
+        from keras_sare.utils.progress import show_information
+        from keras_sare.utils.quiet_start import load_tensorflow
+
+        load_tensorflow()
+        show_information()
+        if flags.queries:
+            _match(flags)
+        else:
+            _locate(flags)
 
 
-def _run(flags: argparse.Namespace) -> None:
-    # Here, because these take longer than --help should.
-    from keras_sare.utils.progress import show_information
-    from keras_sare.utils.quiet_start import load_tensorflow
+def _check(flags: argparse.Namespace) -> None:
+    if bool(flags.database) != bool(flags.queries):
+        raise ValueError("--database and --queries go together: two folders of photos")
+    if flags.queries:
+        if flags.photos or flags.index or not flags.output:
+            raise ValueError(
+                "--database and --queries want --output=matches.html, .png or .csv, no index and no photos"
+            )
+    elif len(flags.photos) < (1 if flags.index else 2):
+        raise ValueError("An index and at least one photo must be given: python -m serving.locate INDEX photo.jpg")
 
-    load_tensorflow()
-    import numpy as np
 
-    from keras_sare.datasets.images.readable_images import readable_images
-    from keras_sare.localization import DescriptorLocalizer, PlaceIndex, Prior
-    from serving.client.photos import find_photos
-    from serving.index.map_photos import MapSettings
+def _locate(flags: argparse.Namespace) -> None:
     from serving.locate.answer_files import check_output, write_answers
+    from serving.locate.locating import axes_of, located, open_maps
 
-    show_information()
-    index = PlaceIndex(flags.index)
-    localizer = DescriptorLocalizer(index, flags.k, flags.precision)
-    prior = Prior(near=np.array(_numbers(flags.near)) if flags.near else None, within=flags.within)
+    folders = dict(map(_named, flags.index or flags.photos[:1]))
+    if len(folders) < len(flags.index):
+        raise ValueError("`index` must name each map once; give one another name, NAME=FOLDER")
+    maps = open_maps(folders, flags.k, flags.precision)
+    axes = axes_of(maps)
+    request = _request(flags)
     output = None if flags.output is None else Path(flags.output)
     if output is not None:
-        check_output(output, index.record.kind)
+        check_output(output, axes)
+    model = _model(flags)
+    next(iter(maps.values())).index.check_model(model.identity)
+    with _work_folder(output) as folder:
+        answers = located(maps, model, request, folder)
+        if output is None:
+            sys.stdout.writelines(_told(photo, answer) for photo, answer in answers)
+        else:
+            known = write_answers(output, answers, axes)
+            logger.info("Wrote %s: the place of %d photos is known", output, known)
+
+
+def _match(flags: argparse.Namespace) -> None:
+    from serving.locate.matching import check_matches, match_folders, write_matches
+
+    output = Path(flags.output)
+    check_matches(output)
+    model = _model(flags)
+    with _work_folder(output) as folder:
+        matches = match_folders(model, (flags.database, flags.queries), min(flags.k, 5), flags.batch, folder)
+    write_matches(output, matches, "upright" if model.reading is None else model.reading.orientation)
+    logger.info("Wrote %s: matches of %d photos", output, len(matches.queries))
+
+
+def _request(flags: argparse.Namespace) -> "Request":
+    import numpy as np
+
+    from keras_sare.localization import Motion, Prior
+    from serving.locate.locating import Request
+
+    exif = flags.near == "exif"
+    near = np.array(_numbers(flags.near)) if flags.near and not exif else None
+    return Request(
+        photos=flags.photos if flags.index else flags.photos[1:],
+        prior=Prior(near, flags.within, flags.time_of_day, flags.hours),
+        near_exif=exif,
+        walk=Motion(speed=flags.speed) if flags.sequence else None,
+        by_time=flags.order == "time",
+        batch=flags.batch,
+    )
+
+
+def _model(flags: argparse.Namespace) -> "Evaluated":
+    from serving.index.map_photos import MapSettings
+
     size = tuple(flags.image_size.split(",")) if flags.image_size else ()
-    model = MapSettings(Path(), flags.model, image_size=size, batch=flags.batch).open_model()
-    index.check_model(model.identity)
-    found = np.array([*find_photos(flags.photos)], np.dtypes.StringDType())
-    photos = found[readable_images(found, "photos", "queries", max_corrupt_share=1.0)]
-    descriptors = np.zeros((len(photos), index.record.dim), np.float32)
-    model.extract(photos, flags.batch, descriptors)
-    answers = localizer.locate(descriptors, prior)
+    return MapSettings(Path(), flags.model, image_size=size, batch=flags.batch).open_model()
+
+
+@contextmanager
+def _work_folder(output: Path | None) -> Iterator[Path]:
+    """For descriptors. It is left where a run with an output is broken off, for the same command to go on."""
     if output is None:
-        sys.stdout.write(_table(photos.tolist(), answers, index.record.axes))
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
         return
-    write_answers(output, photos.tolist(), answers, index.record.axes)
-    logger.info("Wrote %s: %d photos, %d of them known", output, len(photos), int(answers.known.sum()))
+    beside = output.with_name(f".{output.name}.unfinished")
+    yield beside
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def _named(index: str) -> tuple[str, str]:
+    name, is_named, folder = index.partition("=")
+    return (name, folder) if is_named else (Path(index).absolute().name, index)
 
 
 def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"`near` must be two numbers, such as 51.5,-0.1. Received: near={text!r}") from None
+        raise ValueError(f"`near` must be two numbers, such as 51.5,-0.1, or exif. Received: near={text!r}") from None
 
 
-def _table(photos: list[str], answers: "Answers", axes: tuple[str, str]) -> str:
-    lines = []
-    for i, photo in enumerate(photos):
-        if not answers.known[i]:
-            lines.append(f"{photo}: not known; the most similar photo is {answers.candidates.names[i, 0] or 'none'}")
-            continue
-        place = ", ".join(f"{axis} {value:.6f}" for axis, value in zip(axes, answers.positions[i], strict=True))
-        sure = ""
-        if answers.probability[i] >= 0:
-            sure = f" (probability {answers.probability[i]:.2f}, within {answers.uncertainty[i]:.0f} m)"
-        lines.append(f"{photo}: {place}{sure}, as {answers.candidates.names[i, 0]}")
-    return "".join(f"{line}\n" for line in lines)
+def _told(photo: str, answer: "PhotoAnswer") -> str:
+    similar = answer.candidates[0].name if answer.candidates else "none"
+    if not answer.known or answer.position is None:
+        return f"{photo}: not known; the most similar photo is {similar}\n"
+    place = ", ".join(f"{axis} {value:.6f}" for axis, value in answer.position.items())
+    sure = ""
+    if answer.probability is not None:
+        within = "" if answer.uncertainty is None else f", within {answer.uncertainty:.0f} m"
+        sure = f" (probability {answer.probability:.2f}{within})"
+    return f"{photo}: {place}{sure}, as {similar}\n"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("index", help="folder of the place index")
-    add("photos", nargs="+", help="JPEG, PNG, WebP or GIF files, folders, or patterns in quotes: 'photos/**/*.jpg'")
+    add(
+        "photos",
+        nargs="*",
+        metavar="INDEX photo",
+        help="folder of the place index, then JPEG, PNG, WebP or GIF files, folders, or patterns in quotes: "
+        "'photos/**/*.jpg'; after --index photos alone",
+    )
     add("--model", required=True, help="the model that the index was built with")
     add("--image_size", default="", help="height,width or the longer side; by default as the model's record says")
     add("--output", metavar="FILE", help="for the answers: .csv or .geojson; default: a table is printed")
     add("--precision", type=float, default=0.9, help="share of the known answers that should be right")
-    add("--k", type=int, default=20, help="candidates looked at for each photo")
-    add("--near", default="", help="rough position of all photos, as the index has them: 51.5,-0.1")
-    add("--within", type=float, default=1000.0, help="metres around --near")
+    add("--k", type=int, default=20, help="candidates looked at for each photo; of two folders at most 5 are shown")
     add("--batch", type=int, default=8, help="photos whose descriptors are extracted at a time")
+    add("--index", action="append", default=[], metavar="NAME=FOLDER", help="one of several maps of one model")
+    add(
+        "--near",
+        default="",
+        help="rough position of all photos, as the index has them: 51.5,-0.1; or exif: each its own",
+    )
+    add("--within", type=float, default=1000.0, help="metres around --near")
+    add(
+        "--time_of_day",
+        default="",
+        help="21:30: only photos of the index that were taken around that time are looked at",
+    )
+    add("--hours", type=float, default=3.0, help="before and after --time_of_day")
+    add("--sequence", action="store_true", help="the photos of a folder are of one walk or drive, and located together")
+    add("--speed", type=float, default=20.0, help="metres from one photo of a walk to the next, at most")
+    add("--order", choices=["name", "time"], default="name", help="order of a walk's photos; time is that of EXIF")
+    add("--database", metavar="FOLDER", help="photos without any labels")
+    add("--queries", metavar="FOLDER", help="photos that are looked for among those of --database")
     add("--debug", action="store_true", help="shows where in the code an error arose")
     return parser
 

@@ -2,13 +2,11 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from keras_sare.localization import Answers
+from keras_sare.localization import PhotoAnswer
 from keras_sare.utils.choices import check_choice
 from keras_sare.utils.files import atomic_path, check_writable_file
 
@@ -16,56 +14,84 @@ SUFFIXES = (".csv", ".geojson")
 """Of files that answers can be written to."""
 
 
-def check_output(output: Path, kind: str) -> None:
+def check_output(output: Path, axes: Sequence[str]) -> None:
     """Checks before the work that answers can be written.
 
     Args:
         output: the file.
-        kind: of the index's positions, "metres" or "degrees".
+        axes: names of all numbers of positions.
 
     Raises:
         ValueError: it is no file that answers are written to, or GeoJSON is asked for where positions are metres.
         OSError: it cannot be written.
     """
     check_choice("output", output.suffix, SUFFIXES)
-    if output.suffix == ".geojson" and kind != "degrees":
+    if output.suffix == ".geojson" and "easting" in axes:
         raise ValueError("GeoJSON wants latitude and longitude, and the index has metres: take a .csv file")
     check_writable_file(output)
 
 
-def write_answers(output: Path, photos: Sequence[str], answers: Answers, axes: tuple[str, str]) -> None:
-    """Writes answers; the file appears whole or not at all.
+def write_answers(output: Path, answers: Iterable[tuple[str, PhotoAnswer]], axes: Sequence[str]) -> int:
+    """Writes answers, one at a time; the file appears whole or not at all.
 
     Args:
         output: a file with one of `SUFFIXES`.
-        photos: Q names.
-        answers: of the photos.
-        axes: what the two numbers of a position are.
+        answers: names of photos and their answers.
+        axes: names of all numbers of positions.
+
+    Returns:
+        Number of photos whose place is known.
     """
-    lines = [*_lines(photos, answers, axes)]
-    with atomic_path(output) as path:
-        if output.suffix == ".csv":
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, lines[0].keys())
-                writer.writeheader()
-                writer.writerows(lines)
-        else:
-            features = [_feature(line) for line in lines if line["latitude"] is not None]
-            path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    known = 0
+    write = _TableFile if output.suffix == ".csv" else _MapFile
+    with atomic_path(output) as path, path.open("w", newline="", encoding="utf-8") as file:
+        target = write(file, axes)
+        for photo, answer in answers:
+            known += answer.known
+            target.add(_line(photo, answer, axes))
+        target.end()
+    return known
 
 
-def _lines(photos: Sequence[str], answers: Answers, axes: tuple[str, str]) -> Iterator[dict[str, Any]]:
-    for i, photo in enumerate(photos):
-        yield {
-            "photo": photo,
-            "known": bool(answers.known[i]),
-            axes[0]: _plain(answers.positions[i, 0]),
-            axes[1]: _plain(answers.positions[i, 1]),
-            "probability": _plain(answers.probability[i]),
-            "uncertainty_m": _plain(answers.uncertainty[i]),
-            "most_similar": str(answers.candidates.names[i, 0]),
-            "score": _plain(answers.candidates.scores[i, 0]),
-        }
+class _TableFile:
+    def __init__(self, file: Any, axes: Sequence[str]) -> None:
+        self._writer = csv.DictWriter(file, _line("", PhotoAnswer(), axes).keys())
+        self._writer.writeheader()
+
+    def add(self, line: dict[str, Any]) -> None:
+        self._writer.writerow(line)
+
+    def end(self) -> None:
+        """Nothing follows the last line."""
+
+
+class _MapFile:
+    def __init__(self, file: Any, _: Sequence[str]) -> None:
+        self._file = file
+        self._before = '{"type": "FeatureCollection", "features": ['
+
+    def add(self, line: dict[str, Any]) -> None:
+        if line["latitude"] is not None:
+            self._file.write(self._before + json.dumps(_feature(line)))
+            self._before = ",\n"
+
+    def end(self) -> None:
+        self._file.write(("" if self._before == ",\n" else self._before) + "]}")
+
+
+def _line(photo: str, answer: PhotoAnswer, axes: Sequence[str]) -> dict[str, Any]:
+    position = answer.position or {}
+    first = answer.candidates[0] if answer.candidates else None
+    return {
+        "photo": photo,
+        "known": answer.known,
+        **{axis: position.get(axis) for axis in axes},
+        "probability": answer.probability,
+        "uncertainty_m": answer.uncertainty,
+        "map": answer.map,
+        "most_similar": None if first is None else first.name,
+        "score": None if first is None else first.score,
+    }
 
 
 def _feature(line: dict[str, Any]) -> dict[str, Any]:
@@ -73,8 +99,3 @@ def _feature(line: dict[str, Any]) -> dict[str, Any]:
     point = {"type": "Point", "coordinates": [line["longitude"], line["latitude"]]}
     properties = {name: value for name, value in line.items() if name not in ("latitude", "longitude")}
     return {"type": "Feature", "geometry": point, "properties": properties}
-
-
-def _plain(value: np.floating[Any]) -> float | None:
-    """NaN is no JSON, and an empty field of a table."""
-    return float(value) if np.isfinite(value) else None

@@ -91,9 +91,18 @@ def page(title: str, sections: Sequence[str], specifications: Sequence[dict[str,
     Args:
         title: of it, plain text.
         sections: HTML.
-        specifications: Vega-Lite, drawn in the elements `chart0`, `chart1` ...
+        specifications: Vega-Lite, drawn in the elements `chart0`, `chart1` ...; without any the page has no script.
+
+    Raises:
+        ImportError: there are some, and vl-convert is not installed.
     """
     text = json.dumps(specifications, separators=(",", ":")).replace("<", "\\u003c")
+    script = (
+        f"""<script type="application/json" id="specifications">{text}</script>
+<script type="module">{libraries()}</script>"""
+        if specifications
+        else ""
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
@@ -102,7 +111,6 @@ def page(title: str, sections: Sequence[str], specifications: Sequence[dict[str,
 <body><a class="skip" href="#content">To the content</a>
 <header><h1>{escaped(title)}</h1></header>
 <main id="content">{"".join(sections)}</main>
-<script type="application/json" id="specifications">{text}</script>
-<script type="module">{libraries()}</script>
+{script}
 </body></html>
 """

@@ -1,0 +1,121 @@
+"""Photos as they come to the program, and the answers to them."""
+
+import itertools
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from keras_sare.datasets.images.readable_images import readable_images
+from keras_sare.datasets.photo_import.exif import read_exif
+from keras_sare.localization import DescriptorLocalizer, Motion, PhotoAnswer, PlaceIndex, Prior, photo_answers
+from keras_sare.utils.progress import progress
+from serving.client.photos import find_photos
+from trainers.stages.evaluated.evaluated import Evaluated
+from trainers.stages.evaluated.resumable import DescriptorFiles
+
+logger = logging.getLogger("keras_sare.locate")
+
+_TOGETHER = 256
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked.
+
+    Attributes:
+        photos: files, folders and patterns.
+        prior: what is known of all photos.
+        near_exif: whether each photo's own position is where it is looked for; one without is looked for everywhere.
+        walk: how far it is from one photo to the next, where each folder is a walk; None where each stands alone.
+        by_time: whether photos of a walk are in the order in which they were taken, as EXIF says; else by their names.
+        batch: photos whose descriptors are extracted at a time.
+    """
+
+    photos: Sequence[str]
+    prior: Prior
+    near_exif: bool = False
+    walk: Motion | None = None
+    by_time: bool = False
+    batch: int = 8
+
+
+def open_maps(folders: Mapping[str, str], k: int, precision: float) -> dict[str, DescriptorLocalizer]:
+    """Opens place indexes of one model.
+
+    Args:
+        folders: by the names of their maps, one at least.
+        k: candidates looked at for each photo.
+        precision: share of the known answers that should be right.
+
+    Raises:
+        FileNotFoundError: a folder is no place index.
+        ValueError: an index is damaged, or they are of different models.
+    """
+    maps = {name: DescriptorLocalizer(PlaceIndex(folder), k, precision) for name, folder in folders.items()}
+    first, *others = (one.index for one in maps.values())
+    for other in others:
+        other.check_model(first.record.model)
+    return maps
+
+
+def axes_of(maps: Mapping[str, DescriptorLocalizer]) -> list[str]:
+    """Names of the numbers of positions, of all kinds that the maps have."""
+    return list(dict.fromkeys(axis for one in maps.values() for axis in one.index.record.axes))
+
+
+def located(
+    maps: Mapping[str, DescriptorLocalizer], model: Evaluated, request: Request, folder: Path
+) -> Iterator[tuple[str, PhotoAnswer]]:
+    """Locates photos, a walk or some hundreds at a time. Photos that cannot be read are logged and left out.
+
+    Args:
+        maps: by name.
+        model: of the maps.
+        request: which photos, and what is known of them.
+        folder: for descriptors; of a run that was killed those that are there are not extracted again.
+
+    Yields:
+        File and answer of each photo, walks after one another.
+
+    Raises:
+        FileNotFoundError: there is no such photo.
+        ValueError: no photo can be read, or positions of photos are asked for where the maps have metres.
+    """
+    if request.near_exif and "easting" in axes_of(maps):
+        raise ValueError(
+            "`near` must be easting,northing for an index in metres: EXIF has degrees. Received: near=exif"
+        )
+    files = DescriptorFiles(folder)
+    photos = _readable(request, folder)
+    descriptors = files.of(model, photos, request.batch)
+    exif = read_exif("", photos) if request.near_exif or (request.walk and request.by_time) else None
+    prior = request.prior
+    if request.near_exif and exif is not None:
+        near = np.stack([exif["latitude"], exif["longitude"]], axis=1)
+        logger.info("%d of %d photos say where they were taken", np.isfinite(near).all(axis=1).sum(), len(photos))
+        prior = replace(prior, near=near)
+    seconds = exif["seconds"] if request.by_time and exif is not None else np.zeros(len(photos))
+    groups = _walks(photos, seconds) if request.walk is not None else _blocks(len(photos))
+    for rows in progress(groups, "Locating", len(photos), "photo", size=len):
+        answers = photo_answers(maps, descriptors[rows], [""] * len(rows), prior.of(rows), request.walk)
+        yield from zip(photos[rows].tolist(), answers, strict=True)
+
+
+def _readable(request: Request, folder: Path) -> np.ndarray:
+    found = np.array([*find_photos(request.photos)], np.dtypes.StringDType())
+    return found[readable_images(found, "photos", "queries", max_corrupt_share=1.0, memory=folder)]
+
+
+def _blocks(count: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + _TOGETHER, count)) for start in range(0, count, _TOGETHER)]
+
+
+def _walks(photos: np.ndarray, seconds: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the photos of each folder, in order of time and then name; those without a time come last."""
+    key = [(os.path.dirname(photo), second, photo) for photo, second in zip(photos.tolist(), seconds, strict=True)]
+    order = sorted(range(len(photos)), key=lambda i: (key[i][0], np.isnan(key[i][1]), key[i][1], key[i][2]))
+    return [np.array([*rows]) for _, rows in itertools.groupby(order, key=lambda i: key[i][0])]

@@ -1,0 +1,185 @@
+"""Batches, walks and two folders without labels, with a model that sees a few pixels."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from keras_sare.localization import DescriptorLocalizer, IndexRecord, Motion, PlaceIndex, PlaceRows, Prior
+from serving.locate import __main__ as program
+from serving.locate.answer_files import write_answers
+from serving.locate.locating import Request, axes_of, located, open_maps
+from serving.locate.matching import match_folders, write_matches
+from trainers.stages.evaluated.evaluated import Evaluated, Rows
+
+pytest.importorskip("lancedb")
+
+PLACES = 10
+LOOKS = np.random.default_rng(0).integers(0, 255, (PLACES, 3, 4, 3))
+LOOKS[5] = LOOKS[1]  # Two places that look alike.
+POSITIONS = np.stack([51.5 + 1e-3 * np.arange(PLACES), np.full(PLACES, -0.1)], axis=1)
+
+
+class Pixels(Evaluated):
+    """Its descriptor is the picture itself; it may be stopped after some photos, as by a kill."""
+
+    def __init__(self, most: int = 1000) -> None:
+        super().__init__("pixels", "pixels", None)
+        object.__setattr__(self, "seen", [])
+        object.__setattr__(self, "most", most)
+
+    seen: list[str]
+    most: int
+
+    def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
+        for row, path in enumerate(paths.tolist()):
+            if len(self.seen) == self.most:
+                raise KeyboardInterrupt
+            self.seen.append(path)
+            with Image.open(path) as picture:
+                values = np.asarray(picture.resize((4, 3), 0), np.float32).ravel() - 127
+            out[np.array([row])] = (values / np.linalg.norm(values))[None]
+
+
+def write_photo(path: Path, place: int, seconds: int | None = None, near: np.ndarray | None = None) -> None:
+    exif = Image.Exif()
+    if seconds is not None:
+        exif[ExifTags.Base.DateTime] = f"2026:05:01 12:00:{seconds:02d}"
+    if near is not None:
+        latitude, longitude = np.abs(near).tolist()
+        gps = {1: "N", 2: (latitude, 0.0, 0.0), 3: "W", 4: (longitude, 0.0, 0.0)}
+        exif.get_ifd(ExifTags.IFD.GPSInfo).update(gps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(LOOKS[place].astype(np.uint8)).resize((64, 48), 0).save(path, exif=exif)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> PlaceIndex:
+    folder = tmp_path_factory.mktemp("map")
+    for place in range(PLACES):
+        write_photo(folder / f"{place}.png", place)
+    descriptors = np.zeros((PLACES, 36), np.float32)
+    Pixels().extract(np.array([str(folder / f"{place}.png") for place in range(PLACES)]), 8, descriptors)
+    rows = PlaceRows([f"{place}.png" for place in range(PLACES)], descriptors, POSITIONS)
+    return PlaceIndex.create(folder / "index", IndexRecord("pixels", "pixels", 36, "degrees"), [rows])
+
+
+def places_of(answers: list[tuple[str, object]]) -> dict[str, int | None]:
+    """Name of each photo and the place of its answer, in the order of the answers."""
+    found = {}
+    for photo, answer in answers:
+        position = answer.position  # type: ignore[attr-defined]
+        found[Path(photo).name] = None if position is None else round((position["latitude"] - 51.5) / 1e-3)
+    return found
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_photos_that_are_left(index: PlaceIndex, tmp_path: Path) -> None:
+    for place in range(PLACES):
+        write_photo(tmp_path / "walk" / f"{place}.png", place)
+    (tmp_path / "walk" / "no.jpg").write_bytes(b"no photo")
+    maps = {"town": DescriptorLocalizer(index, k=1)}
+    request = Request([str(tmp_path / "walk")], Prior(), batch=2)
+    output = tmp_path / "answers.csv"
+    stopped = Pixels(most=7)
+    with pytest.raises(KeyboardInterrupt):
+        write_answers(output, located(maps, stopped, request, tmp_path / "work"), axes_of(maps))
+    assert not output.exists()
+    again = Pixels()
+    assert write_answers(output, located(maps, again, request, tmp_path / "work"), axes_of(maps)) == PLACES
+    assert sorted(stopped.seen + again.seen) == [str(tmp_path / "walk" / f"{place}.png") for place in range(PLACES)]
+    with output.open(newline="") as file:
+        lines = [*csv.DictReader(file)]
+    assert [line["map"] for line in lines] == ["town"] * PLACES
+    np.testing.assert_allclose([float(line["latitude"]) for line in lines[6:]], POSITIONS[6:, 0], atol=1e-9)
+    write_answers(tmp_path / "answers.geojson", located(maps, again, request, tmp_path / "work"), axes_of(maps))
+    features = json.loads((tmp_path / "answers.geojson").read_text())["features"]
+    np.testing.assert_allclose([one["geometry"]["coordinates"] for one in features][6:], POSITIONS[6:, ::-1], atol=1e-9)
+    write_answers(tmp_path / "none.geojson", [], axes_of(maps))
+    assert json.loads((tmp_path / "none.geojson").read_text())["features"] == []
+
+
+@pytest.mark.parametrize("by_time", [True, False])
+def test_each_folder_is_a_walk_in_the_order_that_is_asked_for(index: PlaceIndex, tmp_path: Path, by_time: bool) -> None:
+    """Place 1 looks like place 5; the walks say which it is."""
+    for walk, places in (("a", [3, 2, 1, 0]), ("b", [7, 6, 1, 4])):
+        for step, place in enumerate(places):
+            name = f"{walk}{9 - step if by_time else step}.png"
+            write_photo(tmp_path / walk / name, place, seconds=step if by_time else None)
+    request = Request([str(tmp_path)], Prior(), walk=Motion(speed=120.0), by_time=by_time)
+    found = places_of([*located({"": DescriptorLocalizer(index)}, Pixels(), request, tmp_path / "work")])
+    assert [*found.values()] == [3, 2, 1, 0, 7, 6, 5, 4]
+    assert [*found] == sorted(found, key=lambda name: (name[0], -int(name[1]) if by_time else int(name[1])))
+
+
+def test_photos_may_say_themselves_where_they_were_roughly_taken(index: PlaceIndex, tmp_path: Path) -> None:
+    for name, place in (("one", 1), ("five", 5)):
+        write_photo(tmp_path / f"{name}.jpg", 1, near=POSITIONS[place] + 2e-4)
+    write_photo(tmp_path / "three.jpg", 3)
+    request = Request([str(tmp_path)], Prior(within=100.0), near_exif=True)
+    maps = {"": DescriptorLocalizer(index)}
+    assert places_of([*located(maps, Pixels(), request, tmp_path / "work")]) == {
+        "one.jpg": 1,
+        "five.jpg": 5,
+        "three.jpg": 3,
+    }
+
+
+def test_maps_of_two_models_or_of_none_are_refused(index: PlaceIndex, tmp_path: Path) -> None:
+    rows = PlaceRows(["a"], np.eye(36)[:1], np.zeros((1, 2)))
+    PlaceIndex.create(tmp_path / "other", IndexRecord("other", "other", 36), [rows])
+    PlaceIndex.create(tmp_path / "metres", IndexRecord("pixels", "pixels", 36), [rows])
+    with pytest.raises(ValueError, match="`model` must be the one"):
+        open_maps({"": str(index.folder), "other": str(tmp_path / "other")}, 5, 0.9)
+    maps = open_maps({"": str(index.folder), "metres": str(tmp_path / "metres")}, 5, 0.9)
+    assert axes_of(maps) == ["latitude", "longitude", "easting", "northing"]
+    with pytest.raises(ValueError, match="EXIF has degrees"):
+        next(located(maps, Pixels(), Request(["a.jpg"], Prior(), near_exif=True), tmp_path / "work"))
+
+
+def test_two_folders_are_matched_without_any_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for place in range(4):
+        write_photo(tmp_path / "database" / f"<b>{place}.png", place)
+    for place in (2, 0):
+        write_photo(tmp_path / "queries" / f"q{place}.jpg", place)
+    (tmp_path / "queries" / "broken.jpg").write_bytes(b"no photo")
+    sides = (str(tmp_path / "database"), str(tmp_path / "queries"))
+    matches = match_folders(Pixels(), sides, 3, 8, tmp_path / "work")
+    assert "broken.jpg" in caplog.text
+    assert [Path(name).name for name in matches.found[:, 0].tolist()] == ["<b>0.png", "<b>2.png"]
+    assert (np.diff(matches.scores) <= 0).all()
+    for suffix in (".html", ".png", ".csv"):
+        write_matches(tmp_path / f"matches{suffix}", matches)
+    page = (tmp_path / "matches.html").read_text()
+    assert re.findall(r"<h3>(.*?)</h3>", page) == ["1: q0.jpg", "2: q2.jpg"]
+    assert page.count("<img") == page.count('src="data:image/jpeg') == 8
+    assert "<b>" not in page
+    assert "<script" not in page
+    with Image.open(tmp_path / "matches.png") as picture:
+        assert picture.width > picture.height
+    with (tmp_path / "matches.csv").open(newline="") as file:
+        lines = [*csv.DictReader(file)]
+    assert [line["rank"] for line in lines] == ["1", "2", "3"] * 2
+    with pytest.raises(ValueError, match="`k` must be positive"):
+        match_folders(Pixels(), sides, 0, 8, tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--database=a"], "go together"),
+        (["--database=a", "--queries=b"], "want --output"),
+        (["--database=a", "--queries=b", "--output=m.html", "index"], "no index"),
+        (["index"], "An index and at least one photo"),
+        (["--index=a"], "An index and at least one photo"),
+        (["--index=x=a", "--index=x=b", "photo.jpg"], "each map once"),
+        (["nowhere", "photo.jpg", "--time_of_day=9pm"], "nowhere"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message) as ended:
+        program.main([*arguments, "--model=nowhere.keras"])
+    assert "\n" not in str(ended.value)
