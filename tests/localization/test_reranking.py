@@ -1,12 +1,14 @@
 """Candidates that show the same points as the photo come first; each photo here is a view of a scene of points."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import keras_sare
 from keras_sare.local_features import LocalFeatures
 from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows
 from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
@@ -143,6 +145,31 @@ def test_sure_answers_are_left_as_they_are_and_inliers_make_others_sure(index: P
     assert (answers.probability[shown != scenes] < 0.3).all()
     index.calibrate(None)
     assert (index.record.calibration, index.record.reranked) == (None, None)
+
+
+class Colours:
+    """A model that confuses the scenes of photos."""
+
+    identity = "m"
+
+    def extract(self, files: Sequence[bytes]) -> tuple[np.ndarray, list[str]]:
+        scenes = [0 if not file else np.asarray(Image.open(io.BytesIO(file)))[0, 0, 0] // 10 for file in files]
+        return look(np.array(scenes, int), True).astype(np.float32), ["" if file else "empty" for file in files]
+
+
+def test_photos_are_reranked_from_their_files_or_contents(index: PlaceIndex, folder: Path) -> None:
+    rerankers = {"index": reranker(folder, first=2)}
+    contents = (folder / "4.png").read_bytes()
+    answers = keras_sare.Localizer(index.folder, Colours(), k=3, rerankers=rerankers).locate(
+        [folder / "1.png", folder / "none.png", contents], batch=2
+    )
+    assert [answer.error for answer in answers] == [None, "missing", None]
+    for scene, answer in ((1, answers[0]), (4, answers[2])):
+        assert answer.position == {"easting": 200.0 * scene, "northing": 0.0}
+        assert [one.name for one in answer.candidates][:2] == [f"{scene}.png", f"{scene + 1}.png"]
+        assert answer.candidates[0].score < answer.candidates[1].score
+    with pytest.raises(ValueError, match="`rerankers` must be"):
+        keras_sare.Localizer(index.folder, Colours(), rerankers={"town": rerankers["index"]})
 
 
 def test_wrong_settings_are_refused(folder: Path) -> None:

@@ -12,6 +12,7 @@ from keras_sare.datasets.images.pixels import resize
 from keras_sare.local_features import LighterGlue, LocalFeatures, XFeat, count_inliers, match_mutual
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.reranking.database_features import DatabaseFeatures
+from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.reranked import Reranked, compare
 from keras_sare.utils.choices import check_choice
 
@@ -95,6 +96,14 @@ class LocalReranker:
                 f"`photos` must be those of the {len(candidates.names)} descriptors. Received: {len(photos)} photos"
             )
         return compare(candidates, self.settings.first, chosen, lambda photo, names: self.inliers(photos[photo], names))
+
+    def lazy(self, photos: Sequence[str | Path | bytes]) -> LazyPhotos:
+        """Photos for `rerank`, read when they are asked for.
+
+        Args:
+            photos: files, or their contents.
+        """
+        return LazyPhotos(photos, self.settings.longer_side, self.settings.orientation)
 
     def features(self, photo: np.ndarray) -> LocalFeatures:
         """Features of a photo, as its candidates' are extracted.
