@@ -23,6 +23,7 @@ FOREIGN_FLAGS = {
     "allow_version_labels_for_unavailable_models",
     "batching_parameters_file",
     "cpp_out",
+    "data-binary",
     "go-grpc_opt",
     "go-grpc_out",
     "go_opt",
