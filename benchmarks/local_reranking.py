@@ -61,12 +61,13 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=120, help="of each split")
     parser.add_argument("--first", type=int, default=5, help="candidates of each photo that are compared")
     parser.add_argument("--radius", type=float, default=25.0)
+    parser.add_argument("--matchers", default=",".join(MATCHERS), help="of which one is chosen")
     parser.add_argument("--torch_python")
     parser.add_argument("--package")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     machine.limit_threads()
-    ways = [(matcher, error) for matcher in MATCHERS for error in ERRORS]
+    ways = [(matcher, error) for matcher in arguments.matchers.split(",") for error in ERRORS]
     validation = Split(arguments, "val", ways)
     way, combined, margin = max(validation.choices(ways), key=lambda choice: validation.reranked(*choice).mean())
     print(f"chosen on the validation split: {way[0]}, {way[1]:g} pixels, {RULES[combined]}, margin up to {margin:g}")

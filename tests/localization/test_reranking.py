@@ -1,6 +1,7 @@
 """Candidates that show the same points as the photo come first; each photo here is a view of a scene of points."""
 
 import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -170,6 +171,12 @@ def test_photos_are_reranked_from_their_files_or_contents(index: PlaceIndex, fol
         assert answer.candidates[0].score < answer.candidates[1].score
     with pytest.raises(ValueError, match="`rerankers` must be"):
         keras_sare.Localizer(index.folder, Colours(), rerankers={"town": rerankers["index"]})
+
+
+def test_without_pycolmap_an_error_says_so_before_any_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    with pytest.raises(ImportError, match=r"geometry of local features need pycolmap, .* `pip install .*\[sfm\]"):
+        reranker(folder)
 
 
 def test_wrong_settings_are_refused(folder: Path) -> None:
