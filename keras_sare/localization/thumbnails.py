@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -14,11 +15,11 @@ _QUALITY = 80
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 
 
-def thumbnail(path: str | Path, orientation: str = "upright") -> bytes:
+def thumbnail(path: str | Path | IO[bytes], orientation: str = "upright") -> bytes:
     """Makes a thumbnail of a photo that has been found to be readable.
 
     Args:
-        path: of the photo.
+        path: of the photo, or its open file.
         orientation: "upright" or "stored", as the model reads it.
 
     Returns:

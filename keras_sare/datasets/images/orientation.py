@@ -109,7 +109,11 @@ def turn_picture(picture: Image.Image) -> Image.Image:
     Args:
         picture: as `PIL.Image.open` gives it.
     """
-    orientation = picture_orientation(picture)
+    return turned(picture, picture_orientation(picture))
+
+
+def turned(picture: Image.Image, orientation: int) -> Image.Image:
+    """Turns and mirrors a picture as an EXIF orientation, 1 to 8, asks."""
     return picture.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else picture
 
 

@@ -12,6 +12,7 @@ from keras_sare.utils.arguments import plain_arguments
 
 LONGER_SIDE = 160
 _BOXES = 8
+_MOST_OPAQUE = 0.8
 
 
 class LookedAt:
@@ -69,8 +70,26 @@ def overlay(photo: Image.Image, values: np.ndarray) -> Image.Image:
         colours = colormaps["tab20"](values % 20)[..., :3]
         resample = Image.Resampling.NEAREST
     else:
-        positive = np.maximum(values, 0)
-        colours = colormaps["inferno"](positive / max(float(positive.max()), 1e-12))[..., :3]
+        colours = colormaps["inferno"](shares_of_greatest(values))[..., :3]
         resample = Image.Resampling.BILINEAR
     layer = Image.fromarray((255 * colours).astype(np.uint8)).resize(photo.size, resample)
     return Image.blend(photo, layer, 0.5)
+
+
+def glow(values: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """A map as a picture to lay over a photo: the greatest values bright, those of 0 and below transparent.
+
+    Args:
+        values: floating [rows, columns].
+        size: width and height of the picture, RGBA.
+    """
+    shares = shares_of_greatest(values)
+    colours = colormaps["inferno"](shares)
+    colours[..., 3] = shares * _MOST_OPAQUE
+    return Image.fromarray(np.uint8(255 * colours)).resize(size, Image.Resampling.BICUBIC)
+
+
+def shares_of_greatest(values: np.ndarray) -> np.ndarray:
+    """A map's values by the greatest, those below 0 as 0; all 0 where none is above it."""
+    positive = np.maximum(values, 0)
+    return np.asarray(positive / max(float(positive.max()), 1e-12))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sare.evaluation.html.overlays import LookedAt, overlay
+from keras_sare.evaluation.html.overlays import LookedAt, glow, overlay
 from keras_sare.layers import MAC, NetVLAD
 
 
@@ -28,3 +28,12 @@ def test_greatest_value_is_brightest_in_its_own_place():
     shown = np.asarray(overlay(Image.new("RGB", (60, 40)), values)).sum(axis=2)
     assert np.unravel_index(shown.argmax(), shown.shape) == pytest.approx((15, 58), abs=5)
     assert shown[35, 2] == shown[5, 20]
+
+
+def test_glow_is_brightest_where_the_greatest_value_is_and_transparent_where_none_is_above_zero():
+    values = np.array([[0, -1, 0.5], [1, 0, 0]])
+    shown = np.asarray(glow(values, (30, 20)))
+    assert shown.shape == (20, 30, 4)
+    assert np.unravel_index(shown[..., 3].argmax(), (20, 30)) == pytest.approx((16, 3), abs=4)
+    assert shown[4, 14, 3] < 10
+    assert not np.asarray(glow(np.full((2, 3), -1.0), (30, 20)))[..., 3].any()
