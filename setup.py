@@ -29,7 +29,10 @@ setup(
     ),
     package_data={
         "keras_sare": ["py.typed"],
-        "serving": ["tf_serving/*", "deployment/*", "deployment/kubernetes/*", "localization/*.proto"],
+        "serving": [
+            *("tf_serving/*", "deployment/*", "deployment/kubernetes/*", "localization/*.proto"),
+            *("page/static/*", "page/static/leaflet/*"),
+        ],
     },
     install_requires=[
         f"tensorflow{TENSORFLOW}",

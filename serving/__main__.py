@@ -7,7 +7,7 @@ with its last request. Several models, other versions than the highest and label
 serving/tf_serving/models.config.
 
 With `--index FOLDER` of `python -m serving.index build` it says of photos where they were taken: the gRPC method
-`Localize`, and by REST `/v1/localize`.
+`Localize`, and by REST `/v1/localize`. A page to try that on is at `http://HOST:REST_PORT/`, by default port 8501.
 
 SIGTERM and SIGINT refuse new requests and let those under way finish: exit status 0. Those that have not ended after
 `--grace` seconds, or at a second signal, are cut off with the process: exit status 3.
@@ -32,8 +32,15 @@ from serving.limits import Limits
 if TYPE_CHECKING:
     from serving.localization.maps import Maps
     from serving.models.config import ModelConfig
+    from serving.rest.app import MoreRoutes
     from serving.rest.server import RestServer
+    from serving.rpc.backend import Backend
     from serving.rpc.server import Access, ModelServer
+
+PAGE_PORT = 8501
+"""Of REST and of the page, where there is an index and no other port is given."""
+
+PAGE_FLAGS = ("tiles", "tiles_credit", "heatmaps", "feedback")
 
 EXIT_CUT_OFF = 3
 """Exit status of a server that ended before its requests did."""
@@ -68,8 +75,9 @@ def main(_: list[str]) -> None:
     )
     if server.backend.localization is not None:
         server.backend.localization.check()
-    if FLAGS.rest_port is not None:
-        server.add(_rest(server))
+    rest_port = _rest_port()
+    if rest_port is not None:
+        server.add(_rest(server, rest_port))
     # Otherwise a request of many objects makes Python look through all of TensorFlow's, while every thread waits.
     gc.collect()
     gc.freeze()
@@ -92,6 +100,9 @@ def _configs() -> "list[ModelConfig]":
 
 def _maps() -> "tuple[Maps, str] | None":
     if not FLAGS.index:
+        given = [name for name in PAGE_FLAGS if FLAGS[name].value]
+        if given:
+            raise flags.Error(f"--{given[0]} must come with --index, for its page. Received: {FLAGS[given[0]].value!r}")
         return None
     if FLAGS.models_config:
         raise flags.Error(f"--index must come with --model. Received: --models_config={FLAGS.models_config}")
@@ -121,11 +132,27 @@ def _access() -> "Access":
     )
 
 
-def _rest(server: "ModelServer") -> "RestServer":
+def _rest_port() -> int | None:
+    if FLAGS.rest_port is None and FLAGS.index and not FLAGS.host.startswith("unix:"):
+        return PAGE_PORT
+    port: int | None = FLAGS.rest_port
+    return port
+
+
+def _rest(server: "ModelServer", port: int) -> "RestServer":
     from serving.rest.server import RestServer, TlsFiles
 
     tls = TlsFiles(FLAGS.tls_cert, FLAGS.tls_key, FLAGS.tls_client_ca) if FLAGS.tls_cert else None
-    return RestServer(server.backend, FLAGS.host, FLAGS.rest_port, tls)
+    more = [] if server.backend.localization is None else [_page(server.backend)]
+    return RestServer(server.backend, FLAGS.host, port, tls, more)
+
+
+def _page(backend: "Backend") -> "MoreRoutes":
+    # With it comes the library of the place index.
+    from serving.page.site import PageOptions, page
+
+    options = PageOptions(*(FLAGS[name].value for name in PAGE_FLAGS))
+    return page(options, backend, Path(FLAGS.model))
 
 
 def _signalled() -> threading.Event:
@@ -167,6 +194,12 @@ if __name__ == "__main__":
         [],
         "FOLDER of a place index of --model, or NAME=FOLDER, as often as there are maps to locate photos on.",
     )
+    flags.DEFINE_string(
+        "tiles", None, "Of --index's page: address of a map's pictures, as in https://a.b/{z}/{x}/{y}.png."
+    )
+    flags.DEFINE_string("tiles_credit", "", "Whom the page names for them.")
+    flags.DEFINE_string("heatmaps", None, "The .keras file of --model, to show on the page what agreed in photos.")
+    flags.DEFINE_string("feedback", None, "File to which a line of JSON is added where users say if answers are right.")
     flags.DEFINE_float("poll_seconds", 1.0, "Seconds between looks for new versions.", lower_bound=0.01)
     flags.DEFINE_bool("allow_reload", False, "Lets clients replace the models: any folder, and SavedModels are code.")
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network, unix:PATH.")

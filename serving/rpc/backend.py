@@ -61,6 +61,7 @@ class Backend:
         self.manager = manager
         self.limits = limits
         self.places = max_workers + max_queue
+        self.quota = quota
         self.admission = Admission(max_workers, max_queue, limits.bytes_in_flight)
         self.metrics = Metrics(manager, self.admission)
         turns = max(1, limits.bytes_in_flight // limits.message_bytes)

@@ -1,0 +1,102 @@
+"""What the page asks beside where a photo was taken, over HTTP."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from serving.limits import Limits
+from serving.localization.maps import Maps
+from serving.models.manager import ModelManager
+from serving.page.site import PageOptions, page
+from serving.rest.app import rest_app
+from serving.rpc.backend import Backend
+from serving.scheduling.quota import Quota
+
+HEATMAPS = {"map": "city", "name": "walk/3.jpg"}
+
+
+@pytest.fixture(scope="module")
+def client(site: SimpleNamespace) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=site.address, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def backend(colours: SimpleNamespace, places: list[str]) -> Iterator[Backend]:
+    manager = ModelManager.from_folder("colours", colours.versions)
+    maps = (Maps(places), "colours")
+    backend = Backend(manager, Limits(), max_workers=1, max_queue=4, tokens=None, quota=Quota(), log=None, maps=maps)
+    yield backend
+    backend.admission.close()
+
+
+def photo(colour: str) -> bytes:
+    Image.new("RGB", (200, 100), colour).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+def test_what_agreed_is_two_pictures_of_the_shapes_of_the_photos(client: httpx.Client) -> None:
+    answer = client.post("v1/heatmaps", params=HEATMAPS, content=photo("red"))
+    assert (answer.status_code, list(answer.json())) == (200, ["photo", "candidate"])
+    pictures = [Image.open(io.BytesIO(base64.b64decode(one["b64"]))) for one in answer.json().values()]
+    assert [(picture.mode, picture.size) for picture in pictures] == [("RGBA", (200, 100)), ("RGBA", (64, 48))]
+
+
+@pytest.mark.parametrize(
+    ("params", "content", "code", "text"),
+    [
+        ({}, b"", 400, "The address must have one `map`"),
+        ({"map": "city"}, b"", 400, "The address must have one `name`, of 1 to 1024 characters"),
+        ({"map": "city", "name": "a" * 1025}, b"", 400, "one `name`"),
+        ({"map": "village", "name": "a"}, b"", 404, "`maps` must be some of city, town"),
+        ({"map": "city", "name": "../../etc/passwd"}, b"", 404, "The map has no thumbnail of such a photo"),
+        (HEATMAPS, b"", 400, "The photo must be a JPEG, PNG, GIF or WebP file"),
+        (HEATMAPS, b"no photo", 400, "The photo must be a JPEG, PNG, GIF or WebP file"),
+        (HEATMAPS, bytes(2**20 + 1), 413, "at most 1048576 bytes"),
+    ],
+)
+def test_what_cannot_be_shown_is_told_in_one_line(
+    client: httpx.Client, params: dict[str, str], content: bytes, code: int, text: str
+) -> None:
+    answer = client.post("v1/heatmaps", params=params, content=content)
+    assert answer.status_code == code
+    assert text in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_feedback_that_is_none_is_refused_and_not_kept(client: httpx.Client, site: SimpleNamespace) -> None:
+    before = site.feedback.read_bytes()
+    answer = client.post("v1/feedback", json={"verdict": "right"})
+    assert answer.status_code == 400
+    assert "KeyError 'answer'" in answer.json()["error"]
+    assert site.feedback.read_bytes() == before
+
+
+def test_a_server_offers_what_it_was_started_with(backend: Backend, colours: SimpleNamespace) -> None:
+    with TestClient(rest_app(backend, [page(PageOptions(), backend, colours.versions)])) as client:
+        settings = client.get("/page/settings.json").json()
+        assert (settings["heatmaps"], settings["feedback"]) == (False, False)
+        for name, flag in (("heatmaps", "--heatmaps=MODEL.keras"), ("feedback", "--feedback=FILE")):
+            answer = client.post(f"/v1/{name}", params=HEATMAPS, content=photo("red"))
+            assert answer.status_code == 404
+            assert flag in answer.json()["error"]
+        assert "Where was this photo taken?" in client.get("/").text
+
+
+def test_what_is_wrong_with_the_page_is_told_before_it_is_served(
+    backend: Backend, colours: SimpleNamespace, tmp_path: Path
+) -> None:
+    for options, error in (
+        (PageOptions(tiles="nowhere"), "`tiles` must be"),
+        (PageOptions(heatmaps=str(tmp_path / "no.keras")), "existing .keras file"),
+        (PageOptions(feedback=str(tmp_path)), "Is a directory"),
+    ):
+        with pytest.raises((ValueError, OSError), match=error):
+            page(options, backend, colours.versions)
