@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +10,10 @@ from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.estimates import Estimates, estimate_positions
 from keras_sare.localization.place_index import PlaceIndex
 from keras_sare.localization.priors.prior import Prior
-from keras_sare.localization.reranking.reranked import Reranked
+from keras_sare.localization.reranking.reranked import Reranked, Reranker
 from keras_sare.localization.sequences.hidden_markov import track_places
 from keras_sare.localization.sequences.motion import Motion
 from keras_sare.utils.arguments import plain_arguments
-
-if TYPE_CHECKING:
-    from keras_sare.localization.reranking.local_reranker import LocalReranker
 
 _BATCH = 256
 
@@ -79,7 +75,7 @@ class DescriptorLocalizer:
         k: int = 20,
         precision: float = 0.9,
         radius: float = 25.0,
-        reranker: "LocalReranker | None" = None,
+        reranker: Reranker | None = None,
     ) -> None:
         if k < 1:
             raise ValueError(f"`k` must be positive. Received: k={k}")

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_sare.localization.localizer import Answers, DescriptorLocalizer
 from keras_sare.localization.priors.prior import Prior
 from keras_sare.localization.sequences.motion import Motion
+
+if TYPE_CHECKING:
+    from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 
 Position = Mapping[str, float]
 """`latitude` and `longitude` in degrees, or `easting` and `northing` in metres, as the map has them."""
@@ -72,6 +75,7 @@ def photo_answers(
     errors: Sequence[str],
     prior: Prior | None = None,
     walk: Motion | None = None,
+    photos: "LazyPhotos | None" = None,
 ) -> list[PhotoAnswer]:
     """Locates photos on several maps.
 
@@ -85,6 +89,7 @@ def photo_answers(
         prior: what is known of the photos already. `near` has one position, or one for each photo.
         walk: how far it is from one photo to the next, where all are of one walk in this order; see
             `DescriptorLocalizer.locate_sequence`. None: each stands alone.
+        photos: Q, the photos themselves, for maps that re-rank; those of a walk are not re-ranked.
 
     Raises:
         ValueError: see `DescriptorLocalizer.locate`.
@@ -97,7 +102,9 @@ def photo_answers(
         known = prior.of(readable)
         rows = descriptors[readable]
         found = {
-            name: one.locate(rows, known) if walk is None else one.locate_sequence(rows, known, walk)
+            name: one.locate(rows, known, photos and photos.of(readable))
+            if walk is None
+            else one.locate_sequence(rows, known, walk)
             for name, one in maps.items()
         }
         for index, answer in zip(readable, answers_of_maps(maps, found, walk is not None), strict=True):
@@ -129,24 +136,28 @@ def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers
         return PhotoAnswer()
     most = max(one.candidates.names.shape[1] for one in found.values())
     candidates = [
-        candidate
+        (-_inliers(one, row, candidate.row), -candidate.score, candidate)
         for name, one in found.items()
         for candidate in _candidates(name, maps[name], one, row, _same_kind(maps[name], localizer, estimate))
     ]
-    candidates.sort(key=lambda candidate: -candidate.score)
+    candidates.sort(key=lambda candidate: candidate[:2])
     return PhotoAnswer(
         known=bool(answers.known[row]),
         position=_position(localizer, estimate),
         uncertainty=_plain(answers.uncertainty[row]),
         probability=_plain(answers.probability[row]),
         map=best,
-        candidates=tuple(replace(one, row=place) for place, one in enumerate(candidates[:most])),
+        candidates=tuple(replace(one, row=place) for place, (_, _, one) in enumerate(candidates[:most])),
     )
 
 
 def _sureness(answers: Answers, row: int) -> tuple[bool, float]:
     """Similarities of one model can be compared between maps; the probability is that of a map's own calibration."""
     return bool(answers.known[row]), float(np.nan_to_num(answers.candidates.scores[row, 0], nan=-2))
+
+
+def _inliers(answers: Answers, row: int, place: int) -> int:
+    return -1 if answers.inliers is None else int(answers.inliers[row, place])
 
 
 def _mean_similarity(answers: Answers) -> float:

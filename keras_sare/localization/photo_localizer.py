@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,9 +11,13 @@ from keras_sare.localization.photo_answers import PhotoAnswer, photo_answers
 from keras_sare.localization.photo_models import PhotoModel, open_photo_model
 from keras_sare.localization.place_index import PlaceIndex
 from keras_sare.localization.priors.prior import Prior
+from keras_sare.localization.reranking.reranked import Reranker
 from keras_sare.localization.sequences.motion import Motion
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.choices import check_choice
+
+if TYPE_CHECKING:
+    from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 
 Photo = str | Path | bytes
 """A file, or what is in one."""
@@ -26,6 +31,7 @@ class Localizer:
         model: that the indexes were built with: an exported SavedModel, the folder of its versions, or a `.keras` file.
         k: candidates that are looked at for each photo.
         precision: share of the answers that should be right among those that are `known`; see `DescriptorLocalizer`.
+        rerankers: by the maps' names, what compares their candidates with photos whose answer is not `known` otherwise.
 
     Raises:
         ImportError: lancedb is not installed.
@@ -45,12 +51,19 @@ class Localizer:
         model: str | Path | PhotoModel,
         k: int = 20,
         precision: float = 0.9,
+        rerankers: Mapping[str, Reranker] | None = None,
     ) -> None:
         folders = index if isinstance(index, Mapping) else {Path(index).absolute().name: index}
         if not folders:
             raise ValueError("`index` must name one index at least. Received: none")
         indexes = {name: PlaceIndex(folder) for name, folder in folders.items()}
-        self._maps = {name: DescriptorLocalizer(one, k, precision) for name, one in indexes.items()}
+        self._rerankers = rerankers or {}
+        for name in self._rerankers:
+            check_choice("rerankers", name, indexes)
+        self._maps = {
+            name: DescriptorLocalizer(one, k, precision, reranker=self._rerankers.get(name))
+            for name, one in indexes.items()
+        }
         first = next(iter(indexes.values()))
         if isinstance(model, str | Path):
             self._model = open_photo_model(model, first.record.preprocessing)
@@ -92,11 +105,21 @@ class Localizer:
         parts = [slice(start, start + batch) for start in range(0, len(photos), batch)]
         if walk is None:
             numbers = np.arange(len(photos))
-            located = (photo_answers(searched, *self._extract(photos[one]), prior.of(numbers[one])) for one in parts)
+            located = (
+                photo_answers(
+                    searched, *self._extract(photos[one]), prior.of(numbers[one]), photos=self._lazy(photos[one])
+                )
+                for one in parts
+            )
             return [answer for answers in located for answer in answers]
         extracted = [self._extract(photos[one]) for one in parts]
         descriptors = np.concatenate([rows for rows, _ in extracted] or [np.zeros((0, 1))])
         return photo_answers(searched, descriptors, [one for _, errors in extracted for one in errors], prior, walk)
+
+    def _lazy(self, photos: Sequence[Photo]) -> "LazyPhotos | None":
+        if not self._rerankers:
+            return None
+        return next(iter(self._rerankers.values())).lazy(photos)
 
     def _extract(self, photos: Sequence[Photo]) -> tuple[np.ndarray, list[str]]:
         contents, unread = _contents(photos)

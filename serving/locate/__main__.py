@@ -7,7 +7,8 @@
 INDEX is a folder of `python -m serving.index build`, the model the one that it was built with. Photos are files,
 folders and patterns. Without --output a table is printed; .csv has a line a photo, .geojson a point. A photo that
 cannot be read is named and left out. Where the index is calibrated, answers that are less sure than --precision asks
-for say so. With --output a run that was killed goes on where it was.
+for say so. With --output a run that was killed goes on where it was. --rerank=5 --map_photos=FOLDER compares unsure
+photos with their first candidates point by point (XFeat, LighterGlue; photos of a walk are not compared).
 
 Two folders need no positions: each query is shown beside the database's most similar photos, in a page (.html), a
 picture (.png) or a table (.csv).
@@ -18,16 +19,19 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_sare.utils.choices import check_choice
 from keras_sare.utils.error_text import expected_errors
 from serving.arguments import OneLineParser
 
 if TYPE_CHECKING:
     from keras_sare.localization import PhotoAnswer
+    from keras_sare.localization.reranking.local_reranker import LocalReranker
     from serving.locate.locating import Request
     from trainers.stages.evaluated.evaluated import Evaluated
 
@@ -65,6 +69,8 @@ def _check(flags: argparse.Namespace) -> None:
             raise ValueError(
                 "--database and --queries want --output=matches.html, .png or .csv, no index and no photos"
             )
+    elif bool(flags.rerank) != bool(flags.map_photos):
+        raise ValueError("--rerank and --map_photos go together: how many candidates, and their photos' folder")
     elif len(flags.photos) < (1 if flags.index else 2):
         raise ValueError("An index and at least one photo must be given: python -m serving.locate INDEX photo.jpg")
 
@@ -76,9 +82,12 @@ def _locate(flags: argparse.Namespace) -> None:
     folders = dict(map(_named, flags.index or flags.photos[:1]))
     if len(folders) < len(flags.index):
         raise ValueError("`index` must name each map once; give one another name, NAME=FOLDER")
-    maps = open_maps(folders, flags.k, flags.precision)
+    rerankers = _rerankers(flags, folders)
+    maps = open_maps(folders, flags.k, flags.precision, rerankers)
     axes = axes_of(maps)
     request = _request(flags)
+    if rerankers:
+        request = replace(request, lazy=next(iter(rerankers.values())).lazy)
     output = None if flags.output is None else Path(flags.output)
     if output is not None:
         check_output(output, axes)
@@ -91,6 +100,23 @@ def _locate(flags: argparse.Namespace) -> None:
         else:
             known = write_answers(output, answers, axes)
             logger.info("Wrote %s: the place of %d photos is known", output, known)
+
+
+def _rerankers(flags: argparse.Namespace, folders: Mapping[str, str]) -> dict[str, "LocalReranker"]:
+    if not flags.rerank:
+        return {}
+    from keras_sare.localization.index_record import IndexRecord
+    from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
+
+    only = next(iter(folders)) if len(folders) == 1 else ""
+    rerankers = {}
+    for root in flags.map_photos:
+        name, _, folder = root.rpartition("=")
+        check_choice("map_photos", name or only, folders)
+        reading = IndexRecord.read(Path(folders[name or only])).preprocessing or {}
+        settings = RerankingSettings(first=flags.rerank, orientation=reading.get("orientation", "upright"))
+        rerankers[name or only] = LocalReranker(folder, settings)
+    return rerankers
 
 
 def _match(flags: argparse.Namespace) -> None:
@@ -198,6 +224,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--sequence", action="store_true", help="the photos of a folder are of one walk or drive, and located together")
     add("--speed", type=float, default=20.0, help="metres from one photo of a walk to the next, at most")
     add("--order", choices=["name", "time"], default="name", help="order of a walk's photos; time is that of EXIF")
+    add("--rerank", type=int, default=0, metavar="N", help="compares the first N candidates of unsure photos")
+    add(
+        "--map_photos",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="for --rerank: the folder that a map's photos lie in, as at the building of the index",
+    )
     add("--database", metavar="FOLDER", help="photos without any labels")
     add("--queries", metavar="FOLDER", help="photos that are looked for among those of --database")
     add("--debug", action="store_true", help="shows where in the code an error arose")

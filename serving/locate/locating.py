@@ -3,19 +3,24 @@
 import itertools
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_sare.datasets.images.readable_images import readable_images
 from keras_sare.datasets.photo_import.exif import read_exif
 from keras_sare.localization import DescriptorLocalizer, Motion, PhotoAnswer, PlaceIndex, Prior, photo_answers
+from keras_sare.localization.reranking.reranked import Reranker
 from keras_sare.utils.progress import progress
 from serving.client.photos import find_photos
 from trainers.stages.evaluated.evaluated import Evaluated
 from trainers.stages.evaluated.resumable import DescriptorFiles
+
+if TYPE_CHECKING:
+    from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 
 logger = logging.getLogger("keras_sare.locate")
 
@@ -33,6 +38,7 @@ class Request:
         walk: how far it is from one photo to the next, where each folder is a walk; None where each stands alone.
         by_time: whether photos of a walk are in the order in which they were taken, as EXIF says; else by their names.
         batch: photos whose descriptors are extracted at a time.
+        lazy: reads files when they are asked for, where maps re-rank.
     """
 
     photos: Sequence[str]
@@ -41,21 +47,29 @@ class Request:
     walk: Motion | None = None
     by_time: bool = False
     batch: int = 8
+    lazy: Callable[[Sequence[str]], "LazyPhotos"] | None = None
 
 
-def open_maps(folders: Mapping[str, str], k: int, precision: float) -> dict[str, DescriptorLocalizer]:
+def open_maps(
+    folders: Mapping[str, str], k: int, precision: float, rerankers: Mapping[str, Reranker] | None = None
+) -> dict[str, DescriptorLocalizer]:
     """Opens place indexes of one model.
 
     Args:
         folders: by the names of their maps, one at least.
         k: candidates looked at for each photo.
         precision: share of the known answers that should be right.
+        rerankers: by the names of their maps.
 
     Raises:
         FileNotFoundError: a folder is no place index.
         ValueError: an index is damaged, or they are of different models.
     """
-    maps = {name: DescriptorLocalizer(PlaceIndex(folder), k, precision) for name, folder in folders.items()}
+    known = rerankers or {}
+    maps = {
+        name: DescriptorLocalizer(PlaceIndex(folder), k, precision, reranker=known.get(name))
+        for name, folder in folders.items()
+    }
     first, *others = (one.index for one in maps.values())
     for other in others:
         other.check_model(first.record.model)
@@ -101,7 +115,8 @@ def located(
     seconds = exif["seconds"] if request.by_time and exif is not None else np.zeros(len(photos))
     groups = _walks(photos, seconds) if request.walk is not None else _blocks(len(photos))
     for rows in progress(groups, "Locating", len(photos), "photo", size=len):
-        answers = photo_answers(maps, descriptors[rows], [""] * len(rows), prior.of(rows), request.walk)
+        own = None if request.lazy is None else request.lazy(photos[rows].tolist())
+        answers = photo_answers(maps, descriptors[rows], [""] * len(rows), prior.of(rows), request.walk, own)
         yield from zip(photos[rows].tolist(), answers, strict=True)
 
 

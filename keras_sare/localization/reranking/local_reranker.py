@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from keras_sare.datasets import load_image
 from keras_sare.datasets.images.pixels import resize
+from keras_sare.datasets.sfm.sfm_pycolmap import import_pycolmap
 from keras_sare.local_features import LighterGlue, LocalFeatures, XFeat, count_inliers, match_mutual
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.reranking.database_features import DatabaseFeatures
+from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.reranked import Reranked, compare
 from keras_sare.utils.choices import check_choice
 
@@ -61,6 +63,7 @@ class LocalReranker:
         match: of two photos' features the rows that match, int64 [m, 2]; by default as `settings.matcher` says.
 
     Raises:
+        ImportError: pycolmap is not installed.
         NotADirectoryError: `photos` is no folder.
         RuntimeError: weights could not be fetched.
     """
@@ -73,6 +76,7 @@ class LocalReranker:
         match: Callable[[LocalFeatures, LocalFeatures], np.ndarray] | None = None,
     ) -> None:
         self.settings = settings or RerankingSettings()
+        import_pycolmap()  # Here: whoever lacks it shall not learn of it at the first photo.
         self._database = DatabaseFeatures(photos, self._read, self.settings.max_bytes)
         self._extract = extract or XFeat(keypoints=self.settings.keypoints).extract
         self._match = match or _matcher(self.settings.matcher)
@@ -87,7 +91,6 @@ class LocalReranker:
 
         Raises:
             FileNotFoundError: see `inliers`.
-            ImportError: pycolmap is not installed.
             ValueError: there is another number of photos, or one has another shape or is too small.
         """
         if not len(photos) == len(chosen) == len(candidates.names):
@@ -95,6 +98,14 @@ class LocalReranker:
                 f"`photos` must be those of the {len(candidates.names)} descriptors. Received: {len(photos)} photos"
             )
         return compare(candidates, self.settings.first, chosen, lambda photo, names: self.inliers(photos[photo], names))
+
+    def lazy(self, photos: Sequence[str | Path | bytes]) -> LazyPhotos:
+        """Photos for `rerank`, read when they are asked for.
+
+        Args:
+            photos: files, or their contents.
+        """
+        return LazyPhotos(photos, self.settings.longer_side, self.settings.orientation)
 
     def features(self, photo: np.ndarray) -> LocalFeatures:
         """Features of a photo, as its candidates' are extracted.
@@ -119,7 +130,6 @@ class LocalReranker:
 
         Raises:
             FileNotFoundError: none of the candidates' photos can be read: the folder is another's.
-            ImportError: pycolmap is not installed.
             ValueError: the photo has another shape or is too small.
         """
         own = self.features(photo)

@@ -1,11 +1,16 @@
 """Candidates in the order of the points that they share with the photo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from keras_sare.localization.candidates import Candidates
+
+if TYPE_CHECKING:
+    from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 
 _TEMPERATURE = 0.02
 """Of the weights that `keras_sare.localization.estimate_positions` makes of similarities."""
@@ -43,6 +48,18 @@ class Reranked:
     def evidence(self) -> np.ndarray:
         """Similarities by which a candidate's weight is 1 + inliers times as large, float64 [Q, k]."""
         return self.candidates.scores + _TEMPERATURE * np.log1p(np.maximum(self.inliers, 0))
+
+
+class Reranker(Protocol):
+    """What compares candidates with a photo: a `LocalReranker`, whose module brings TensorFlow, or one of your own."""
+
+    def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
+        """Orders candidates of Q photos, of those that are chosen, bool [Q]."""
+        ...
+
+    def lazy(self, photos: Sequence[str | Path | bytes]) -> "LazyPhotos":
+        """Photos as it wants them, read when they are asked for."""
+        ...
 
 
 def compare(

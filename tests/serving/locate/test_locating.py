@@ -4,12 +4,15 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from keras_sare.localization import DescriptorLocalizer, IndexRecord, Motion, PlaceIndex, PlaceRows, Prior
+from keras_sare.localization import Candidates, DescriptorLocalizer, IndexRecord, Motion, PlaceIndex, PlaceRows, Prior
+from keras_sare.localization.reranking.lazy_photos import LazyPhotos
+from keras_sare.localization.reranking.reranked import Reranked
 from serving.locate import __main__ as program
 from serving.locate.answer_files import write_answers
 from serving.locate.locating import Request, axes_of, located, open_maps
@@ -128,6 +131,31 @@ def test_photos_may_say_themselves_where_they_were_roughly_taken(index: PlaceInd
     }
 
 
+def test_photos_of_places_that_look_alike_are_compared_with_them(index: PlaceIndex, tmp_path: Path) -> None:
+    class Fifth:
+        """It finds nine points that a photo shares with place 5, and none with others."""
+
+        asked: ClassVar[list[int]] = []
+
+        def rerank(self, candidates: Candidates, photos: LazyPhotos, chosen: np.ndarray) -> Reranked:
+            assert chosen.all()
+            self.asked += [photo.shape[:2] for photo in photos]
+            return Reranked.ordered(candidates, np.where(candidates.names == "5.png", 9, 0))
+
+        def lazy(self, photos: list[str]) -> LazyPhotos:
+            return LazyPhotos(photos, longer_side=32)
+
+    for name in ("a", "b"):
+        write_photo(tmp_path / f"{name}.png", 1)
+    rerankers = {"town": Fifth()}
+    maps = open_maps({"town": str(index.folder)}, 5, 0.9, rerankers)
+    request = Request([str(tmp_path)], Prior(), lazy=rerankers["town"].lazy)
+    answers = [*located(maps, Pixels(), request, tmp_path / "work")]
+    assert places_of(answers) == {"a.png": 5, "b.png": 5}
+    assert Fifth.asked == [(24, 32)] * 2
+    assert [answer.candidates[0].name for _, answer in answers] == ["5.png"] * 2
+
+
 def test_maps_of_two_models_or_of_none_are_refused(index: PlaceIndex, tmp_path: Path) -> None:
     rows = PlaceRows(["a"], np.eye(36)[:1], np.zeros((1, 2)))
     PlaceIndex.create(tmp_path / "other", IndexRecord("other", "other", 36), [rows])
@@ -177,6 +205,9 @@ def test_two_folders_are_matched_without_any_labels(tmp_path: Path, caplog: pyte
         (["--index=a"], "An index and at least one photo"),
         (["--index=x=a", "--index=x=b", "photo.jpg"], "each map once"),
         (["nowhere", "photo.jpg", "--time_of_day=9pm"], "nowhere"),
+        (["index", "photo.jpg", "--rerank=5"], "--rerank and --map_photos go together"),
+        (["index", "photo.jpg", "--map_photos=photos"], "--rerank and --map_photos go together"),
+        (["index", "photo.jpg", "--rerank=5", "--map_photos=town=photos"], "`map_photos` must be"),
     ],
 )
 def test_what_does_not_go_together_is_told_in_one_line(arguments: list[str], message: str) -> None:
