@@ -16,8 +16,8 @@ from PIL import Image
 from export.converters.embedding_module import EmbeddingModule
 from export.source import Source
 from keras_sare.layers import MAC
-from keras_sare.localization import Calibration, IndexRecord, PlaceIndex, PlaceRows
-from keras_sare.localization.photo_models import SavedModel
+from keras_sare.localization import Calibration, IndexRecord, PhotoModel, PlaceIndex, PlaceRows
+from keras_sare.localization.photo_models import open_photo_model
 from serving.client import EmbeddingClient
 from serving.localization.maps import Maps
 from serving.models.manager import ModelManager
@@ -67,11 +67,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(exported: Path) -> SavedModel:
-    return SavedModel(exported / "5")
+def model(exported: Path) -> PhotoModel:
+    return open_photo_model(exported)
 
 
-def rows(model: SavedModel, places: range, kind: str) -> PlaceRows:
+def rows(model: PhotoModel, places: range, kind: str) -> PlaceRows:
     """Two photos of each place, 50 m apart from the next."""
     numbers = np.arange(places.start, places.stop).repeat(2)
     files = [encoded(picture(number, copy)) for copy, number in enumerate(numbers.tolist())]
@@ -87,7 +87,7 @@ def rows(model: SavedModel, places: range, kind: str) -> PlaceRows:
 
 
 @pytest.fixture(scope="session")
-def folders(model: SavedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(model: PhotoModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A calibrated map in degrees, and one in metres of further places."""
     folder = tmp_path_factory.mktemp("maps")
     for name, kind, places in (("town", "degrees", range(PLACES)), ("harbour", "metres", range(PLACES, PLACES + 5))):

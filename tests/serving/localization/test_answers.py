@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import keras_sare
-from keras_sare.localization import Motion, Prior
+from keras_sare.localization import Motion, PhotoModel, Prior
 from serving.locate.__main__ import main as locate
+from serving.locate.locating import Request, located, open_maps
+from trainers.stages.evaluated.evaluated import Evaluated, Rows
 
 from .conftest import encoded, picture
 
@@ -28,7 +30,9 @@ def without_thumbnails(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return answers
 
 
-def test_rest_grpc_and_python_say_the_same(served: SimpleNamespace, folders: dict[str, Path], exported: Path) -> None:
+def test_rest_grpc_and_python_say_the_same(
+    served: SimpleNamespace, folders: dict[str, Path], model: PhotoModel
+) -> None:
     photos = [encoded(picture(place, 99)) for place in (3, 22)]
     photos += [b"no photo", encoded(picture(8, 98), "PNG"), encoded(picture(5, 5), "GIF")]
     options = {"k": 7, "precision": 0.8}
@@ -47,7 +51,7 @@ def test_rest_grpc_and_python_say_the_same(served: SimpleNamespace, folders: dic
     assert thumbnail.content.startswith(b"\xff\xd8\xff")
 
     plain = without_thumbnails(answers)
-    python = keras_sare.Localizer(folders, exported, **options).locate(photos, batch=2)
+    python = keras_sare.Localizer(folders, model, **options).locate(photos, batch=2)
     assert json.loads(json.dumps([one.to_json() for one in python])) == plain
     assert served.client.localize(photos, **options) == python
     for photo, expected in zip(photos, plain, strict=True):
@@ -58,10 +62,10 @@ def test_rest_grpc_and_python_say_the_same(served: SimpleNamespace, folders: dic
         assert without_thumbnails(one.json()["answers"]) == [expected]
 
 
-def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict[str, Path], exported: Path) -> None:
+def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict[str, Path], model: PhotoModel) -> None:
     photos = [encoded(picture(place, 96)) for place in (7, 8, 9)]
     photos.insert(1, b"no photo")
-    localizer = keras_sare.Localizer(folders, exported)
+    localizer = keras_sare.Localizer(folders, model)
     known = {"near": [51.002, 51.0004], "within": 120, "time_of_day": "6:30", "maps": ["town"]}
     answers = served.client.localize(photos, **known)
     prior = Prior(np.array(known["near"]), known["within"], known["time_of_day"])
@@ -71,7 +75,7 @@ def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict
 
     together = {"sequence": True, "precision": 0.5}
     walk = served.client.localize(photos, batch_size=1, **together)
-    assert walk == keras_sare.Localizer(folders, exported, precision=0.5).locate(photos, walk=Motion())
+    assert walk == keras_sare.Localizer(folders, model, precision=0.5).locate(photos, walk=Motion())
     rest = served.http.post("/v1/localize", json={"photos": [b64(photo) for photo in photos], **together})
     assert without_thumbnails(rest.json()["answers"]) == json.loads(json.dumps([one.to_json() for one in walk]))
     assert [one.error for one in walk] == [None, "not a JPEG, PNG, GIF or WebP image", None, None]
@@ -82,18 +86,44 @@ def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict
     assert way.probability is not None
 
 
-def test_the_command_says_the_same_of_files(
-    served: SimpleNamespace, folders: dict[str, Path], exported: Path, tmp_path: Path
-) -> None:
-    paths = [tmp_path / f"{place}.jpg" for place in (3, 11)]
+class InThisProcess(Evaluated):
+    """The model as the command has it, but for the process of its own."""
+
+    def __init__(self, model: PhotoModel) -> None:
+        super().__init__("small", model.identity, None)
+        object.__setattr__(self, "model", model)
+
+    model: PhotoModel
+
+    def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
+        out[np.arange(len(paths))] = self.model.extract([Path(path).read_bytes() for path in paths.tolist()])[0]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / f"{place}.jpg" for place in (3, 11, 22)]
     for path in paths:
         path.write_bytes(encoded(picture(int(path.stem), 97)))
-    files = [str(path) for path in paths]
-    locate([str(folders["town"]), *files, f"--model={exported}", "--k=9", f"--output={tmp_path / 'answers.csv'}"])
-    with (tmp_path / "answers.csv").open(newline="") as file:
+    return [str(path) for path in paths]
+
+
+def test_files_on_the_command_line_have_the_same_answers(
+    served: SimpleNamespace, folders: dict[str, Path], model: PhotoModel, files: list[str], tmp_path: Path
+) -> None:
+    maps = open_maps({name: str(folder) for name, folder in folders.items()}, 9, 0.9)
+    answers = dict(located(maps, InThisProcess(model), Request([*files], Prior()), tmp_path / "work"))
+    assert [answers[file] for file in files] == served.client.localize(files, k=9)
+
+
+@pytest.mark.slow
+def test_the_command_says_the_same(
+    served: SimpleNamespace, folders: dict[str, Path], exported: Path, files: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "answers.csv"
+    locate([str(folders["town"]), *files, f"--model={exported}", "--k=9", f"--output={output}"])
+    with output.open(newline="") as file:
         lines = [*csv.DictReader(file)]
-    answers = served.client.localize([*paths], k=9, maps=["town"])
-    for line, answer in zip(lines, answers, strict=True):
+    for line, answer in zip(lines, served.client.localize(files, k=9, maps=["town"]), strict=True):
         assert line["known"] == str(answer.known)
         assert line["most_similar"] == answer.candidates[0].name
         position = answer.position or {}

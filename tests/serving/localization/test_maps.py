@@ -11,8 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import serving
-from keras_sare.localization import IndexRecord, PlaceIndex, PlaceRows
-from keras_sare.localization.photo_models import SavedModel
+from keras_sare.localization import IndexRecord, PhotoModel, PlaceIndex, PlaceRows
 from serving.errors import RequestError
 from serving.limits import Limits
 from serving.localization.maps import Maps
@@ -45,7 +44,7 @@ def test_maps_are_named_by_their_folders_or_as_asked(folders: dict[str, Path], t
             Maps(places)
 
 
-def test_a_map_is_described(served: SimpleNamespace, model: SavedModel) -> None:
+def test_a_map_is_described(served: SimpleNamespace, model: PhotoModel) -> None:
     town, harbour = served.http.get("/v1/maps").json()
     assert (town["name"], town["photos"], town["kind"], town["calibrated"]) == ("town", 40, "degrees", True)
     assert town["bounds"] == [[51, 51], [pytest.approx(51.0095), pytest.approx(51.0019)]]
@@ -56,7 +55,7 @@ def test_a_map_is_described(served: SimpleNamespace, model: SavedModel) -> None:
 
 
 def test_what_was_appended_removed_or_built_anew_is_seen(
-    town: Path, model: SavedModel, caplog: pytest.LogCaptureFixture
+    town: Path, model: PhotoModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     maps = Maps([str(town)])
     assert maps.description("town")["photos"] == 40
