@@ -32,7 +32,7 @@ from keras_sare.local_features.xfeat_network import STRIDE
 KEYPOINTS = 512
 ERRORS = (1.0, 2.0, 3.0, 5.0)
 MARGINS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 1.0)
-TEMPERATURE = 0.02
+LOGARITHM = 0.1
 TRIALS = 5
 THEIRS = """
 import contextlib, io, sys, time
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 MATCHERS = ("mutual", "lighterglue")
-RULES = ("by inliers", "similarity + 0.02 log(1 + inliers)")
+RULES = ("by inliers", "similarity + 0.1 log(1 + inliers)")
 
 
 class Split:
@@ -110,7 +110,7 @@ class Split:
     def reranked(self, way: tuple[str, float], combined: int, margin: float) -> np.ndarray:
         """Whether the first candidate is right, bool [Q]."""
         inliers = self.inliers[way]
-        evidence = self.scores + TEMPERATURE * np.log1p(inliers) if combined else inliers
+        evidence = self.scores + LOGARITHM * np.log1p(inliers) if combined else inliers
         best = np.where(self.margins <= margin, np.argmax(evidence, axis=1), 0)
         return self.right[np.arange(len(best)), best]
 
