@@ -106,8 +106,9 @@ class DescriptorLocalizer:
         Raises:
             ValueError: shapes do not agree, or a value is out of range.
         """
-        candidates = self._candidates(descriptors, prior or Prior())
-        estimates = self._estimates(candidates)
+        prior = prior or Prior()
+        candidates = self._candidates(descriptors, prior)
+        estimates = self._estimates(candidates, prior)
         calibration = self.index.record.calibration
         there = estimates.best >= 0
         probability = np.full(len(there), np.nan)
@@ -147,8 +148,10 @@ class DescriptorLocalizer:
         Raises:
             ValueError: shapes do not agree, or a value is out of range.
         """
-        candidates = self._candidates(descriptors, prior or Prior())
-        track = track_places(candidates.scores, self._in_metres(candidates.positions), motion, self._radius)
+        prior = prior or Prior()
+        candidates = self._candidates(descriptors, prior)
+        scores = candidates.scores - self._penalties(candidates, prior)
+        track = track_places(scores, self._in_metres(candidates.positions), motion, self._radius)
         known = np.nan_to_num(track.probability) >= self._precision
         positions = self._as_indexed(track.positions)
         there = np.isfinite(candidates.scores)
@@ -231,8 +234,17 @@ class DescriptorLocalizer:
         found = [self.index.search(part, self._k, box, prior.minutes) for part, box in asked]
         return found[0] if len(found) == 1 else Candidates.joined(found)
 
-    def _estimates(self, candidates: Candidates) -> Estimates:
-        return estimate_positions(candidates.scores, self._in_metres(candidates.positions), self._radius)
+    def _estimates(self, candidates: Candidates, prior: Prior | None = None) -> Estimates:
+        scores = candidates.scores if prior is None else candidates.scores - self._penalties(candidates, prior)
+        return estimate_positions(scores, self._in_metres(candidates.positions), self._radius)
+
+    def _penalties(self, candidates: Candidates, prior: Prior) -> np.ndarray:
+        """What candidates lose by their distance from a rough position: [Q, k]."""
+        if prior.near is None or not prior.penalty:
+            return np.zeros_like(candidates.scores)
+        near = self._in_metres(prior.near.reshape(-1, 1, 2))
+        apart = np.linalg.norm(self._in_metres(candidates.positions) - near, axis=2)
+        return prior.penalty * np.nan_to_num(apart / prior.within) ** 2
 
     def _in_metres(self, positions: np.ndarray) -> np.ndarray:
         if self.index.record.kind == "metres":

@@ -141,7 +141,7 @@ def _request(flags: argparse.Namespace) -> "Request":
     near = np.array(_numbers(flags.near)) if flags.near and not exif else None
     return Request(
         photos=flags.photos if flags.index else flags.photos[1:],
-        prior=Prior(near, flags.within, flags.time_of_day, flags.hours),
+        prior=Prior(near, flags.within, flags.time_of_day, flags.hours, flags.penalty),
         near_exif=exif,
         walk=Motion(speed=flags.speed) if flags.sequence else None,
         by_time=flags.order == "time",
@@ -214,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="rough position of all photos, as the index has them: 51.5,-0.1; or exif: each its own",
     )
+    add("--penalty", type=float, default=0.0, help="similarity that a candidate loses at --within metres from --near")
     add("--within", type=float, default=1000.0, help="metres around --near")
     add(
         "--time_of_day",

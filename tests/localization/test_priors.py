@@ -70,6 +70,26 @@ def test_each_photo_may_have_a_rough_position_of_its_own(tmp_path: Path) -> None
         DescriptorLocalizer(index).locate(LOOKS[:2], Prior(near=near))
 
 
+@pytest.mark.parametrize("kind", ["metres", "degrees"])
+def test_of_candidates_alike_the_one_nearer_to_the_rough_position_is_the_answer(tmp_path: Path, kind: str) -> None:
+    """Two photos of one look 60 m apart; the second is a little more similar, but farther from the rough position."""
+    metre = 1.0 if kind == "metres" else 1 / 111_200
+    positions = np.array([[0.0, 0.0], [60.0, 0.0]]) * metre
+    alike = 0.95 * LOOKS[0] + 0.1 * LOOKS[1]
+    rows = PlaceRows(["near", "far"], np.stack([alike / np.linalg.norm(alike), LOOKS[0]]), positions)
+    index = PlaceIndex.create(tmp_path / "index", IndexRecord("m", "m", DIM, kind), [rows])
+    near = np.array([[-10.0 * metre, 0.0], [np.nan, np.nan]])
+    query = LOOKS[[0, 0]]
+    localizer = DescriptorLocalizer(index)
+    for penalty, expected in ((0.0, [1, 1]), (0.2, [0, 1])):
+        prior = Prior(near=near, within=100.0, penalty=penalty)
+        answers = localizer.locate(query, prior)
+        np.testing.assert_allclose(answers.positions, positions[expected], atol=1e-7)
+        assert answers.candidates.names[:, 0].tolist() == ["far", "far"]
+        walk = localizer.locate_sequence(query[:1], prior.of([0]))
+        np.testing.assert_allclose(walk.positions, positions[expected[:1]], atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -79,6 +99,7 @@ def test_each_photo_may_have_a_rough_position_of_its_own(tmp_path: Path) -> None
         ({"within": 0.0}, "`within` must be"),
         ({"time_of_day": "24:00"}, "`time_of_day` must be"),
         ({"time_of_day": "9pm"}, "`time_of_day` must be"),
+        ({"penalty": -0.1}, "`penalty` must be"),
         ({"hours": np.nan}, "`hours` must be"),
     ],
 )

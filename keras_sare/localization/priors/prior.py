@@ -26,6 +26,8 @@ class Prior:
         time_of_day: "21:30", by the clock that the index's timestamps were written with. Photos of the index without a
             time of day are then no candidates. Empty: any time.
         hours: before and after `time_of_day`; 12 and more are all day.
+        penalty: similarity that a candidate `within` metres from `near` loses where positions are estimated, and a
+            nearer one with the square of its distance. 0: all candidates in the box count alike.
 
     Raises:
         ValueError: a value is not as above.
@@ -35,12 +37,15 @@ class Prior:
     within: float = 1000.0
     time_of_day: str = ""
     hours: float = 3.0
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if self.near is not None:
             object.__setattr__(self, "near", _checked_near(self.near))
         if not 0 < self.within < np.inf:
             raise ValueError(f"`within` must be a positive number of metres. Received: within={self.within}")
+        if not 0 <= self.penalty < np.inf:
+            raise ValueError(f"`penalty` must be 0 or more. Received: penalty={self.penalty}")
         if self.time_of_day and not _CLOCK.fullmatch(self.time_of_day):
             raise ValueError(
                 f"`time_of_day` must be hours and minutes, as 21:30. Received: time_of_day={self.time_of_day!r}"
