@@ -1,4 +1,4 @@
-"""The whole line on one command: train with SARE, whiten, evaluate, export, serve, and find the place of a photo.
+"""The whole line on one command: train with SARE, whiten, evaluate, export, index, serve, and find a photo's place.
 
     python -m trainers.demo --output=demo
 
@@ -30,6 +30,7 @@ def run(config: DemoConfig) -> None:
     """
     from keras_sare.datasets import open_splits
     from keras_sare.training import RunFolder
+    from trainers.stages import demo_page
     from trainers.stages import whole_line as stages
 
     config.check()
@@ -48,9 +49,18 @@ def run(config: DemoConfig) -> None:
     versions = export / "saved_model"
     if stages.export_due(versions, RunFolder(run).model):
         stages.command("export", "saved_model", f"--run={run}", f"--output={export}", f"--max_images={PHOTOS_MEASURED}")
-    with stages.served(versions, folder / "server.log") as address:
-        stages.find_places(splits["test"].check_images(), RunFolder(run), address)
+    index = demo_page.place_index(folder / "index", root, versions)
+    page = [] if index is None else demo_page.page_flags(index, RunFolder(run))
+    test = splits["test"].check_images()
+    with stages.served(versions, folder / "server.log", *page) as (address, site):
+        stages.find_places(test, RunFolder(run), address)
+        if index is not None:
+            demo_page.picture_of_page(f"{site}/", Path(test.queries.paths[0]), folder / "page.png")
     print(f"\nLook at: {run / 'recall.png'}  {run / 'recall.md'}  {run / 'matches.png'}  {export / 'fidelity.png'}")
+    if index is not None:
+        flags = [f"--model={versions}", *page, f"--feedback={folder / 'feedback.jsonl'}"]
+        print(f"And at {folder / 'page.png'}, the page on which a photo finds its place. For photos of your own:")
+        print(f"\n$ python -m serving {' '.join(flags)}\n\nand open http://localhost:8501/ in a browser.")
 
 
 if __name__ == "__main__":

@@ -11,24 +11,29 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from serving.index.__main__ import main as index_places
 from trainers import demo, pitts
 from trainers.config import DemoConfig, PittsConfig
 from trainers.config.flags import parse
-from trainers.stages import whole_line
+from trainers.stages import demo_page, whole_line
+from trainers.stages.chromium import find_chromium
 
 ORIENTATION = 0x0112  # In EXIF; 6 is for a camera that was held upright.
 
 
 @pytest.fixture
 def commands(monkeypatch):
-    """Modules that the demo starts. It trains in this process, where TensorFlow is imported already."""
+    """Modules that the demo starts. It trains and indexes in this process, where TensorFlow is imported already."""
     started = []
 
     def run(command, check):
         started.append(command[2])
-        if command[2] != "trainers.pitts":
+        if command[2] == "trainers.pitts":
+            pitts.run(parse(PittsConfig, command[3:])[0])
+        elif command[2] == "serving.index":
+            index_places(command[3:])
+        else:
             return subprocess.run(command, check=check)
-        pitts.run(parse(PittsConfig, command[3:])[0])
         return SimpleNamespace(returncode=0)
 
     replaced = SimpleNamespace(run=run, Popen=subprocess.Popen, TimeoutExpired=subprocess.TimeoutExpired)
@@ -50,7 +55,7 @@ def test_demo_runs_the_whole_line_on_photographs_and_a_model_of_the_users_own(
     config = parse(DemoConfig, [*given, f"--weights={demo_start}", "--image_size=48,64", "--epochs=1"])[0]
     demo.run(config)
 
-    assert commands == ["trainers.pitts", "export"]
+    assert commands == ["trainers.pitts", "export", "serving.index"]
     printed = capsys.readouterr().out
     for stage in ("trainers.pitts", "export saved_model", "serving"):
         assert f"$ python -m {stage} " in printed
@@ -59,15 +64,24 @@ def test_demo_runs_the_whole_line_on_photographs_and_a_model_of_the_users_own(
     assert float(re.search(r"served descriptors to the Keras model's: ([0-9.]+)", printed)[1]) >= 0.9999
     for name in ("run/recall.md", "run/recall.png", "run/matches.png", "export/saved_model/1/saved_model.pb"):
         assert (tmp_path / "demo" / name).stat().st_size > 100
+    index = tmp_path / "demo" / "index"
+    assert re.search(rf"\$ python -m serving --model=\S+ --index={index} --heatmaps=\S+ --feedback=\S+\n", printed)
+    assert printed.endswith("and open http://localhost:8501/ in a browser.\n")
+    if find_chromium() is None:
+        assert "No picture of the page: there is no chromium" in printed
+    else:
+        with Image.open(tmp_path / "demo" / "page.png") as page:
+            assert page.size == (1440, 900)
 
     # Nothing changed, so that nothing is exported anew, and what is served is the same.
-    monkeypatch.setattr(whole_line, "served", lambda *_: contextlib.nullcontext("address"))
+    monkeypatch.setattr(whole_line, "served", lambda *_: contextlib.nullcontext(("address", "site")))
     monkeypatch.setattr(whole_line, "find_places", lambda *_: None)
+    monkeypatch.setattr(demo_page, "picture_of_page", lambda *_: None)
     with undrawn(), caplog.at_level(logging.INFO, "keras_sare"):
         demo.run(config)
     assert "Resuming after epoch 1" in caplog.text
     assert "Saved already" in caplog.text
-    assert commands == ["trainers.pitts", "export", "trainers.pitts"]
+    assert commands == ["trainers.pitts", "export", "serving.index", "trainers.pitts"]
     assert [path.name for path in (tmp_path / "demo" / "export/saved_model").glob("*/")] == ["1"]
 
 

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 from keras_sare.datasets import open_splits
+from keras_sare.models.crop_activations import split_at_pooling
+from keras_sare.training import RunFolder
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.version_folders import version_folders
 from trainers.stages.chromium import chromium, find_chromium
@@ -39,6 +41,15 @@ def place_index(folder: Path, root: Path, versions: Path) -> Path | None:
     return folder
 
 
+def page_flags(index: Path, run: RunFolder) -> list[str]:
+    """What the server needs for its page: the index, and for pooled feature maps the model that shows what agreed."""
+    try:
+        split_at_pooling(run.load_model())
+    except ValueError:
+        return [f"--index={index}"]
+    return [f"--index={index}", f"--heatmaps={run.model}"]
+
+
 def picture_of_page(address: str, photo: Path, output: Path) -> None:
     """Shows a photo to the page in Chromium and keeps a picture of the answer; without Chromium it says so.
 
@@ -58,7 +69,9 @@ def picture_of_page(address: str, photo: Path, output: Path) -> None:
         page.evaluate("document.getElementById('agreed').click()")
         page.choose_file("#choose", photo)
         page.wait("document.querySelector('.verdict') && document.getElementById('progress').hidden")
-        page.wait("document.querySelector('.match .heat, .verdict.error')")
+        page.wait(
+            "document.querySelector('.match .heat, .verdict.error') || document.getElementById('agreed-label').hidden"
+        )
         page.wait("[...document.querySelectorAll('.match img')].slice(0, 5).every((one) => one.complete)")
         output.write_bytes(page.screenshot())
 

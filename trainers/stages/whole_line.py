@@ -1,5 +1,6 @@
 """Stages of `trainers.demo`: a town, commands, a server, and photos that look for their place."""
 
+import re
 import subprocess
 import sys
 import time
@@ -47,18 +48,25 @@ def command(module: str, *arguments: str) -> None:
 
 
 @contextmanager
-def served(versions: Path, log: Path) -> Iterator[str]:
-    """Starts the server on a free port, yields its address, and stops it."""
-    command = ["-m", "serving", f"--model={versions}", "--port=0"]
+def served(versions: Path, log: Path, *more: str) -> Iterator[tuple[str, str]]:
+    """Starts the server on free ports, yields the addresses of gRPC and of REST, and stops it.
+
+    Args:
+        versions: folder of the model's versions.
+        log: file for what the server says.
+        *more: of its flags.
+    """
+    command = ["-m", "serving", f"--model={versions}", "--port=0", "--rest_port=0", *more]
     print(f"\n$ python {' '.join(command)} &", flush=True)
     with open(log, "w") as file:
         server = subprocess.Popen([sys.executable, *command], stderr=file)
     try:
-        while not (ready := [line for line in log.read_text().splitlines() if " at " in line and "serving" in line]):
+        while not (ready := re.search(r"serving \S+ version \d+ at (\S+)$", log.read_text(), re.MULTILINE)):
             if server.poll() is not None:
                 raise SystemExit(f"The server did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.2)
-        yield ready[0].rsplit(" at ", 1)[1]
+        rest = re.findall(r"serving REST at (\S+)$", log.read_text(), re.MULTILINE)
+        yield ready[1], rest[0]
     finally:
         stop(server)
 
