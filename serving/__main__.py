@@ -99,6 +99,8 @@ def _configs() -> "list[ModelConfig]":
 
 
 def _maps() -> "tuple[Maps, str] | None":
+    if bool(FLAGS.rerank) != bool(FLAGS.map_photos) or (FLAGS.rerank and not FLAGS.index):
+        raise flags.Error("--rerank and --map_photos go together, with --index: number of candidates, folder of photos")
     if not FLAGS.index:
         given = [name for name in PAGE_FLAGS if FLAGS[name].value]
         if given:
@@ -107,9 +109,14 @@ def _maps() -> "tuple[Maps, str] | None":
     if FLAGS.models_config:
         raise flags.Error(f"--index must come with --model. Received: --models_config={FLAGS.models_config}")
     # With it comes the library of the place index.
-    from serving.localization.maps import Maps
+    from serving.localization.maps import Maps, map_folders
 
-    return Maps(FLAGS.index), FLAGS.name
+    rerankers = None
+    if FLAGS.rerank:
+        from serving.localization.rerankers import open_rerankers
+
+        rerankers = open_rerankers(FLAGS.rerank, FLAGS.map_photos, map_folders(FLAGS.index))
+    return Maps(FLAGS.index, rerankers), FLAGS.name
 
 
 def _access() -> "Access":
@@ -194,6 +201,10 @@ if __name__ == "__main__":
         [],
         "FOLDER of a place index of --model, or NAME=FOLDER, as often as there are maps to locate photos on.",
     )
+    flags.DEFINE_integer(
+        "rerank", 0, "Candidates that photos whose place is not known are compared with point by point.", lower_bound=0
+    )
+    flags.DEFINE_multi_string("map_photos", [], "FOLDER of the photos of --index for --rerank, or NAME=FOLDER.")
     flags.DEFINE_string(
         "tiles", None, "Of --index's page: address of a map's pictures, as in https://a.b/{z}/{x}/{y}.png."
     )

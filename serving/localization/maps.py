@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import grpc
 
 from keras_sare.localization import PlaceIndex
 from keras_sare.localization.index_record import FILE
+from keras_sare.localization.reranking.reranked import Reranker
 from keras_sare.utils.error_text import one_line
 from serving.errors import RequestError
 from serving.localization.track import Track, track_of
@@ -36,7 +37,11 @@ class Maps:
     Safe to call from several threads; `poll` from one.
 
     Args:
-        places: `FOLDER`, whose name becomes that of the map, or `NAME=FOLDER`.
+        places: see `map_folders`.
+        rerankers: by the maps' names, what compares their candidates with photos whose answer is not known otherwise.
+
+    Attributes:
+        rerankers: as given.
 
     Raises:
         ImportError: lancedb is not installed.
@@ -44,16 +49,9 @@ class Maps:
         ValueError: one is damaged, or a name is none or stands there twice.
     """
 
-    def __init__(self, places: Sequence[str]) -> None:
-        folders: dict[str, Path] = {}
-        for place in places:
-            name, folder = _named(place)
-            if name in folders:
-                raise ValueError(
-                    f"`index` must name each map once; give one another name, NAME=FOLDER. Received: {name} twice"
-                )
-            folders[name] = folder
-        self._opened = {name: _open(folder) for name, folder in folders.items()}
+    def __init__(self, places: Sequence[str], rerankers: Mapping[str, Reranker] | None = None) -> None:
+        self._opened = {name: _open(folder) for name, folder in map_folders(places).items()}
+        self.rerankers = rerankers or {}
         self._troubles: dict[str, str] = {}
 
     @property
@@ -136,6 +134,26 @@ class Maps:
         if trouble and trouble != self._troubles.get(name):
             logger.error("map %s stays as it was: %s", name, trouble)
         self._troubles[name] = trouble
+
+
+def map_folders(places: Sequence[str]) -> dict[str, Path]:
+    """Folders of place indexes, by the names of their maps.
+
+    Args:
+        places: `FOLDER`, whose name becomes that of the map, or `NAME=FOLDER`.
+
+    Raises:
+        ValueError: a name is none, or stands there twice.
+    """
+    folders: dict[str, Path] = {}
+    for place in places:
+        name, folder = _named(place)
+        if name in folders:
+            raise ValueError(
+                f"`index` must name each map once; give one another name, NAME=FOLDER. Received: {name} twice"
+            )
+        folders[name] = folder
+    return folders
 
 
 def _named(place: str) -> tuple[str, Path]:

@@ -133,7 +133,10 @@ class LocalizationService:
         outputs = model.predict(TOLERANT, inputs, (), self._limits, call.seconds_left)
         options = question.options
         errors = errors_of(outputs["error"])
-        return photo_answers(localizers, outputs["embedding"], errors, options.prior, options.walk)
+        # The same for all maps.
+        reranker = next(iter(self.maps.rerankers.values()), None)
+        photos = None if reranker is None else reranker.lazy(question.photos)
+        return photo_answers(localizers, outputs["embedding"], errors, options.prior, options.walk, photos)
 
     def _localizers(self, options: Options, digest: str) -> dict[str, DescriptorLocalizer]:
         chosen = {name: self.maps[name] for name in options.maps or self.maps.names}
@@ -145,7 +148,11 @@ class LocalizationService:
                     f"to build it anew",
                 )
         _check_near(options, {index.record.kind for index in chosen.values()})
-        return {name: DescriptorLocalizer(index, options.k, options.precision) for name, index in chosen.items()}
+        rerankers = self.maps.rerankers
+        return {
+            name: DescriptorLocalizer(index, options.k, options.precision, reranker=rerankers.get(name))
+            for name, index in chosen.items()
+        }
 
 
 def _check_signature(model: ServedModel) -> None:

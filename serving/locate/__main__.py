@@ -25,7 +25,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_sare.utils.choices import check_choice
 from keras_sare.utils.error_text import expected_errors
 from serving.arguments import OneLineParser
 
@@ -105,18 +104,9 @@ def _locate(flags: argparse.Namespace) -> None:
 def _rerankers(flags: argparse.Namespace, folders: Mapping[str, str]) -> dict[str, "LocalReranker"]:
     if not flags.rerank:
         return {}
-    from keras_sare.localization.index_record import IndexRecord
-    from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
+    from serving.localization.rerankers import open_rerankers
 
-    only = next(iter(folders)) if len(folders) == 1 else ""
-    rerankers = {}
-    for root in flags.map_photos:
-        name, _, folder = root.rpartition("=")
-        check_choice("map_photos", name or only, folders)
-        reading = IndexRecord.read(Path(folders[name or only])).preprocessing or {}
-        settings = RerankingSettings(first=flags.rerank, orientation=reading.get("orientation", "upright"))
-        rerankers[name or only] = LocalReranker(folder, settings)
-    return rerankers
+    return open_rerankers(flags.rerank, flags.map_photos, folders)
 
 
 def _match(flags: argparse.Namespace) -> None:

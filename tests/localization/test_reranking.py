@@ -61,6 +61,22 @@ def test_points_are_shared_with_photos_of_the_scene_alone(folder: Path, caplog: 
         reranker(folder).inliers(view(3, step=8), ["missing.png"])
 
 
+def test_a_photo_that_is_too_small_is_not_compared_and_harms_no_other(
+    index: PlaceIndex, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def extract(image: np.ndarray) -> LocalFeatures:
+        if min(image.shape[:2]) < 32:
+            raise ValueError("too small")
+        return seen(image)
+
+    photos = [view(3, step=8)[:1], view(3, step=8)]
+    candidates = index.search(look(np.array([3, 3]), confusing=True), 3)
+    reranked = reranker(folder, extract, first=2).rerank(candidates, photos, np.array([True, True]))
+    np.testing.assert_array_equal(reranked.inliers, [[-1, -1, -1], [POINTS, 0, -1]])
+    np.testing.assert_array_equal(reranked.candidates.names[0], candidates.names[0])
+    assert caplog.text.count("Photo 0 is not compared with its candidates: too small") == 1
+
+
 def test_memory_of_the_photos_features_is_bounded(folder: Path) -> None:
     read = []
 

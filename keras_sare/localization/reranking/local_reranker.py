@@ -1,5 +1,6 @@
 """Re-ranking by local features: the candidate that shows the same points as the photo is the place."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from keras_sare.localization.reranking.database_features import DatabaseFeatures
 from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.reranked import Reranked, compare
 from keras_sare.utils.choices import check_choice
+from keras_sare.utils.error_text import one_line
+
+logger = logging.getLogger(__name__)
 
 MATCHERS = ("lighterglue", "mutual")
 """How keypoints are matched."""
@@ -84,6 +88,8 @@ class LocalReranker:
     def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
         """Orders the first candidates of photos by the number of points that they share with the photo.
 
+        A photo that is too small, or cannot be read, is not compared.
+
         Args:
             candidates: of Q photos.
             photos: Q, each [height, width, 3], RGB in 0..255; only those that are chosen are asked for.
@@ -91,13 +97,22 @@ class LocalReranker:
 
         Raises:
             FileNotFoundError: see `inliers`.
-            ValueError: there is another number of photos, or one has another shape or is too small.
+            ValueError: there is another number of photos.
         """
         if not len(photos) == len(chosen) == len(candidates.names):
             raise ValueError(
                 f"`photos` must be those of the {len(candidates.names)} descriptors. Received: {len(photos)} photos"
             )
-        return compare(candidates, self.settings.first, chosen, lambda photo, names: self.inliers(photos[photo], names))
+
+        def inliers(photo: int, names: list[str]) -> np.ndarray:
+            try:
+                own = self.features(photos[photo])
+            except (ValueError, tf.errors.InvalidArgumentError) as error:
+                logger.warning("Photo %d is not compared with its candidates: %s", photo, one_line(error))
+                return np.full(len(names), -1, np.int64)
+            return self._shared(own, names)
+
+        return compare(candidates, self.settings.first, chosen, inliers)
 
     def lazy(self, photos: Sequence[str | Path | bytes]) -> LazyPhotos:
         """Photos for `rerank`, read when they are asked for.
@@ -132,7 +147,9 @@ class LocalReranker:
             FileNotFoundError: none of the candidates' photos can be read: the folder is another's.
             ValueError: the photo has another shape or is too small.
         """
-        own = self.features(photo)
+        return self._shared(self.features(photo), names)
+
+    def _shared(self, own: LocalFeatures, names: Sequence[str]) -> np.ndarray:
         others = [self._database[name] for name in names]
         if names and all(other is None for other in others):
             raise FileNotFoundError(

@@ -1,8 +1,10 @@
 """Maps by their names: what others write to them is seen, and what cannot be read harms nobody."""
 
 import ast
+import base64
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +13,9 @@ import pytest
 from starlette.testclient import TestClient
 
 import serving
-from keras_sare.localization import IndexRecord, PhotoModel, PlaceIndex, PlaceRows
+from keras_sare.localization import Candidates, IndexRecord, Localizer, PhotoModel, PlaceIndex, PlaceRows
+from keras_sare.localization.reranking.lazy_photos import LazyPhotos
+from keras_sare.localization.reranking.reranked import Reranked, compare
 from serving.errors import RequestError
 from serving.limits import Limits
 from serving.localization.maps import Maps
@@ -99,6 +103,38 @@ def test_a_map_of_another_model_is_refused_at_the_start_and_when_the_model_chang
         assert client.post("/v1/localize", **photo).json()["answers"][0]["map"] == "town"
     assert backend.localization.is_ready()
     backend.admission.close()
+
+
+class LastFirst:
+    """Says that a photo has more in common with a candidate the less similar it is."""
+
+    def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
+        def inliers(photo: int, names: list[str]) -> np.ndarray:
+            assert photos[photo].shape == (48, 64, 3)
+            return np.arange(len(names))
+
+        return compare(candidates, 3, chosen, inliers)
+
+    def lazy(self, photos: Sequence[str | Path | bytes]) -> LazyPhotos:
+        return LazyPhotos(photos, 64)
+
+
+def test_unsure_answers_are_re_ranked_where_a_map_has_its_photos(
+    folders: dict[str, Path], manager: ModelManager, model: PhotoModel
+) -> None:
+    maps = Maps([str(folder) for folder in folders.values()], {"town": LastFirst()})
+    backend = Backend(manager, Limits(), 1, 1, None, Quota(), None, maps=(maps, "small"))
+    photos = [encoded(picture(place, 70)) for place in (3, 22)]
+    body = {"photos": [{"b64": base64.b64encode(photo).decode()} for photo in photos], "k": 4, "precision": 1}
+    with TestClient(rest_app(backend)) as client:
+        answers = client.post("/v1/localize", json=body).json()["answers"]
+    backend.admission.close()
+    expected = Localizer(folders, model, k=4, precision=1, rerankers={"town": LastFirst()}).locate(photos)
+    for answer, one in zip(answers, expected, strict=True):
+        assert [found["name"] for found in answer["candidates"]] == [found.name for found in one.candidates]
+        assert answer["position"] == one.position
+    (before,) = Localizer(folders["town"], model, k=4, precision=1).locate(photos[:1])
+    assert answers[0]["candidates"][0]["name"] == before.candidates[2].name
 
 
 def test_a_server_without_maps_imports_nothing_of_them() -> None:
