@@ -89,6 +89,7 @@ async function preview(file) {
     $("photo").src = address;
     $("shown").hidden = false;
     $("drop").classList.add("filled");
+    $("choose-label").textContent = "Choose another photo";
   }
 }
 
@@ -147,7 +148,14 @@ function forget() {
   $("matches").replaceChildren();
   $("feedback").hidden = true;
   $("no-matches").hidden = false;
+  explain(null);
   state.map?.locate(null);
+}
+
+/** Explains the marks that are on the map. */
+function explain(answer) {
+  $("legend-similar").hidden = !answer?.candidates.length;
+  $("legend-estimate").hidden = !answer?.known;
 }
 
 async function shown(answer) {
@@ -156,6 +164,7 @@ async function shown(answer) {
   const items = answer.candidates.map((candidate, rank) => match(candidate, rank, state.maps.length > 1, choose));
   $("matches").replaceChildren(...items);
   $("no-matches").hidden = items.length > 0;
+  explain(answer);
   offerFeedback(answer);
   const name = answer.known ? answer.map : answer.candidates[0]?.map;
   if (name && name !== state.map.name) {

@@ -3,7 +3,10 @@
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,13 +24,15 @@ from serving.models.manager import ModelManager
 from serving.models.manifest import manifest_path
 from serving.page.site import PageOptions, page
 from serving.rest.server import RestServer
-from serving.rpc.server import ModelServer
+from serving.rpc.credentials import Tokens
+from serving.rpc.server import Access, ModelServer
 from trainers.stages.chromium import Chromium, chromium, find_chromium
 
 pytest.importorskip("lancedb")
 
 HOSTILE_NAME = "street/<img src=x onerror=document.title='owned'>.jpg"
 PHOTOS = 8
+TOKEN = "0123456789abcdef" * 2
 TOO_LARGE = "too large: it declares more pixels than are read"
 SURE_OF_SCORES = Calibration(
     radius=25.0,
@@ -114,20 +119,41 @@ def places(colours: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def site(
-    colours: SimpleNamespace, places: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SimpleNamespace]:
-    """Address of the page, a folder for photos, and the file of feedback."""
-    folder = tmp_path_factory.mktemp("site")
-    feedback = folder / "feedback.jsonl"
-    manager = ModelManager.from_folder("colours", colours.versions)
-    server = ModelServer(manager, port=0, limits=Limits(message_bytes=2**20), maps=(Maps(places), "colours"))
-    options = PageOptions(heatmaps=str(colours.file), feedback=str(feedback))
-    rest = RestServer(server.backend, port=0, more=[page(options, server.backend, colours.versions)])
+def manager(colours: SimpleNamespace) -> ModelManager:
+    return ModelManager.from_folder("colours", colours.versions)
+
+
+@contextmanager
+def serving(
+    manager: ModelManager, places: list[str], options: PageOptions, versions: Path, **more: Any
+) -> Iterator[str]:
+    """Address of the page of a server."""
+    limits = Limits(message_bytes=2**20)
+    server = ModelServer(manager, port=0, limits=limits, maps=(Maps(places), "colours"), **more)
+    rest = RestServer(server.backend, port=0, more=[page(options, server.backend, versions)])
     server.add(rest)
     server.start()
-    yield SimpleNamespace(address=f"{rest.address}/", folder=folder, feedback=feedback)
+    yield f"{rest.address}/"
     server.stop(grace=0)
+
+
+@pytest.fixture(scope="session")
+def site(
+    manager: ModelManager, colours: SimpleNamespace, places: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SimpleNamespace]:
+    """Address of a page that offers all, and the file of feedback."""
+    feedback = tmp_path_factory.mktemp("site") / "feedback.jsonl"
+    options = PageOptions(heatmaps=str(colours.file), feedback=str(feedback))
+    with serving(manager, places, options, colours.versions) as address:
+        yield SimpleNamespace(address=address, feedback=feedback)
+
+
+@pytest.fixture(scope="session")
+def guarded(manager: ModelManager, colours: SimpleNamespace, places: list[str]) -> Iterator[SimpleNamespace]:
+    """The same of a server that asks for a token, and offers nothing more."""
+    access = Access(tokens=Tokens({"somebody": TOKEN}))
+    with serving(manager, places, PageOptions(), colours.versions, access=access) as address:
+        yield SimpleNamespace(address=address)
 
 
 @pytest.fixture(scope="module")

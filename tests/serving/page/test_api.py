@@ -29,8 +29,7 @@ def client(site: SimpleNamespace) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def backend(colours: SimpleNamespace, places: list[str]) -> Iterator[Backend]:
-    manager = ModelManager.from_folder("colours", colours.versions)
+def backend(manager: ModelManager, places: list[str]) -> Iterator[Backend]:
     maps = (Maps(places), "colours")
     backend = Backend(manager, Limits(), max_workers=1, max_queue=4, tokens=None, quota=Quota(), log=None, maps=maps)
     yield backend

@@ -337,6 +337,25 @@ def test_what_users_say_of_answers_is_kept(page: Chromium, site: SimpleNamespace
     assert set(wrong["position"]) in ({"easting", "northing"}, {"latitude", "longitude"})
 
 
+def test_a_server_that_asks_for_a_token_gets_it(
+    browser: Chromium, guarded: SimpleNamespace, photos: SimpleNamespace
+) -> None:
+    browser.resize(*DESKTOP)
+    browser.open(guarded.address)
+    browser.wait("!document.getElementById('token-form').hidden")
+    for token in ("wrong", "0123456789abcdef" * 2):
+        browser.evaluate(f"document.getElementById('token').value = '{token}'")
+        browser.evaluate("document.getElementById('token-form').requestSubmit()")
+        browser.wait(f"{VERDICT} || document.querySelector('#map canvas')")
+    browser.wait("document.querySelector('#map canvas')")
+    assert browser.evaluate("document.getElementById('token-form').hidden")
+    assert asked(browser, photos.known).startswith("51.5")
+    browser.wait("document.querySelector('.match img')?.naturalWidth === 64")
+    assert browser.evaluate("document.querySelector('.match img').src").startswith("blob:")
+    offered = "['feedback', 'agreed-label', 'photo-heat'].filter((id) => !document.getElementById(id).hidden)"
+    assert browser.evaluate(offered) == []
+
+
 def test_photos_have_the_same_digest_without_the_browsers_help(page: Chromium) -> None:
     """Lengths around the ends of blocks of 64 bytes."""
     both = """(async () => {
