@@ -14,7 +14,9 @@ _FEWEST = 50
 _SMALLEST_MARGIN = 1e-4
 _FEATURES = 3
 _COUNTS = (_FEATURES, _FEATURES + 1)
-_LISTS = ("mean", "scale", "weights", "probabilities", "radii", "precisions")
+_LEVELS = 20
+_FEWEST_KNOWN = 20
+_LISTS = ("mean", "scale", "weights", "probabilities", "radii", "thresholds", "precisions")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Calibration:
         bias: of the regression.
         probabilities: rising probabilities of the photos it was fitted on, at most 10.
         radii: metres within which nine of ten answers of these probabilities were; never rising.
-        precisions: share of right answers among those at least as probable.
+        thresholds: rising probabilities, at most 20, that few of these photos reach at last.
+        precisions: share of right answers among those that reach a threshold.
         photos: number of photos it was fitted on.
     """
 
@@ -44,6 +47,7 @@ class Calibration:
     bias: float
     probabilities: tuple[float, ...]
     radii: tuple[float, ...]
+    thresholds: tuple[float, ...]
     precisions: tuple[float, ...]
     photos: int
 
@@ -82,6 +86,7 @@ class Calibration:
             bias=float(model.intercept_[0]),
             probabilities=(),
             radii=(),
+            thresholds=(),
             precisions=(),
             photos=len(right),
         )
@@ -114,7 +119,7 @@ class Calibration:
         """
         if not 0 < precision <= 1:
             raise ValueError(f"`precision` must be above 0 and at most 1. Received: precision={precision}")
-        reached = [p for p, share in zip(self.probabilities, self.precisions, strict=True) if share >= precision]
+        reached = [p for p, share in zip(self.thresholds, self.precisions, strict=True) if share >= precision]
         return min(reached, default=1.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -144,8 +149,8 @@ class Calibration:
         count = len(self.weights)
         if not len(self.mean) == len(self.scale) == count or count not in _COUNTS or not self.probabilities:
             raise ValueError("A calibration must have three or four features and a table of probabilities")
-        if not len(self.probabilities) == len(self.radii) == len(self.precisions):
-            raise ValueError("A calibration must have one radius and one precision for each of its probabilities")
+        if len(self.probabilities) != len(self.radii) or len(self.thresholds) != len(self.precisions):
+            raise ValueError("A calibration must have a radius for each probability, a precision for each threshold")
         numbers = [self.radius, self.bias, *(value for name in _LISTS for value in getattr(self, name))]
         if not np.isfinite(numbers).all() or min(self.scale) <= 0:
             raise ValueError("A calibration must have finite numbers, and scales above 0")
@@ -154,13 +159,16 @@ class Calibration:
         order = np.argsort(probability, kind="stable")
         bins = [part for part in np.array_split(order, _BINS) if len(part)]
         radii = [float(np.quantile(errors[part], _COVERED, method="inverted_cdf")) for part in bins]
-        later = [np.concatenate(bins[i:]) for i in range(len(bins))]
+        surest = order[::-1]
+        # Denser among the surest, where a high precision is reached; of fewer photos it would be chance.
+        counts = np.unique(np.geomspace(_FEWEST_KNOWN, len(order), _LEVELS).round().astype(np.int64))[::-1]
         return replace(
             self,
             probabilities=tuple(float(probability[part].min()) for part in bins),
             # The surer, the nearer: what few photos say otherwise is chance.
             radii=tuple(np.minimum.accumulate(radii).tolist()),
-            precisions=tuple(float(right[part].mean()) for part in later),
+            thresholds=tuple(float(probability[surest[count - 1]]) for count in counts),
+            precisions=tuple(float(right[surest[:count]].mean()) for count in counts),
         )
 
 

@@ -3,6 +3,7 @@
     python -m serving.index build INDEX --root=DATA --model=exports/saved_model --calibrate=val
     python -m serving.index append INDEX --root=MORE --model=exports/saved_model
     python -m serving.index remove INDEX images/a.jpg images/b.jpg
+    python -m serving.index calibrate INDEX --root=DATA --model=exports/saved_model --split=train,val
     python -m serving.index info INDEX
     python -m serving.index evaluate INDEX --root=DATA --model=exports/saved_model --split=test --output=accuracy
 
@@ -42,7 +43,7 @@ def _build(flags: argparse.Namespace) -> None:
     settings = _settings(flags)
     from serving.index.building import build
 
-    build(Path(flags.index), settings, flags.calibrate)
+    build(Path(flags.index), settings, _words(flags.calibrate))
     _info(flags)
 
 
@@ -54,11 +55,19 @@ def _append(flags: argparse.Namespace) -> None:
     _info(flags)
 
 
+def _calibrate(flags: argparse.Namespace) -> None:
+    settings = _settings(flags)
+    from serving.index.building import calibrate
+
+    calibrate(Path(flags.index), settings, _words(flags.split))
+    _info(flags)
+
+
 def _evaluate(flags: argparse.Namespace) -> None:
     settings = _settings(flags)
     from serving.index.evaluating import Questions, evaluate
 
-    asked = Questions(flags.split, flags.k, flags.precision, flags.radius)
+    asked = Questions(_words(flags.split), flags.k, flags.precision, flags.radius)
     sys.stdout.write(evaluate(Path(flags.index), settings, asked, Path(flags.output)))
 
 
@@ -116,23 +125,29 @@ def _words(text: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--debug", action="store_true", help="shows where in the code an error arose")
-    commands = parser.add_subparsers(required=True, metavar="build|append|remove|info|evaluate")
+    commands = parser.add_subparsers(required=True, metavar="build|append|remove|calibrate|info|evaluate")
     for name, run, text in (
         ("build", _build, "makes an index of a data set"),
         ("append", _append, "adds photos, or replaces those of the same name"),
         ("remove", _remove, "removes photos by their names"),
+        ("calibrate", _calibrate, "learns from a split's queries how sure answers are, as after photos were appended"),
         ("info", _info, "says what an index holds"),
         ("evaluate", _evaluate, "compares the answers to a split's queries with where they were taken"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         command.add_argument("index", help="folder of the index")
-        if run in (_build, _append, _evaluate):
+        if run in (_build, _append, _calibrate, _evaluate):
             _add_photo_flags(command)
         if run in (_build, _append):
             _add_map_flags(command)
         if run is _build:
-            command.add_argument("--calibrate", default="", help="split whose queries say how sure answers are")
+            command.add_argument(
+                "--calibrate", default="", help="splits whose queries say how sure answers are: train,val"
+            )
+        if run is _calibrate:
+            command.set_defaults(splits="", thumbnails=False)
+            command.add_argument("--split", default="val", help="splits whose queries are located")
         if run is _evaluate:
             _add_question_flags(command)
         if run is _remove:
@@ -160,7 +175,7 @@ def _add_map_flags(parser: argparse.ArgumentParser) -> None:
 def _add_question_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(splits="", thumbnails=False)
     add = parser.add_argument
-    add("--split", default="test", help="split whose queries are located; not the one of --calibrate")
+    add("--split", default="test", help="splits whose queries are located; not those of --calibrate")
     add("--output", required=True, help="folder for accuracy.json, accuracy.md, accuracy.png and answers.csv")
     add("--k", type=int, default=20, help="candidates looked at for each photo")
     add("--precision", type=float, default=0.9, help="share of the known answers that should be right")

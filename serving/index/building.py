@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,13 @@ _THUMBNAIL_BYTES = 12_000
 _ROW_BYTES = 200
 
 
-def build(folder: Path, settings: MapSettings, calibrate: str = "") -> PlaceIndex:
+def build(folder: Path, settings: MapSettings, known_splits: Sequence[str] = ()) -> PlaceIndex:
     """Builds an index. Broken off, the same call goes on from the descriptors that are there.
 
     Args:
         folder: of the index; it must not exist.
         settings: what it is made of.
-        calibrate: split whose queries say how sure answers are; empty for an index without a calibration.
+        known_splits: whose queries say how sure answers are; empty for an index without a calibration.
 
     Raises:
         FileExistsError: there is something in the folder.
@@ -45,7 +45,7 @@ def build(folder: Path, settings: MapSettings, calibrate: str = "") -> PlaceInde
         raise FileExistsError(f"`index` must be new; use append for one that is there. Received: index={str(folder)!r}")
     check_writable_folder(folder.parent)
     images = map_photos(settings)
-    known = queries_of(settings, calibrate, kind_of(images)) if calibrate else None
+    known = queries_of(settings, known_splits, kind_of(images)) if known_splits else None
     model = settings.open_model()
     unfinished = _unfinished(folder)
     descriptors = _descriptors(folder, model, images, settings)
@@ -78,6 +78,28 @@ def append(folder: Path, settings: MapSettings) -> PlaceIndex:
     descriptors = _descriptors(folder, model, images, settings)
     done = index.append(_rows(images, descriptors, settings, model), model.identity)
     logger.info("%s: %d photos added, %d replaced, %d now", folder, done.added, done.replaced, len(index))
+    shutil.rmtree(_unfinished(folder))
+    return index
+
+
+def calibrate(folder: Path, settings: MapSettings, splits: Sequence[str]) -> PlaceIndex:
+    """Learns anew how sure answers are, as after photos were appended. Broken off, the same call goes on.
+
+    Args:
+        folder: of the index.
+        settings: the data set of the queries, and the index's model.
+        splits: whose queries are located.
+
+    Raises:
+        ValueError: the model or the kind of the positions is another than the index's, there is no such split, or
+            nothing can be learned from its queries.
+    """
+    index = PlaceIndex(folder)
+    known = queries_of(settings, splits, index.record.kind)
+    model = settings.open_model()
+    index.check_model(model.identity)
+    descriptors = DescriptorFiles(_unfinished(folder)).of(model, known.paths, settings.batch)
+    index.calibrate(DescriptorLocalizer(index).calibrate(descriptors, positions_of(known)))
     shutil.rmtree(_unfinished(folder))
     return index
 

@@ -1,6 +1,7 @@
 """How right an index answers for photos whose position is known."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +22,20 @@ class Questions:
     """What is asked of an index.
 
     Attributes:
-        split: whose queries are located.
+        splits: whose queries are located.
         k: candidates looked at for each photo.
         precision: share of the known answers that should be right.
         radius: metres within which an answer is right.
     """
 
-    split: str
+    splits: Sequence[str]
     k: int = 20
     precision: float = 0.9
     radius: float = 25.0
 
 
 def evaluate(folder: Path, settings: MapSettings, asked: Questions, output: Path) -> str:
-    """Locates the queries of a split, and compares the answers with where they were taken.
+    """Locates the queries of some splits, and compares the answers with where they were taken.
 
     Broken off, the same call goes on from the descriptors that are there.
 
@@ -53,14 +54,14 @@ def evaluate(folder: Path, settings: MapSettings, asked: Questions, output: Path
     """
     index = PlaceIndex(folder)
     localizer = DescriptorLocalizer(index, asked.k, asked.precision)
-    known = queries_of(settings, asked.split, index.record.kind)
+    known = queries_of(settings, asked.splits, index.record.kind)
     check_writable_folder(output)
     model = settings.open_model()
     index.check_model(model.identity)
     descriptors = DescriptorFiles(output / "descriptors").of(model, known.paths, settings.batch)
     answers = localizer.locate(descriptors)
     accuracy = Accuracy.of(localizer, answers, positions_of(known), asked.radius)
-    title = f"{folder.name}: {len(known)} photos of {asked.split} among {len(index)}"
+    title = f"{folder.name}: {len(known)} photos of {', '.join(asked.splits)} among {len(index)}"
     table = f"{title}\n\n{accuracy.write(output / 'accuracy.json')}\n"
     (output / "accuracy.md").write_text(table, encoding="utf-8")
     draw_accuracy(output / "accuracy.png", accuracy, title)

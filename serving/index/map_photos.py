@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -71,23 +72,26 @@ def map_photos(settings: MapSettings) -> ImageSet:
     return images.subset(readable_images(images.paths, settings.root.name, "database", share))
 
 
-def queries_of(settings: MapSettings, split: str, kind: str) -> ImageSet:
-    """The queries of a split that can be read.
+def queries_of(settings: MapSettings, splits: Sequence[str], kind: str) -> ImageSet:
+    """The queries of some splits that can be read.
 
     Args:
         settings: of the data set.
-        split: whose queries.
+        splits: one at least, whose queries.
         kind: of the index's positions; theirs must be the same.
 
     Raises:
         ValueError: there is no such split, or its queries have no positions of that kind.
     """
-    splits = open_splits(settings.root, settings.prefix)
-    if split not in splits:
-        raise ValueError(f"The split must be one of {', '.join(splits)}. Received: {split!r}")
-    queries = splits[split].queries
+    datasets = open_splits(settings.root, settings.prefix)
+    if unknown := [split for split in splits if split not in datasets]:
+        raise ValueError(f"The split must be one of {', '.join(datasets)}. Received: {unknown[0]!r}")
+    first, *others = (datasets[split].queries for split in splits)
+    queries = reduce(ImageSet.followed_by, others, first)
     if queries.positions is None or kind_of(queries) != kind:
-        raise ValueError(f"The queries must have positions in {kind}, as the index's are. Received: split={split!r}")
+        raise ValueError(
+            f"The queries must have positions in {kind}, as the index's are. Received: {', '.join(splits)}"
+        )
     share = settings.max_corrupt_share
     return queries.subset(readable_images(queries.paths, settings.root.name, "queries", share))
 

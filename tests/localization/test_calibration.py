@@ -38,6 +38,9 @@ def test_probabilities_are_those_of_the_rule_on_photos_it_has_not_seen() -> None
     sure = probability >= calibration.threshold(0.9)
     assert 0.1 < sure.mean() < 0.6
     assert (errors[sure] <= 25).mean() > 0.87
+    # A precision that only the surest reach is found among them.
+    best = np.sort(calibration.probability(answers(1500, seed=0)[0]))[-20]
+    assert calibration.threshold(0.9) < calibration.threshold(0.99) <= best
     assert calibration.threshold(1.0) >= calibration.threshold(0.9) > calibration.threshold(0.5)
 
 

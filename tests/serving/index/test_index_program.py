@@ -83,6 +83,9 @@ def test_an_index_is_built_grows_and_shrinks(
     write_photos(tmp_path / "more", seed=2)
     main(["append", str(place), f"--root={tmp_path / 'more'}", *flags, "--no_thumbnails"])
     assert f"{2 * PLACES - 1} photos" in capsys.readouterr().out
+    main(["calibrate", str(place), f"--root={tmp_path / 'more'}", *flags, "--split=test"])
+    assert f"{2 * PLACES - 1} photos" in (said := capsys.readouterr().out)
+    assert f"calibrated on {2 * PLACES} photos" in said
     main(["remove", str(place), "database/1_0_0.jpg", "database/nowhere.jpg"])
     assert "Removed 1 of 2 photos; 58 are left." in capsys.readouterr().out
     main(["info", str(place)])
