@@ -89,7 +89,7 @@ async function preview(file) {
     $("photo").src = address;
     $("shown").hidden = false;
     $("drop").classList.add("filled");
-    $("choose-label").textContent = "Choose another photo";
+    $("choose-label").textContent = "Choose another";
   }
 }
 
@@ -121,6 +121,7 @@ function options() {
     precision: $("precision").value,
     near: isNear ? near.join(",") : "",
     within: isNear ? $("within").value : "",
+    time_of_day: $("time-of-day").value,
     maps: boxes.every((box) => box.checked) ? "" : boxes.filter((box) => box.checked).map((box) => box.value).join(","),
   };
 }
@@ -144,6 +145,7 @@ function forget() {
   $("photo").removeAttribute("src");
   $("shown").hidden = $("photo-heat").hidden = true;
   $("drop").classList.remove("filled");
+  $("choose-label").textContent = "Choose a photo";
   $("answer").replaceChildren();
   $("matches").replaceChildren();
   $("feedback").hidden = true;

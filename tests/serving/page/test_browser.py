@@ -8,6 +8,7 @@ import struct
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
@@ -298,6 +299,21 @@ def test_readers_are_told_the_answer_and_every_control_has_a_name(page: Chromium
     found = [(node["role"]["value"], node["name"]["value"]) for node in nodes if node["role"]["value"] in controls]
     assert len(found) > 12
     assert [role for role, name in found if not name.strip()] == []
+
+
+def test_options_bound_the_answer(page: Chromium, photos: SimpleNamespace) -> None:
+    asked(page, photos.known)
+    page.events.clear()
+    given = {"precision": "0.5", "near-first": "51.5", "near-second": "-0.11", "within": "6", "time-of-day": "10:30"}
+    for name, value in given.items():
+        page.evaluate(f"document.getElementById('{name}').value = '{value}'")
+    page.evaluate("document.querySelectorAll('#maps input')[1].click()")
+    page.evaluate("document.getElementById('options-form').requestSubmit()")
+    page.wait("document.querySelectorAll('.match').length === 1")
+    [asked_for] = [url for url in requests(page) if "/v1/localize" in url]
+    wanted = {"precision": ["0.5"], "near": ["51.5,-0.11"], "within": ["6"], "time_of_day": ["10:30"], "maps": ["city"]}
+    assert parse_qs(urlsplit(asked_for).query) == wanted
+    assert page.evaluate("document.querySelector('.match .name').title") == "walk/1.jpg"
 
 
 def test_what_agreed_is_laid_over_the_photo_and_the_chosen_match(page: Chromium, photos: SimpleNamespace) -> None:
