@@ -142,8 +142,9 @@ class DescriptorLocalizer:
             motion: how far it is from one to the next.
 
         Returns:
-            An answer for each photo; `Answers.surest` is the one for the walk. The probability is that of the way, see
-            `track_places`; `known` is whether it reaches `precision`, with or without a calibration.
+            An answer for each photo; `Answers.surest` is the one for the walk. The probability is that of the model,
+            see `track_places`, which no photos with known positions have checked: on a hard map it is too sure.
+            `known` is whether it reaches `precision`, with or without a calibration.
 
         Raises:
             ValueError: shapes do not agree, or a value is out of range.

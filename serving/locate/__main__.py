@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="rough position of all photos, as the index has them: 51.5,-0.1; or exif: each its own",
     )
-    add("--penalty", type=float, default=0.0, help="similarity that a candidate loses at --within metres from --near")
+    add("--penalty", type=float, default=0.05, help="similarity that a candidate loses at --within metres from --near")
     add("--within", type=float, default=1000.0, help="metres around --near")
     add(
         "--time_of_day",

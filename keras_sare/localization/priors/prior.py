@@ -37,7 +37,7 @@ class Prior:
     within: float = 1000.0
     time_of_day: str = ""
     hours: float = 3.0
-    penalty: float = 0.0
+    penalty: float = 0.05
 
     def __post_init__(self) -> None:
         if self.near is not None:
