@@ -36,6 +36,7 @@ CALIBRATION = Calibration(
     bias=0.5,
     probabilities=(0.1, 0.5, 0.9),
     radii=(300.0, 40.0, 10.0),
+    thresholds=(0.1, 0.5, 0.9),
     precisions=(0.6, 0.9, 1.0),
     photos=100,
 )

@@ -42,6 +42,7 @@ SURE_OF_SCORES = Calibration(
     bias=0.0,
     probabilities=(0.1, 0.5, 0.9),
     radii=(300.0, 40.0, 10.0),
+    thresholds=(0.1, 0.5, 0.9),
     precisions=(0.6, 0.9, 1.0),
     photos=100,
 )
