@@ -6,6 +6,7 @@ from pathlib import Path
 
 from starlette.routing import Route
 
+from serving.page import openapi
 from serving.page.api import PageApi
 from serving.page.feedback import FeedbackFile
 from serving.page.routes import PageSettings, page_routes
@@ -40,7 +41,7 @@ def page(options: PageOptions, backend: Backend, versions: Path) -> MoreRoutes:
         versions: folder of the served model's versions.
 
     Returns:
-        What makes its routes.
+        Its addresses.
 
     Raises:
         ValueError: `tiles` or `heatmaps` is wrong, see `PageSettings` and `open_heat_maps`.
@@ -69,4 +70,4 @@ def page(options: PageOptions, backend: Backend, versions: Path) -> MoreRoutes:
         api = PageApi(backend, service, requests, heat_maps, feedback)
         return [*page_routes(settings), *api.routes]
 
-    return routes
+    return MoreRoutes(routes, openapi.paths())

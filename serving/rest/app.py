@@ -1,7 +1,8 @@
 """The addresses of TensorFlow Serving's REST interface."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -28,8 +29,17 @@ _VERSIONS = ("", "/versions/{version}", "/labels/{label}")
 _PROTO_OPTIONS = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 
 
-MoreRoutes = Callable[[Backend, Requests], Sequence[Route]]
-"""Makes routes of a backend and of what its requests go through."""
+@dataclass(frozen=True)
+class MoreRoutes:
+    """Addresses beside those of the models.
+
+    Attributes:
+        make: makes them of a backend and of what its requests go through.
+        paths: what OpenAPI says of them.
+    """
+
+    make: Callable[[Backend, Requests], Sequence[Route]]
+    paths: Mapping[str, Any]
 
 
 def rest_app(backend: Backend, more: Sequence[MoreRoutes] = ()) -> Starlette:
@@ -37,11 +47,11 @@ def rest_app(backend: Backend, more: Sequence[MoreRoutes] = ()) -> Starlette:
 
     Args:
         backend: what answers. It is used on one event loop: that on which the application runs.
-        more: make routes beside those of the models.
+        more: addresses beside those of the models.
     """
     requests = Requests(backend)
-    api = _Api(backend, requests)
-    routes = [route for make in more for route in make(backend, requests)]
+    api = _Api(backend, requests, {path: what for one in more for path, what in one.paths.items()})
+    routes = [route for one in more for route in one.make(backend, requests)]
     if backend.localization is not None:
         # With it comes the library of the place index.
         from serving.localization.routes import localization_routes
@@ -65,9 +75,10 @@ def rest_app(backend: Backend, more: Sequence[MoreRoutes] = ()) -> Starlette:
 
 
 class _Api:
-    def __init__(self, backend: Backend, requests: Requests) -> None:
+    def __init__(self, backend: Backend, requests: Requests, paths: Mapping[str, Any]) -> None:
         self._backend = backend
         self._requests = requests
+        self._paths = paths
 
     async def predict(self, request: Request) -> Response:
         async def answer(call: Call) -> bytes:
@@ -116,10 +127,10 @@ class _Api:
 
     def _description(self) -> dict[str, Any]:
         if self._backend.localization is None:
-            return description()
+            return description(self._paths)
         from serving.localization import openapi
 
-        return description(openapi.paths(), openapi.SCHEMAS)
+        return description({**openapi.paths(), **self._paths}, openapi.SCHEMAS)
 
     async def _described(self, request: Request, method: str, message: Any, answer: Any) -> Response:
         try:

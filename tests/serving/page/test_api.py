@@ -2,11 +2,13 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import jsonschema
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -68,6 +70,19 @@ def test_what_cannot_be_shown_is_told_in_one_line(
     assert answer.status_code == code
     assert text in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+def test_both_addresses_are_described_for_programs_as_they_are(client: httpx.Client, site: SimpleNamespace) -> None:
+    described = client.get("openapi.json").json()
+    heatmaps, feedback = (described["paths"][f"/v1/{name}"]["post"] for name in ("heatmaps", "feedback"))
+    assert {one["name"] for one in heatmaps["parameters"]} == HEATMAPS.keys()
+    pictures = client.post("v1/heatmaps", params=HEATMAPS, content=photo("red")).json()
+    jsonschema.validate(pictures, heatmaps["responses"]["200"]["content"]["application/json"]["schema"])
+    answer = {"known": True, "map": "town", "position": {"easting": 1, "northing": 2.5}, "candidates": ["a"]}
+    said = {"sha256": "0a" * 32, "verdict": "wrong", "answer": answer}
+    jsonschema.validate(said, feedback["requestBody"]["content"]["application/json"]["schema"])
+    assert client.post("v1/feedback", json=said).status_code == 200
+    assert json.loads(site.feedback.read_text().splitlines()[-1])["answer"]["position"] == answer["position"]
 
 
 def test_feedback_that_is_none_is_refused_and_not_kept(client: httpx.Client, site: SimpleNamespace) -> None:
