@@ -225,17 +225,18 @@ class EmbeddingClient:
 
         Args:
             photos: JPEG, PNG, WebP or GIF files, or their contents. One that is damaged has an `error` of its own.
-            batch_size: photos per request.
+            batch_size: photos per request; those of a `sequence` are one request.
             options: fields of `serving/localization/localization.proto`, such as `k`, `precision`, `near`, `maps`.
 
         Raises:
-            ValueError: there is no such option, `batch_size` is below 1, or a file has more than `max_bytes`.
+            ValueError: there is no such option, `batch_size` is below 1, or a file, or a sequence, has more than
+                `max_bytes`.
             OSError: a file cannot be read.
             EmbeddingError: the server refused or failed a request.
             TimeoutError: the deadline of the settings is over.
         """
         # Here, because a client that does not ask for it needs nothing of it.
-        from serving.localization.asking import localized, photo_groups
+        from serving.localization.asking import localized, one_group, photo_groups
 
         check_batch_size(batch_size)
         calls = self._calls(self.settings)
@@ -244,9 +245,9 @@ class EmbeddingClient:
             answers: list[PhotoAnswer] = calls.perform(localized(group, options, self.settings))
             return answers
 
+        most = self.settings.max_bytes
         # Frames of one walk are asked about together.
-        most = len(photos) if options.get("sequence") else batch_size
-        groups = photo_groups(photos, most, self.settings.max_bytes)
+        groups = one_group(photos, most) if options.get("sequence") else photo_groups(photos, batch_size, most)
         return [answer for group in calls.in_order(locate, groups) for answer in group]
 
     def _target(self, signature: str) -> Target:

@@ -39,6 +39,22 @@ def photo_groups(photos: Iterable[Photo], most: int, max_bytes: int) -> Iterator
         yield group
 
 
+def one_group(photos: Sequence[Photo], max_bytes: int) -> list[list[bytes]]:
+    """The photos of a walk in a group of their own; none where there are none.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: they have more than `max_bytes` together.
+    """
+    groups = [*photo_groups(photos, len(photos), max_bytes)]
+    if len(groups) > 1:
+        raise ValueError(
+            f"The photos of a sequence must fit one request of {max_bytes} bytes (`max_bytes`); send fewer or smaller "
+            f"ones. Received: {len(photos)} photos"
+        )
+    return groups
+
+
 def localized(photos: Sequence[bytes], options: Mapping[str, Any], settings: RequestSettings) -> Steps:
     """Asks where photos were taken. Returns a `PhotoAnswer` of each.
 

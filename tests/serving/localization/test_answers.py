@@ -12,6 +12,7 @@ import pytest
 
 import keras_sare
 from keras_sare.localization import Motion, PhotoModel, Prior
+from serving.client import EmbeddingClient, RequestSettings
 from serving.locate.__main__ import main as locate
 from serving.locate.locating import Request, located, open_maps
 from trainers.stages.evaluated.evaluated import Evaluated, Rows
@@ -79,6 +80,11 @@ def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict
     rest = served.http.post("/v1/localize", json={"photos": [b64(photo) for photo in photos], **together})
     assert without_thumbnails(rest.json()["answers"]) == json.loads(json.dumps([one.to_json() for one in walk]))
     assert [one.error for one in walk] == [None, "not a JPEG, PNG, GIF or WebP image", None, None]
+    bound = RequestSettings(max_bytes=max(map(len, photos)))
+    with EmbeddingClient(served.client.address, "small", settings=bound) as small:
+        assert small.localize(photos) == served.client.localize(photos)
+        with pytest.raises(ValueError, match="The photos of a sequence must fit one request"):
+            small.localize(photos, sequence=True)
     # The way's probability, where a map without a calibration has none of single photos.
     (alone,) = served.client.localize(photos[:1], maps=["harbour"])
     (way,) = served.client.localize(photos[:1], maps=["harbour"], sequence=True)
