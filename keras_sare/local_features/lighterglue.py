@@ -1,8 +1,11 @@
 """LighterGlue: which keypoints of two photos show the same point, by a network that looks at all of them at once."""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_sare.local_features.features import LocalFeatures
@@ -17,6 +20,7 @@ from keras_sare.local_features.lighterglue_layers import (
 )
 from keras_sare.local_features.weights import LIGHTERGLUE, read_weights
 from keras_sare.local_features.xfeat_network import DIM as DESCRIPTOR_DIM
+from keras_sare.models.importers.formats.state_dict import StateDict
 
 _LAYERS = 6
 _LEAST_MATCHABILITY = 0.05
@@ -47,9 +51,9 @@ class LighterGlue:
         self._enter = take_linear(state, "matcher.input_proj", DESCRIPTOR_DIM)
         self._frequencies = state.take("matcher.posenc.Wr.weight", DIM // 2, 2)
         prefixes = [f"matcher.transformers.{i}" for i in range(_LAYERS)]
-        self._within = [SelfAttention(state, f"{prefix}.self_attn") for prefix in prefixes]
-        self._between = [CrossAttention(state, f"{prefix}.cross_attn") for prefix in prefixes]
-        self._assign = [Assignment(state, f"matcher.log_assignment.{i}") for i in range(_LAYERS)]
+        assignments = [Assignment(state, f"matcher.log_assignment.{i}") for i in range(_LAYERS)]
+        self._layers = [_layer(state, prefix, one) for prefix, one in zip(prefixes, assignments, strict=True)]
+        self._assign = _graph(assignments[-1], 2)
         # The file holds the extractor that it was trained with too, and what would stop early.
         state.drop("extractor.")
         state.drop("matcher.token_confidence.")
@@ -67,18 +71,16 @@ class LighterGlue:
         """
         first = _Keypoints(one, self._frequencies, self._enter)
         second = _Keypoints(other, self._frequencies, self._enter)
-        for layer, (within, between, assign) in enumerate(
-            zip(self._within, self._between, self._assign, strict=True), start=1
-        ):
+        for number, layer in enumerate(self._layers, start=1):
             if not len(first) or not len(second):
                 return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
-            ones = within(first.states, first.encoding)
-            others = within(second.states, second.encoding)
-            first.states, second.states = between(ones, others)
-            if layer < _LAYERS:
-                first.keep(assign.matchability(first.states) > _LEAST_MATCHABILITY)
-                second.keep(assign.matchability(second.states) > _LEAST_MATCHABILITY)
-        pairs, probabilities = self._mutual(self._assign[-1](first.states, second.states))
+            first.states, second.states, *matchable = layer(
+                first.states, second.states, *first.encoding, *second.encoding
+            )
+            if number < _LAYERS:
+                first.keep(matchable[0].numpy() > _LEAST_MATCHABILITY)
+                second.keep(matchable[1].numpy() > _LEAST_MATCHABILITY)
+        pairs, probabilities = self._mutual(self._assign(first.states, second.states).numpy())
         return np.stack([first.rows[pairs[:, 0]], second.rows[pairs[:, 1]]], axis=1), probabilities
 
     def _mutual(self, logarithms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,6 +89,23 @@ class LighterGlue:
         probabilities = np.exp(logarithms[rows, best])
         kept = (logarithms.argmax(axis=0)[best] == rows) & (probabilities > self._threshold)
         return np.stack([rows[kept], best[kept]], axis=1), probabilities[kept]
+
+
+def _layer(state: StateDict, prefix: str, assignment: Assignment) -> Callable[..., Any]:
+    within = SelfAttention(state, f"{prefix}.self_attn")
+    between = CrossAttention(state, f"{prefix}.cross_attn")
+
+    def layer(one: Any, other: Any, *encodings: Any) -> tuple[Any, ...]:
+        ones, others = between(within(one, encodings[:2]), within(other, encodings[2:]))
+        return ones, others, assignment.matchability(ones), assignment.matchability(others)
+
+    return _graph(layer, 6)
+
+
+def _graph(function: Callable[..., Any], inputs: int) -> Callable[..., Any]:
+    """A function of arrays [n, 96], traced once for all n: operation by operation it takes twice as long."""
+    signature = [tf.TensorSpec([None, DIM])] * inputs
+    return tf.function(lambda *arrays: function(*arrays), signature, autograph=False)
 
 
 class _Keypoints:

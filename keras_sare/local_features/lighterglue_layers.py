@@ -93,16 +93,16 @@ class Assignment:
         self._matchable = take_linear(state, f"{prefix}.matchability", outputs=1)
         self._project = take_linear(state, f"{prefix}.final_proj")
 
-    def matchability(self, x: Any) -> np.ndarray:
+    def matchability(self, x: Any) -> Any:
         """Probability of each keypoint to have a match at all, float32 [n]."""
-        return np.asarray(ops.convert_to_numpy(ops.sigmoid(self._matchable(x)))[:, 0])
+        return ops.sigmoid(self._matchable(x))[:, 0]
 
-    def __call__(self, one: Any, other: Any) -> np.ndarray:
+    def __call__(self, one: Any, other: Any) -> Any:
         """Logarithms of the probabilities of all pairs, float32 [n, m]."""
         similarities = ops.matmul(self._project(one), ops.transpose(self._project(other))) / DIM**0.5
         matchable = ops.log_sigmoid(self._matchable(one)) + ops.transpose(ops.log_sigmoid(self._matchable(other)))
         both = ops.log_softmax(similarities, axis=1) + ops.log_softmax(similarities, axis=0)
-        return np.asarray(ops.convert_to_numpy(both + matchable))
+        return both + matchable
 
 
 class _Update:
