@@ -154,7 +154,12 @@ def _work_folder(output: Path | None) -> Iterator[Path]:
             yield Path(folder)
         return
     beside = output.with_name(f".{output.name}.unfinished")
-    yield beside
+    try:
+        yield beside
+    except BaseException:
+        if not any(beside.glob("*.npy")):  # Nothing that could be gone on from.
+            shutil.rmtree(beside, ignore_errors=True)
+        raise
     shutil.rmtree(beside, ignore_errors=True)
 
 

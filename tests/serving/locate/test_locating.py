@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 from keras_sare.localization import Candidates, DescriptorLocalizer, IndexRecord, Motion, PlaceIndex, PlaceRows, Prior
 from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.reranked import Reranked
+from serving.index.map_photos import MapSettings
 from serving.locate import __main__ as program
 from serving.locate.answer_files import write_answers
 from serving.locate.locating import Request, axes_of, located, open_maps
@@ -214,3 +215,16 @@ def test_what_does_not_go_together_is_told_in_one_line(arguments: list[str], mes
     with pytest.raises(SystemExit, match=message) as ended:
         program.main([*arguments, "--model=nowhere.keras"])
     assert "\n" not in str(ended.value)
+
+
+def test_a_run_that_found_nothing_to_do_leaves_nothing_behind(
+    index: PlaceIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MapSettings, "open_model", lambda _: Pixels())
+    output = tmp_path / "answers.csv"
+    with pytest.raises(SystemExit, match="that are there"):
+        program.main([str(index.folder), str(tmp_path / "nowhere"), "--model=pixels", f"--output={output}"])
+    assert not any(tmp_path.iterdir())
+    write_photo(tmp_path / "walk" / "3.png", 3)
+    program.main([str(index.folder), str(tmp_path / "walk"), "--model=pixels", f"--output={output}", "--sequence"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "walk"]
