@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_sare.localization.localizer import Answers, DescriptorLocalizer
 from keras_sare.localization.priors.prior import Prior
+from keras_sare.localization.reranking.reranked import evidence
 from keras_sare.localization.sequences.motion import Motion
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class PhotoCandidate:
     Attributes:
         map: name of the map.
         name: of the photo in it.
-        row: its place among the candidates; 0 is the most similar.
+        row: its place among the candidates, from 0.
         score: cosine similarity.
         distance: metres from the estimated position; None where its map has another kind of positions.
         position: where it was taken.
@@ -52,7 +53,7 @@ class PhotoAnswer:
         uncertainty: metres within which nine of ten such answers are; None without a calibration.
         probability: that the position is within the calibration's radius; None without a calibration.
         map: that the position is of; None where there was no candidate.
-        candidates: in falling order of similarity.
+        candidates: in falling order of similarity, for which points that they share with the photo count.
         error: why the photo could not be read; nothing else is said of it then. None where it could.
     """
 
@@ -79,8 +80,9 @@ def photo_answers(
 ) -> list[PhotoAnswer]:
     """Locates photos on several maps.
 
-    Of the maps' answers the one counts that is known, and of several the most similar; of a walk the answers of one
-    map, along whose way photos are most similar. The candidates are the most similar photos of all maps.
+    Of the maps' answers that of a calibrated map counts that is known, and of several, or without any, the most
+    similar; of a walk the answers of one map, along whose way photos are most similar. The candidates are the most
+    similar photos of all maps. Points that were found to be shared count as similarity, see `Reranked.evidence`.
 
     Args:
         maps: name of each map to what locates on it.
@@ -136,28 +138,32 @@ def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers
         return PhotoAnswer()
     most = max(one.candidates.names.shape[1] for one in found.values())
     candidates = [
-        (-_inliers(one, row, candidate.row), -candidate.score, candidate)
+        (_evidence(one, row)[candidate.row], candidate)
         for name, one in found.items()
         for candidate in _candidates(name, maps[name], one, row, _same_kind(maps[name], localizer, estimate))
     ]
-    candidates.sort(key=lambda candidate: candidate[:2])
+    candidates.sort(key=lambda candidate: -candidate[0])
     return PhotoAnswer(
         known=bool(answers.known[row]),
         position=_position(localizer, estimate),
         uncertainty=_plain(answers.uncertainty[row]),
         probability=_plain(answers.probability[row]),
         map=best,
-        candidates=tuple(replace(one, row=place) for place, (_, _, one) in enumerate(candidates[:most])),
+        candidates=tuple(replace(one, row=place) for place, (_, one) in enumerate(candidates[:most])),
     )
 
 
 def _sureness(answers: Answers, row: int) -> tuple[bool, float]:
-    """Similarities of one model can be compared between maps; the probability is that of a map's own calibration."""
-    return bool(answers.known[row]), float(np.nan_to_num(answers.candidates.scores[row, 0], nan=-2))
+    """A map without a calibration is never sure, for it knows all photos.
+
+    Similarities of one model can be compared between maps; the probability is that of a map's own calibration.
+    """
+    is_sure = answers.known[row] and np.isfinite(answers.probability[row])
+    return bool(is_sure), float(np.nan_to_num(_evidence(answers, row), nan=-2).max())
 
 
-def _inliers(answers: Answers, row: int, place: int) -> int:
-    return -1 if answers.inliers is None else int(answers.inliers[row, place])
+def _evidence(answers: Answers, row: int) -> np.ndarray:
+    return evidence(answers.candidates.scores[row], None if answers.inliers is None else answers.inliers[row])
 
 
 def _mean_similarity(answers: Answers) -> float:

@@ -12,7 +12,16 @@ from PIL import Image
 
 import keras_sare
 from keras_sare.layers import MAC
-from keras_sare.localization import DescriptorLocalizer, IndexRecord, Motion, PlaceIndex, PlaceRows, Prior
+from keras_sare.localization import (
+    Calibration,
+    DescriptorLocalizer,
+    IndexRecord,
+    Motion,
+    PlaceIndex,
+    PlaceRows,
+    Prior,
+    photo_answers,
+)
 from keras_sare.localization.photo_models import open_photo_model
 from keras_sare.models.model_file import identity_of
 
@@ -104,6 +113,38 @@ def test_of_several_maps_the_most_similar_answers_and_all_give_candidates(maps: 
         "error": None,
     }
     assert localizer.locate([]) == []
+
+
+SURE_ABOVE_0_6 = Calibration(
+    radius=25.0,
+    mean=(0.6, 0.0, 0.0),
+    scale=(0.1, 1.0, 1.0),
+    weights=(2.0, 0.0, 0.0),
+    bias=0.0,
+    probabilities=(0.1, 0.9),
+    radii=(300.0, 10.0),
+    thresholds=(0.5,),
+    precisions=(1.0,),
+    photos=100,
+)
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "plain", "expected"),
+    [(0.65, 0.7, ("calibrated", True)), (0.5, 0.3, ("calibrated", False)), (0.5, 0.7, ("plain", True))],
+)
+def test_a_calibrated_map_that_is_sure_comes_first_and_no_map_for_want_of_a_calibration(
+    calibrated: float, plain: float, expected: tuple[str, bool], tmp_path: Path
+) -> None:
+    looks = np.eye(3)
+    maps = {}
+    for row, (name, calibration) in enumerate({"calibrated": SURE_ABOVE_0_6, "plain": None}.items()):
+        record = IndexRecord("numbers", "numbers", 3, calibration=calibration)
+        photo = PlaceRows([name], looks[[row]], np.zeros((1, 2)))
+        maps[name] = DescriptorLocalizer(PlaceIndex.create(tmp_path / name, record, [photo]))
+    photo = np.array([[calibrated, plain, np.sqrt(1 - calibrated**2 - plain**2)]])
+    (answer,) = photo_answers(maps, photo, [""])
+    assert (answer.map, answer.known) == expected
 
 
 def test_a_walk_is_answered_from_one_map_and_maps_may_be_chosen(maps: dict[str, Path]) -> None:

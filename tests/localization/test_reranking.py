@@ -11,7 +11,7 @@ from PIL import Image
 
 import keras_sare
 from keras_sare.local_features import LocalFeatures
-from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows
+from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows, photo_answers
 from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
 
 pytest.importorskip("lancedb")
@@ -125,6 +125,35 @@ def test_answers_move_to_the_place_that_shows_the_same_points(index: PlaceIndex,
     np.testing.assert_allclose(answers.similarity, before.candidates.scores[:, 1])
     with pytest.raises(ValueError, match="`photos` must be those of the 6 descriptors. Received: 1 photos"):
         localizer.locate(descriptors, photos=photos[:1])
+
+
+def test_photos_of_the_index_that_are_not_there_harm_no_other_photo(
+    index: PlaceIndex, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for scene in (3, 4):
+        (folder / f"{scene}.png").unlink()
+    candidates = index.search(look(np.array([3, 0]), confusing=True), 3)
+    reranked = reranker(folder, first=2).rerank(candidates, [view(3, 8), view(0, 8)], np.array([True, True]))
+    np.testing.assert_array_equal(reranked.inliers, [[-1, -1, -1], [POINTS, 0, -1]])
+    assert caplog.text.count("Photo 0 is not compared with its candidates: `photos` must be the folder of the") == 1
+
+
+def test_candidates_that_were_compared_and_others_are_ranked_by_one_measure(index: PlaceIndex, folder: Path) -> None:
+    """A photo of scene 4, and one of nothing that is known, both much like a photo that is not compared."""
+    descriptors = look(np.array([4, 4]), confusing=True)
+    twin = PlaceRows(["twin.png"], descriptors[:1], np.array([[9000.0, 0.0]]))
+    other = PlaceIndex.create(folder / "other", IndexRecord("m", "m", DIM), [twin])
+    compares = reranker(folder, first=2)
+    maps = {
+        "index": DescriptorLocalizer(index, k=3, reranker=compares),
+        "other": DescriptorLocalizer(other, k=3),
+    }
+    for scene in (4, 20):
+        Image.fromarray(view(scene, step=8)).save(folder / f"query{scene}.png")
+    photos = compares.lazy([folder / "query4.png", folder / "query20.png"])
+    shared, nothing = photo_answers(maps, descriptors, ["", ""], photos=photos)
+    assert (shared.map, [one.name for one in shared.candidates]) == ("index", ["4.png", "twin.png", "5.png"])
+    assert (nothing.map, [one.name for one in nothing.candidates]) == ("other", ["twin.png", "5.png", "4.png"])
 
 
 def test_sure_answers_are_left_as_they_are_and_inliers_make_others_sure(index: PlaceIndex, folder: Path) -> None:

@@ -88,7 +88,7 @@ class LocalReranker:
     def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
         """Orders the first candidates of photos by the number of points that they share with the photo.
 
-        A photo that is too small, or cannot be read, is not compared.
+        A photo that is too small or cannot be read is not compared, nor one of whose candidates none can be read.
 
         Args:
             candidates: of Q photos.
@@ -96,7 +96,6 @@ class LocalReranker:
             chosen: bool [Q], photos whose candidates are ordered anew.
 
         Raises:
-            FileNotFoundError: see `inliers`.
             ValueError: there is another number of photos.
         """
         if not len(photos) == len(chosen) == len(candidates.names):
@@ -106,11 +105,10 @@ class LocalReranker:
 
         def inliers(photo: int, names: list[str]) -> np.ndarray:
             try:
-                own = self.features(photos[photo])
-            except (ValueError, tf.errors.InvalidArgumentError) as error:
+                return self._shared(self.features(photos[photo]), names)
+            except (FileNotFoundError, ValueError, tf.errors.InvalidArgumentError) as error:
                 logger.warning("Photo %d is not compared with its candidates: %s", photo, one_line(error))
                 return np.full(len(names), -1, np.int64)
-            return self._shared(own, names)
 
         return compare(candidates, self.settings.first, chosen, inliers)
 

@@ -47,7 +47,12 @@ class Reranked:
     @property
     def evidence(self) -> np.ndarray:
         """Similarities by which a candidate's weight is (1 + inliers)^5 times as large, float64 [Q, k]."""
-        return self.candidates.scores + _LOGARITHM * np.log1p(np.maximum(self.inliers, 0))
+        return evidence(self.candidates.scores, self.inliers)
+
+
+def evidence(scores: np.ndarray, inliers: np.ndarray | None) -> np.ndarray:
+    """See `Reranked.evidence`; the similarities themselves where nothing was compared."""
+    return scores if inliers is None else scores + _LOGARITHM * np.log1p(np.maximum(inliers, 0))
 
 
 class Reranker(Protocol):

@@ -36,7 +36,7 @@ def test_rest_grpc_and_python_say_the_same(
 ) -> None:
     photos = [encoded(picture(place, 99)) for place in (3, 22)]
     photos += [b"no photo", encoded(picture(8, 98), "PNG"), encoded(picture(5, 5), "GIF")]
-    options = {"k": 7, "precision": 0.8}
+    options = {"k": 7, "precision": 1}
     answer = served.http.post("/v1/localize", json={"photos": [b64(photo) for photo in photos], **options})
     assert answer.status_code == 200
     answers = answer.json()["answers"]
