@@ -16,6 +16,7 @@ _FEATURES = 3
 _COUNTS = (_FEATURES, _FEATURES + 1)
 _LEVELS = 20
 _FEWEST_KNOWN = 20
+_MOST_CANDIDATES = 1000
 _LISTS = ("mean", "scale", "weights", "probabilities", "radii", "thresholds", "precisions")
 
 
@@ -38,6 +39,7 @@ class Calibration:
         thresholds: rising probabilities, at most 20, that few of these photos reach at last.
         precisions: share of right answers among those that reach a threshold.
         photos: number of photos it was fitted on.
+        k: candidates of which the features were made; of more or fewer they mean something else.
     """
 
     radius: float
@@ -50,20 +52,22 @@ class Calibration:
     thresholds: tuple[float, ...]
     precisions: tuple[float, ...]
     photos: int
+    k: int = 20
 
     @classmethod
     @plain_arguments
-    def fit(cls, features: np.ndarray, errors: np.ndarray, radius: float = 25.0) -> "Calibration":
+    def fit(cls, features: np.ndarray, errors: np.ndarray, radius: float = 25.0, k: int = 20) -> "Calibration":
         """Fits it on answers whose error is known.
 
         Args:
             features: [n, 3] of `Estimates`, or [n, 4] with numbers of inliers last.
             errors: [n] metres between the answer and the truth.
             radius: metres within which an answer is right.
+            k: candidates of which the features were made.
 
         Raises:
             ValueError: an error is not finite, there are fewer than 50 answers, or all of them are right, or all wrong:
-                nothing can be learned from them.
+                nothing can be learned from them. Or `k` is not in 1 to 1000.
         """
         from sklearn.linear_model import LogisticRegression
 
@@ -89,8 +93,11 @@ class Calibration:
             thresholds=(),
             precisions=(),
             photos=len(right),
+            k=k,
         )
-        return found._with_tables(found.probability(features), np.asarray(errors, np.float64), right)
+        found = found._with_tables(found.probability(features), np.asarray(errors, np.float64), right)
+        found._check()
+        return found
 
     @plain_arguments
     def probability(self, features: np.ndarray) -> np.ndarray:
@@ -138,9 +145,10 @@ class Calibration:
                 radius=float(values["radius"]),
                 bias=float(values["bias"]),
                 photos=int(values["photos"]),
+                k=int(values.get("k", 20)),  # Indexes of before it was noted.
                 **{name: tuple(map(float, values[name])) for name in _LISTS},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"A calibration must be as `to_json` gives it: {error}") from error
         found._check()
         return found
@@ -154,6 +162,8 @@ class Calibration:
         numbers = [self.radius, self.bias, *(value for name in _LISTS for value in getattr(self, name))]
         if not np.isfinite(numbers).all() or min(self.scale) <= 0:
             raise ValueError("A calibration must have finite numbers, and scales above 0")
+        if not 0 < self.k <= _MOST_CANDIDATES:
+            raise ValueError(f"A calibration must be of 1 to {_MOST_CANDIDATES} candidates. Received: k={self.k}")
 
     def _with_tables(self, probability: np.ndarray, errors: np.ndarray, right: np.ndarray) -> "Calibration":
         order = np.argsort(probability, kind="stable")

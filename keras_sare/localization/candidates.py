@@ -51,6 +51,10 @@ class Candidates:
             traversals=texts["traversal"],
         )
 
+    def first(self, k: int) -> "Candidates":
+        """The first `k` of each photo."""
+        return Candidates(**{field.name: getattr(self, field.name)[:, :k] for field in fields(self)})
+
     @classmethod
     def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
         """Candidates of some photos and then of others."""

@@ -59,7 +59,8 @@ class DescriptorLocalizer:
 
     Args:
         index: of the map.
-        k: candidates that are looked at for each photo.
+        k: candidates of each photo. Its answer is made of them; where the index is calibrated, of as many as the
+            calibration saw, whatever `k`, for of others its probability would mean nothing.
         precision: share of the answers that should be right among those that are `known`, as far as the photos of the
             calibration can say; answers that are less sure say "don't know". Without a calibration it has no effect.
         radius: metres within which candidates agree.
@@ -107,9 +108,10 @@ class DescriptorLocalizer:
             ValueError: shapes do not agree, or a value is out of range.
         """
         prior = prior or Prior()
-        candidates = self._candidates(descriptors, prior)
-        estimates = self._estimates(candidates, prior)
         calibration = self.index.record.calibration
+        considered = self._k if calibration is None else calibration.k
+        candidates = self._candidates(descriptors, prior, max(considered, self._k))
+        estimates = self._estimates(candidates.first(considered), prior)
         there = estimates.best >= 0
         probability = np.full(len(there), np.nan)
         uncertainty = np.full(len(there), np.nan)
@@ -119,11 +121,12 @@ class DescriptorLocalizer:
             uncertainty[there] = calibration.uncertainty(probability[there])
             known = there & (probability >= self._threshold)
         positions = self._as_indexed(estimates.positions)
-        answers = Answers(candidates, positions, probability, uncertainty, known, estimates.scores)
+        shown = candidates.first(self._k)
+        answers = Answers(shown, positions, probability, uncertainty, known, estimates.scores)
         if self._reranker is None or photos is None:
             return answers
         unsure = there if calibration is None else there & ~known
-        return self._reranked(answers, unsure, self._reranker.rerank(candidates, photos, unsure))
+        return self._reranked(answers, unsure, self._reranker.rerank(candidates, photos, unsure), considered)
 
     @plain_arguments
     def locate_sequence(
@@ -150,7 +153,7 @@ class DescriptorLocalizer:
             ValueError: shapes do not agree, or a value is out of range.
         """
         prior = prior or Prior()
-        candidates = self._candidates(descriptors, prior)
+        candidates = self._candidates(descriptors, prior, self._k)
         scores = candidates.scores - self._penalties(candidates, prior)
         track = track_places(scores, self._in_metres(candidates.positions), motion, self._radius)
         known = np.nan_to_num(track.probability) >= self._precision
@@ -191,20 +194,21 @@ class DescriptorLocalizer:
             errors = np.linalg.norm(estimates.positions - self._in_metres(positions[part]), axis=-1)
             parts.append((features, errors))
         features, errors = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return Calibration.fit(features, errors, radius)
+        return Calibration.fit(features, errors, radius, self._k)
 
     @plain_arguments
     def errors(self, positions: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Metres between positions [Q, 2] and true ones [Q, 2], both as the index has them; NaN where one is."""
         return np.asarray(np.linalg.norm(self._in_metres(positions) - self._in_metres(truth), axis=-1))
 
-    def _reranked(self, answers: Answers, unsure: np.ndarray, reranked: Reranked) -> Answers:
-        estimates, features = self._judged(reranked)
+    def _reranked(self, answers: Answers, unsure: np.ndarray, reranked: Reranked, considered: int) -> Answers:
+        estimates, features = self._judged(reranked.first(considered))
         similarity = np.take_along_axis(reranked.candidates.scores, np.maximum(estimates.best, 0)[:, None], axis=1)
+        shown = reranked.first(self._k)
         placed = replace(
             answers,
-            candidates=reranked.candidates,
-            inliers=reranked.inliers,
+            candidates=shown.candidates,
+            inliers=shown.inliers,
             positions=np.where(unsure[:, None], self._as_indexed(estimates.positions), answers.positions),
             similarity=np.where(unsure, similarity[:, 0], answers.similarity),
         )
@@ -228,11 +232,11 @@ class DescriptorLocalizer:
         inliers = np.maximum(np.take_along_axis(reranked.inliers, best, axis=1), 0)
         return estimates, np.concatenate([estimates.features, inliers], axis=1)
 
-    def _candidates(self, descriptors: np.ndarray, prior: Prior) -> Candidates:
+    def _candidates(self, descriptors: np.ndarray, prior: Prior, k: int) -> Candidates:
         boxes = prior.boxes(len(descriptors), self.index.record.kind)
         parts = [descriptors] if len(boxes) == 1 else np.split(descriptors, len(descriptors))
         asked = zip(parts, boxes, strict=True)
-        found = [self.index.search(part, self._k, box, prior.minutes) for part, box in asked]
+        found = [self.index.search(part, k, box, prior.minutes) for part, box in asked]
         return found[0] if len(found) == 1 else Candidates.joined(found)
 
     def _estimates(self, candidates: Candidates, prior: Prior | None = None) -> Estimates:

@@ -29,7 +29,7 @@ class Localizer:
     Args:
         index: folder of a place index, whose name is that of its map; or the folders of several by the maps' names.
         model: that the indexes were built with: an exported SavedModel, the folder of its versions, or a `.keras` file.
-        k: candidates that are looked at for each photo.
+        k: candidates of each photo; see `DescriptorLocalizer`.
         precision: share of the answers that should be right among those that are `known`; see `DescriptorLocalizer`.
         rerankers: by the maps' names, what compares their candidates with photos whose answer is not `known` otherwise.
 

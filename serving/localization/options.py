@@ -25,7 +25,7 @@ class Options:
     """Options of a request.
 
     Attributes:
-        k: candidates that are looked at for each photo.
+        k: candidates of each photo; see `DescriptorLocalizer`.
         precision: share of the known answers that should be right.
         near: a rough position of all photos, as the maps have it; None where it is not known.
         within: metres around it.

@@ -52,6 +52,7 @@ def test_it_comes_back_from_json() -> None:
     np.testing.assert_array_equal(again.probability(features), calibration.probability(features))
     good = calibration.to_json()
     changes = [{"mean": [1.0]}, {"probabilities": []}, {"radii": [1.0]}, {"bias": "NaN"}, {"scale": [1, 0, 1]}]
+    changes += [{"k": 0}, {"k": 10**9}, {"k": float("inf")}]
     for damaged in ({}, *({**good, **change} for change in changes)):
         with pytest.raises(ValueError, match="A calibration must"):
             Calibration.from_json(damaged)

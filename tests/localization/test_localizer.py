@@ -81,6 +81,12 @@ def test_an_unsure_answer_says_that_it_does_not_know(index: PlaceIndex) -> None:
     assert 0.1 < answers.known.mean() < 0.9
     assert (DescriptorLocalizer(again, precision=0.5).locate(mixed[~half]).known >= answers.known).all()
     assert abs(answers.probability.mean() - right.mean()) < 0.1
+    # What is said does not hang on how many candidates are wanted.
+    for k in (1, 5, 60):
+        others = DescriptorLocalizer(again, k=k, precision=0.95).locate(mixed[~half][:40])
+        assert others.candidates.names.shape == (40, k)
+        for name in ("positions", "probability", "uncertainty", "known", "similarity"):
+            np.testing.assert_allclose(getattr(others, name), getattr(answers, name)[:40], err_msg=name)
     with pytest.raises(ValueError, match="for each of the `descriptors`"):
         localizer.calibrate(mixed, truth(index, places[half]))
 

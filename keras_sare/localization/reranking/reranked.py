@@ -44,6 +44,10 @@ class Reranked:
             taken[field.name] = np.take_along_axis(values, places, axis=1)
         return cls(Candidates(**taken), np.take_along_axis(inliers, order, axis=1))
 
+    def first(self, k: int) -> "Reranked":
+        """The first `k` candidates of each photo."""
+        return Reranked(self.candidates.first(k), self.inliers[:, :k])
+
     @property
     def evidence(self) -> np.ndarray:
         """Similarities by which a candidate's weight is (1 + inliers)^5 times as large, float64 [Q, k]."""
