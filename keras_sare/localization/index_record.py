@@ -87,7 +87,7 @@ class IndexRecord:
                 raise ValueError(f"it is larger than {_LARGEST_FILE} bytes")
             values = json.loads(path.read_text(encoding="utf-8"))
             return cls._parsed(values)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{str(path)!r} is damaged: {error}. Build the index anew") from error
 
     @classmethod

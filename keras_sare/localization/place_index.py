@@ -12,7 +12,7 @@ from keras_sare.localization.calibration import Calibration
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.index_record import IndexRecord
 from keras_sare.localization.lance_columns import reader_of
-from keras_sare.localization.place_rows import PlaceRows
+from keras_sare.localization.place_rows import MOST, PlaceRows
 from keras_sare.localization.priors.conditions import inside, quoted, taken_between
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.error_text import one_line
@@ -71,13 +71,14 @@ class PlaceIndex:
         Raises:
             ImportError: lancedb is not installed.
             FileExistsError: there is something in the folder.
-            ValueError: there is no photo, a name occurs twice, or descriptors have another length than `record.dim`.
+            ValueError: there is no photo, a name occurs twice, descriptors have another length than `record.dim`, or
+                positions are no degrees where `record.kind` says so.
         """
         folder = Path(folder)
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(f"`folder` must be new; append to an index instead. Received: folder={str(folder)!r}")
         with atomic_path(folder) as unfinished:
-            source = _Source(batches, record.dim)
+            source = _Source(batches, record)
             with source.errors():
                 table = _connect(unfinished).create_table(_TABLE, reader_of(record, source))
             if not table.count_rows():
@@ -118,12 +119,12 @@ class PlaceIndex:
 
         Raises:
             RuntimeError: another process writes to the index.
-            ValueError: `model` is another than the index's, or descriptors have another length.
+            ValueError: `model` is another than the index's, or see `create`.
         """
         self.check_model(model)
         self._begin_writing()
         merge = self._table.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
-        source = _Source(batches, self.record.dim)
+        source = _Source(batches, self.record)
         with source.errors():
             result = merge.execute(reader_of(self.record, source))
         _index_descriptors(self._table, self.record)
@@ -285,9 +286,10 @@ def _index_descriptors(table: "lancedb.table.Table", record: IndexRecord) -> Non
 class _Source:
     """Batches on their way into Lance, which turns what they raise into errors of its own."""
 
-    def __init__(self, batches: Iterable[PlaceRows], dim: int) -> None:
+    def __init__(self, batches: Iterable[PlaceRows], record: IndexRecord) -> None:
         self._batches = batches
-        self._dim = dim
+        self._dim = record.dim
+        self._most = MOST[record.kind]
         self._names: set[int] = set()
         self._error: Exception | None = None
 
@@ -312,6 +314,12 @@ class _Source:
         if batch.descriptors.shape[1] != self._dim:
             raise ValueError(
                 f"`descriptors` must be [n, {self._dim}], as those of the index. Received: {batch.descriptors.shape}"
+            )
+        outside = np.flatnonzero((np.abs(batch.positions) > self._most).any(axis=1))
+        if len(outside):
+            raise ValueError(
+                "`positions` must be latitude in [-90, 90] and longitude in [-180, 180]; are they swapped? Received: "
+                f"{batch.positions[outside[0]].tolist()} of {batch.names[outside[0]]!r}"
             )
         # Numbers of 8 bytes instead of the names themselves: two names may share one, once in 10^19.
         numbers = [hash(name) for name in batch.names]

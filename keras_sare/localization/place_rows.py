@@ -11,6 +11,9 @@ AXES = {
 }
 """Names of the two columns of a position, by its kind."""
 
+MOST = {"metres": (np.inf, np.inf), "degrees": (90.0, 180.0)}
+"""That they may be, either way."""
+
 _NORM_TOLERANCE = 1e-2
 
 

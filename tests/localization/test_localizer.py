@@ -94,9 +94,10 @@ def test_an_unsure_answer_says_that_it_does_not_know(index: PlaceIndex) -> None:
 def test_a_box_holds_all_within_the_distance_wherever_on_the_globe() -> None:
     np.testing.assert_array_equal(box_around([100, 200], 30, "metres"), [[70, 130], [170, 230]])
     generator = np.random.default_rng(8)
+    north = np.linspace([-0.02, 0], [0.02, 0], 4001)
     for near in ([51.5, -0.1], [-89.9, 20.0], [10.0, 179.999], [0.0, 0.0], [78.2, 15.6]):
         box = box_around(near, 1000, "degrees")
-        around = near + generator.uniform(-1, 1, (2000, 2)) * [0.02, 0.2]
+        around = near + np.concatenate([generator.uniform(-1, 1, (2000, 2)) * [0.02, 0.2], north])
         around = around[(np.abs(around) <= [90, 180]).all(axis=1)]
         apart = np.linalg.norm(earth_centred(*around.T) - earth_centred(*np.array([near]).T), axis=1)
         inside = ((around >= box[:, 0]) & (around <= box[:, 1])).all(axis=1)
@@ -112,5 +113,9 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
         box_around([91, 0], 10, "degrees")
     rows = PlaceRows(["a"], photos(np.array([0]), 0, 0), METRES[:1])
     index = PlaceIndex.create(tmp_path / "index", IndexRecord("m", "m", DIM), [rows])
+    east = PlaceRows(["a"], photos(np.array([0]), 0, 0), np.array([[151.2, -33.9]]))
+    with pytest.raises(ValueError, match=r"are they swapped\? Received: \[151.2, -33.9\] of 'a'"):
+        PlaceIndex.create(tmp_path / "east", IndexRecord("m", "m", DIM, "degrees"), [east])
+    assert not (tmp_path / "east").exists()
     with pytest.raises(ValueError, match="`k` must be positive"):
         DescriptorLocalizer(index, k=0)

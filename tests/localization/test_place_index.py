@@ -161,7 +161,8 @@ def test_damaged_folders_are_refused(index: PlaceIndex, tmp_path: Path) -> None:
         PlaceIndex(tmp_path)
     path = index.folder / "index.json"
     text = path.read_text()
-    for damaged in ("", "[]", "[" * 100_000, text[:-20], text.replace('"format": 1', '"format": 2'), " " * (2 << 20)):
+    changed = [text.replace('"format": 1', '"format": 2'), text.replace(f'"dim": {DIM}', '"dim": 1e999')]
+    for damaged in ("", "[]", "[" * 100_000, text[:-20], *changed, " " * (2 << 20)):
         path.write_text(damaged)
         with pytest.raises(ValueError, match="is damaged: .* Build the index anew"):
             PlaceIndex(index.folder)

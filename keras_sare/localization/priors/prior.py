@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_sare.utils.arguments import plain_arguments
 
-_DEGREE = 111_000.0
-"""Metres of a degree of latitude, and a little less: a box is never too small."""
+_DEGREE = 110_500.0
+"""Metres of a degree of latitude at the equator, where it is shortest, and a little less: no box is too small."""
 
 _DAY = 24 * 60
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
