@@ -92,9 +92,11 @@ class Localizer:
             batch: photos that are in memory at a time.
 
         Raises:
-            ValueError: `near` has not one position, or one for each photo; there is no such map; or `batch` is not
-                positive.
+            ValueError: `photos` is a single one; `near` has not one position, or one for each photo, or the maps that
+                are searched have positions of two kinds; there is no such map; or `batch` is not positive.
         """
+        if isinstance(photos, str | bytes):
+            raise ValueError('`photos` must be a list, as in ["photo.jpg"]. Received: a single photo')
         if batch < 1:
             raise ValueError(f"`batch` must be positive. Received: batch={batch}")
         for name in maps:
@@ -102,6 +104,7 @@ class Localizer:
         prior = prior or Prior()
         prior.check_photos(len(photos))
         searched = {name: one for name, one in self._maps.items() if not maps or name in maps}
+        prior.check_maps({one.index.record.kind for one in searched.values()})
         parts = [slice(start, start + batch) for start in range(0, len(photos), batch)]
         if walk is None:
             numbers = np.arange(len(photos))

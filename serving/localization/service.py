@@ -147,7 +147,10 @@ class LocalizationService:
                     f"map {name} was built with another model than the one that is served now; its server's keeper has "
                     f"to build it anew",
                 )
-        _check_near(options, {index.record.kind for index in chosen.values()})
+        try:
+            options.prior.check_maps({index.record.kind for index in chosen.values()})
+        except ValueError as error:
+            raise invalid_argument(str(error)) from error
         rerankers = self.maps.rerankers
         return {
             name: DescriptorLocalizer(index, options.k, options.precision, reranker=rerankers.get(name))
@@ -162,19 +165,6 @@ def _check_signature(model: ServedModel) -> None:
             f"`model` must have the signature {TOLERANT!r} to locate photos; export it again. "
             f"Received: {', '.join(model.signature_defs)}"
         )
-
-
-def _check_near(options: Options, kinds: set[str]) -> None:
-    if options.near is None:
-        return
-    if len(kinds) > 1:
-        raise invalid_argument(
-            "`near` must be given with `maps` of one kind of positions: some of these have degrees, others metres"
-        )
-    try:
-        options.prior.boxes(1, *kinds)
-    except ValueError as error:
-        raise invalid_argument(str(error)) from error
 
 
 def _strings(photos: Sequence[bytes]) -> tensor_pb2.TensorProto:

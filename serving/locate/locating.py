@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_sare.datasets.images.readable_images import readable_images
 from keras_sare.datasets.photo_import.exif import read_exif
 from keras_sare.localization import DescriptorLocalizer, Motion, PhotoAnswer, PlaceIndex, Prior, photo_answers
 from keras_sare.localization.reranking.reranked import Reranker
 from keras_sare.utils.progress import progress
-from serving.client.photos import find_photos
+from serving.locate.readable import readable_photos
 from trainers.stages.evaluated.evaluated import Evaluated
 from trainers.stages.evaluated.resumable import DescriptorFiles
 
@@ -97,14 +96,16 @@ def located(
 
     Raises:
         FileNotFoundError: there is no such photo.
-        ValueError: no photo can be read, or positions of photos are asked for where the maps have metres.
+        ValueError: no photo can be read, positions of photos are asked for where the maps have metres, or `near` is no
+            position on the maps.
     """
     if request.near_exif and "easting" in axes_of(maps):
         raise ValueError(
             "`near` must be easting,northing for an index in metres: EXIF has degrees. Received: near=exif"
         )
+    request.prior.check_maps({one.index.record.kind for one in maps.values()})
     files = DescriptorFiles(folder)
-    photos = _readable(request, folder)
+    photos = readable_photos(request.photos, "photos", "queries", folder)
     descriptors = files.of(model, photos, request.batch)
     exif = read_exif("", photos) if request.near_exif or (request.walk and request.by_time) else None
     prior = request.prior
@@ -118,11 +119,6 @@ def located(
         own = None if request.lazy is None else request.lazy(photos[rows].tolist())
         answers = photo_answers(maps, descriptors[rows], [""] * len(rows), prior.of(rows), request.walk, own)
         yield from zip(photos[rows].tolist(), answers, strict=True)
-
-
-def _readable(request: Request, folder: Path) -> np.ndarray:
-    found = np.array([*find_photos(request.photos)], np.dtypes.StringDType())
-    return found[readable_images(found, "photos", "queries", max_corrupt_share=1.0, memory=folder)]
 
 
 def _blocks(count: int) -> list[np.ndarray]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_sare.datasets.images.readable_images import readable_images
 from keras_sare.evaluation.html.frame import page
 from keras_sare.evaluation.html.parts import section
 from keras_sare.evaluation.html.tables import escaped
@@ -17,7 +16,7 @@ from keras_sare.retrieval import nearest
 from keras_sare.utils.choices import check_choice
 from keras_sare.utils.files import atomic_path, check_writable_file
 from keras_sare.utils.text import printable
-from serving.client.photos import find_photos
+from serving.locate.readable import readable_photos
 from trainers.stages.evaluated.evaluated import Evaluated
 from trainers.stages.evaluated.resumable import DescriptorFiles
 
@@ -76,7 +75,8 @@ def match_folders(model: Evaluated, sides: tuple[str, str], k: int, batch: int, 
         raise ValueError(f"`k` must be positive. Received: k={k}")
     files = DescriptorFiles(folder)
     database, queries = (
-        _readable(side, role, folder) for side, role in zip(sides, ("database", "queries"), strict=True)
+        readable_photos([side], side, role, folder / role)
+        for side, role in zip(sides, ("database", "queries"), strict=True)
     )
     rows = files.of(model, database, batch)
     squared, indices = nearest(files.of(model, queries, batch), rows, min(k, len(database)))
@@ -97,11 +97,6 @@ def write_matches(output: Path, matches: Matches, orientation: str = "upright") 
         _write_page(output, matches, orientation)
     else:
         _draw(output, matches, orientation)
-
-
-def _readable(side: str, role: str, folder: Path) -> np.ndarray:
-    found = np.array([*find_photos([side])], np.dtypes.StringDType())
-    return found[readable_images(found, side, role, max_corrupt_share=1.0, memory=folder / role)]
 
 
 def _write_table(output: Path, matches: Matches) -> None:

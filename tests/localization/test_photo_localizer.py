@@ -166,6 +166,10 @@ def test_a_walk_is_answered_from_one_map_and_maps_may_be_chosen(maps: dict[str, 
         localizer.locate([b"5"], maps=["north"])
     with pytest.raises(ValueError, match=r"\[Q, 2\] for 2 photos"):
         localizer.locate([b"5", b"5"], Prior(near=near))
+    with pytest.raises(ValueError, match="`near` must be given with `maps` of one kind of positions"):
+        localizer.locate([b"5"], Prior(near=near[2]))
+    with pytest.raises(ValueError, match="`latitude` must be degrees"):
+        localizer.locate([b"5"], Prior(near=near[2]), maps=["earth"])
 
 
 def test_what_does_not_belong_together_is_refused(maps: dict[str, Path], tmp_path: Path) -> None:
@@ -181,6 +185,8 @@ def test_what_does_not_belong_together_is_refused(maps: dict[str, Path], tmp_pat
     (tmp_path / "saved_model.pb").write_bytes(b"none")
     with pytest.raises(ValueError, match="`model` must be a SavedModel with the signature 'tolerant'"):
         keras_sare.Localizer(maps["west"], tmp_path)
+    with pytest.raises(ValueError, match="`photos` must be a list"):
+        keras_sare.Localizer(maps["west"], Numbered()).locate("photo.jpg")
     with pytest.raises(ValueError, match="`batch` must be positive"):
         keras_sare.Localizer(maps["west"], Numbered()).locate([b"1"], batch=0)
 

@@ -1,7 +1,7 @@
 """What is known of photos before they are looked at: a rough position, the time of day."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,6 +73,24 @@ class Prior:
             raise ValueError(
                 f"`near` must be [2], or [Q, 2] for {count} photos. Received: near.shape={self.near.shape}"
             )
+
+    def check_maps(self, kinds: Set[str]) -> None:
+        """Checks that `near` may be a position on maps.
+
+        Args:
+            kinds: of the maps' positions, "metres" or "degrees".
+
+        Raises:
+            ValueError: there are both, or `near` is no degrees.
+        """
+        if self.near is None:
+            return
+        if len(kinds) > 1:
+            raise ValueError(
+                "`near` must be given with `maps` of one kind of positions: some of these have degrees, others metres"
+            )
+        for kind in kinds:
+            self.boxes(len(self.near), kind)
 
     def of(self, photos: Sequence[int] | np.ndarray) -> "Prior":
         """The same of some of the photos."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 from typing import ClassVar
@@ -106,6 +107,13 @@ def test_a_run_that_was_stopped_goes_on_with_the_photos_that_are_left(index: Pla
     assert json.loads((tmp_path / "none.geojson").read_text())["features"] == []
 
 
+def test_a_rough_position_that_is_none_is_told_before_photos_are_extracted(index: PlaceIndex, tmp_path: Path) -> None:
+    write_photo(tmp_path / "walk" / "3.png", 3)
+    request = Request([str(tmp_path / "walk")], Prior(np.array([91.0, 0.0])))
+    with pytest.raises(ValueError, match="`latitude` must be degrees"):
+        next(located({"town": DescriptorLocalizer(index)}, Pixels(most=0), request, tmp_path / "work"))
+
+
 @pytest.mark.parametrize("by_time", [True, False])
 def test_each_folder_is_a_walk_in_the_order_that_is_asked_for(index: PlaceIndex, tmp_path: Path, by_time: bool) -> None:
     """Place 1 looks like place 5; the walks say which it is."""
@@ -117,6 +125,20 @@ def test_each_folder_is_a_walk_in_the_order_that_is_asked_for(index: PlaceIndex,
     found = places_of([*located({"": DescriptorLocalizer(index)}, Pixels(), request, tmp_path / "work")])
     assert [*found.values()] == [3, 2, 1, 0, 7, 6, 5, 4]
     assert [*found] == sorted(found, key=lambda name: (name[0], -int(name[1]) if by_time else int(name[1])))
+
+
+def test_a_photo_whose_name_is_no_text_harms_no_other(
+    index: PlaceIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("3 % é #'.png", os.fsdecode(b"4 \xe9.png")):
+        write_photo(tmp_path / "walk" / name, int(name[0]))
+    maps = {"": DescriptorLocalizer(index)}
+    request = Request([str(tmp_path / "walk")], Prior())
+    assert places_of([*located(maps, Pixels(), request, tmp_path / "work")]) == {"3 % é #'.png": 3}
+    assert "left out, for its name is not UTF-8" in caplog.text
+    (tmp_path / "walk" / "3 % é #'.png").unlink()
+    with pytest.raises(ValueError, match="one at least whose name is UTF-8"):
+        next(located(maps, Pixels(), request, tmp_path / "work"))
 
 
 def test_photos_may_say_themselves_where_they_were_roughly_taken(index: PlaceIndex, tmp_path: Path) -> None:
