@@ -13,7 +13,7 @@ from starlette.routing import Route
 from serving.errors import RequestError, invalid_argument
 from serving.localization.service import LocalizationService
 from serving.page.feedback import FeedbackFile, read_feedback
-from serving.rest.requests import Requests
+from serving.rest.requests import JSON, Requests
 from serving.rpc.backend import Backend
 from serving.rpc.calls import Call
 
@@ -73,6 +73,9 @@ class PageApi:
         async def answer(call: Call) -> bytes:
             if self._feedback is None:
                 raise _not_offered("feedback", "FILE")
+            # Browsers send other types here for anybody's page, without asking first whether that may be.
+            if request.headers.get("content-type", "").split(";")[0].strip().lower() != JSON:
+                raise invalid_argument(f"Feedback must come with Content-Type: {JSON}")
             maps = self._service.maps
             said = read_feedback(await call.receive(), {name: maps[name].record.kind for name in maps.names})
             await self._service.read(self._feedback.append, said)

@@ -27,6 +27,8 @@ _MOST = {"latitude": 90.0, "longitude": 180.0}
 class FeedbackFile:
     """A file to which lines are added, one after the other: each is on the disk when `append` returns, or is not there.
 
+    It tells where people were, so where it is made nobody but its owner may read it.
+
     Args:
         path: of the file; it is made where there is none.
         most_bytes: that it may have. Strangers write it.
@@ -39,7 +41,7 @@ class FeedbackFile:
         self.path = Path(path)
         self._most = most_bytes
         self._lock = threading.Lock()
-        with open(self.path, "ab+") as file:
+        with open(self.path, "ab+", opener=_private) as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 # The machine may have stopped within a line.
@@ -51,10 +53,10 @@ class FeedbackFile:
 
         Raises:
             RequestError: RESOURCE_EXHAUSTED, the file has as many bytes as it may.
-        OSError: it cannot be written; nothing of the line is there.
+            OSError: it cannot be written; nothing of the line is there.
         """
         line = json.dumps(contents).encode() + b"\n"
-        with self._lock, open(self.path, "ab", buffering=0) as file:
+        with self._lock, open(self.path, "ab", buffering=0, opener=_private) as file:
             before = file.tell()
             if before + len(line) > self._most:
                 raise exhausted(
@@ -68,6 +70,10 @@ class FeedbackFile:
             except OSError:
                 file.truncate(before)
                 raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def read_feedback(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:

@@ -90,6 +90,10 @@ def test_feedback_that_is_none_is_refused_and_not_kept(client: httpx.Client, sit
     answer = client.post("v1/feedback", json={"verdict": "right"})
     assert answer.status_code == 400
     assert "KeyError 'answer'" in answer.json()["error"]
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp"):
+        answer = client.post("v1/feedback", content=b"{}", headers={"content-type": kind})
+        assert answer.status_code == 400
+        assert answer.json()["error"] == "Feedback must come with Content-Type: application/json"
     assert site.feedback.read_bytes() == before
 
 

@@ -44,6 +44,7 @@ def test_what_was_said_is_kept_as_it_was_said(tmp_path: Path) -> None:
     first, second, third = map(json.loads, path.read_bytes().splitlines())
     assert {**GIVEN, "time": first["time"]} == first
     assert first["time"].endswith("+00:00")
+    assert path.stat().st_mode & 0o777 == 0o600
     assert (second["verdict"], second["map"], second["position"]) == ("right", None, None)
     assert "more" not in second
     assert (third["answer"]["known"], third["answer"]["position"]) == (False, None)
