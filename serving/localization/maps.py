@@ -28,6 +28,7 @@ class _Opened:
     folder: Path
     index: PlaceIndex
     stamp: Stamp
+    built: datetime
     track: Track | None = None
 
 
@@ -70,7 +71,6 @@ class Maps:
         """
         opened = self._found(name)
         index = opened.index
-        built = datetime.fromtimestamp((index.folder / FILE).stat().st_mtime, UTC)
         return {
             "name": name,
             "photos": len(index),
@@ -78,7 +78,7 @@ class Maps:
             "bounds": _track(opened).bounds,
             "calibrated": index.record.calibration is not None,
             "digest": index.record.model,
-            "built": built.isoformat(timespec="seconds"),
+            "built": opened.built.isoformat(timespec="seconds"),
         }
 
     def track(self, name: str) -> dict[str, Any]:
@@ -170,7 +170,9 @@ def _named(place: str) -> tuple[str, Path]:
 
 def _open(folder: Path) -> _Opened:
     stamp = _stamp(folder)
-    return _Opened(folder, PlaceIndex(folder), stamp or (0, 0, 0))
+    index = PlaceIndex(folder)
+    built = datetime.fromtimestamp((folder / FILE).stat().st_mtime, UTC)
+    return _Opened(folder, index, stamp or (0, 0, 0), built)
 
 
 def _stamp(folder: Path) -> Stamp | None:

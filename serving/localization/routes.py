@@ -15,8 +15,9 @@ from serving.rpc.calls import Call
 
 _MOST_NAME = 1024
 _JPEG = "image/jpeg"
-# A map's photos seldom change; what is behind a token is nobody else's to keep.
-_KEPT = {"Cache-Control": "private, max-age=3600"}
+# A map's photos seldom change; what is behind a token is nobody else's to keep. A map may be a stranger's, and hold
+# anything as a picture.
+_HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
 def localization_routes(service: LocalizationService, requests: Requests) -> list[Route]:
@@ -72,12 +73,12 @@ class _Api:
         async def answer(_: Call) -> bytes:
             return await self._service.read(self._service.maps.thumbnail, request.path_params["name"], photo)
 
-        return await self._requests.answer(request, "REST/thumbnail", answer, b"", _JPEG, _KEPT)
+        return await self._requests.answer(request, "REST/thumbnail", answer, b"", _JPEG, _HEADERS)
 
 
 def _encoding(request: Request) -> Encoding:
     query = request.query_params.multi_items()
-    if request.headers.get("content-type", "").startswith("image/"):
+    if request.headers.get("content-type", "").lower().startswith("image/"):
         return FileEncoding(query)
     if query:
         raise invalid_argument("The options must stand in the JSON, or in the address where the body is an image")

@@ -49,6 +49,7 @@ def test_rest_grpc_and_python_say_the_same(
     thumbnail = served.http.get(answers[0]["candidates"][0]["thumbnail"])
     assert (thumbnail.status_code, thumbnail.headers["content-type"]) == (200, "image/jpeg")
     assert "max-age" in thumbnail.headers["cache-control"]
+    assert thumbnail.headers["x-content-type-options"] == "nosniff"
     assert thumbnail.content.startswith(b"\xff\xd8\xff")
 
     plain = without_thumbnails(answers)
@@ -57,9 +58,7 @@ def test_rest_grpc_and_python_say_the_same(
     assert served.client.localize(photos, **options) == python
     for photo, expected in zip(photos, plain, strict=True):
         kind = "gif" if photo.startswith(b"GIF") else "jpeg"
-        one = served.http.post(
-            "/v1/localize?k=7&precision=0.8", content=photo, headers={"content-type": f"image/{kind}"}
-        )
+        one = served.http.post("/v1/localize?k=7&precision=1", content=photo, headers={"content-type": f"Image/{kind}"})
         assert without_thumbnails(one.json()["answers"]) == [expected]
 
 

@@ -72,6 +72,7 @@ def test_what_was_appended_removed_or_built_anew_is_seen(
     assert len(maps.track("town")["positions"]) == 43
 
     town.rename(town.with_name("away"))
+    assert maps.description("town") == described
     with caplog.at_level(logging.ERROR):
         maps.poll()
         maps.poll()
