@@ -85,6 +85,13 @@ def test_demo_runs_the_whole_line_on_photographs_and_a_model_of_the_users_own(
     assert [path.name for path in (tmp_path / "demo" / "export/saved_model").glob("*/")] == ["1"]
 
 
+def test_browser_that_does_not_work_costs_the_picture_alone(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(demo_page, "find_chromium", lambda: shutil.which("false"))
+    demo_page.picture_of_page("http://localhost/", tmp_path / "photo.jpg", tmp_path / "page.png")
+    assert capsys.readouterr().out.startswith("No picture of the page: ")
+    assert not (tmp_path / "page.png").exists()
+
+
 def test_server_that_does_not_stop_is_killed(tmp_path):
     program = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nsignal.pause()"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:

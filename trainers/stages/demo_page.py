@@ -8,6 +8,7 @@ from keras_sare.datasets import open_splits
 from keras_sare.models.crop_activations import split_at_pooling
 from keras_sare.training import RunFolder
 from keras_sare.utils.digests import path_digest
+from keras_sare.utils.error_text import one_line
 from keras_sare.utils.version_folders import version_folders
 from trainers.stages.chromium import chromium, find_chromium
 from trainers.stages.whole_line import command
@@ -51,7 +52,7 @@ def page_flags(index: Path, run: RunFolder) -> list[str]:
 
 
 def picture_of_page(address: str, photo: Path, output: Path) -> None:
-    """Shows a photo to the page in Chromium and keeps a picture of the answer; without Chromium it says so.
+    """Shows a photo to the page in Chromium and keeps a picture of the answer; without one that works it says so.
 
     Args:
         address: of the page.
@@ -62,6 +63,13 @@ def picture_of_page(address: str, photo: Path, output: Path) -> None:
     if browser is None:
         print("No picture of the page: there is no chromium")
         return
+    try:
+        output.write_bytes(_picture(browser, address, photo))
+    except (OSError, RuntimeError) as error:  # All else that the demo has made is there.
+        print(f"No picture of the page: {one_line(error)}")
+
+
+def _picture(browser: str, address: str, photo: Path) -> bytes:
     with chromium(browser) as page:
         page.resize(*_SIZE)
         page.open(address)
@@ -73,7 +81,7 @@ def picture_of_page(address: str, photo: Path, output: Path) -> None:
             "document.querySelector('.match .heat, .verdict.error') || document.getElementById('agreed-label').hidden"
         )
         page.wait("[...document.querySelectorAll('.match img')].slice(0, 5).every((one) => one.complete)")
-        output.write_bytes(page.screenshot())
+        return page.screenshot()
 
 
 def _is_of(folder: Path, version: Path) -> bool:
