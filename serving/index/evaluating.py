@@ -9,7 +9,7 @@ from keras_sare.localization import DescriptorLocalizer, PlaceIndex
 from keras_sare.localization.accuracy import Accuracy
 from keras_sare.localization.accuracy_plot import draw_accuracy
 from keras_sare.localization.photo_answers import answers_of_maps
-from keras_sare.utils.files import check_writable_folder
+from keras_sare.utils.files import atomic_path, check_writable_folder
 from serving.index.map_photos import MapSettings, positions_of, queries_of
 from serving.locate.answer_files import write_answers
 from trainers.stages.evaluated.resumable import DescriptorFiles
@@ -63,7 +63,8 @@ def evaluate(folder: Path, settings: MapSettings, asked: Questions, output: Path
     accuracy = Accuracy.of(localizer, answers, positions_of(known), asked.radius)
     title = f"{folder.name}: {len(known)} photos of {', '.join(asked.splits)} among {len(index)}"
     table = f"{title}\n\n{accuracy.write(output / 'accuracy.json')}\n"
-    (output / "accuracy.md").write_text(table, encoding="utf-8")
+    with atomic_path(output / "accuracy.md") as path:
+        path.write_text(table, encoding="utf-8")
     draw_accuracy(output / "accuracy.png", accuracy, title)
     told = answers_of_maps({folder.name: localizer}, {folder.name: answers})
     write_answers(output / "answers.csv", zip(known.paths.tolist(), told, strict=True), index.record.axes)
