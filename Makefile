@@ -34,9 +34,12 @@ lint: env
 types: env
 	$(BIN)/mypy
 
+# A process that crashes ends the run: another in its place would begin the file again, and crash for ever.
+RUN_TESTS = $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+
 test: lint types
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
-	TF_ENABLE_ONEDNN_OPTS=$$($(OTHER_ONEDNN)) $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(NUMERIC)
+	$(RUN_TESTS)
+	TF_ENABLE_ONEDNN_OPTS=$$($(OTHER_ONEDNN)) $(RUN_TESTS) $(NUMERIC)
 
 $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)-backends
