@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,8 @@ def _layer(state: StateDict, prefix: str, assignment: Assignment) -> Callable[..
 def _graph(function: Callable[..., Any], inputs: int) -> Callable[..., Any]:
     """A function of arrays [n, 96], traced once for all n: operation by operation it takes twice as long."""
     signature = [tf.TensorSpec([None, DIM])] * inputs
-    return tf.function(lambda *arrays: function(*arrays), signature, autograph=False)
+    # TensorFlow warns of code that it traces often, and takes graphs of one code for one; of a partial it sees none.
+    return tf.function(partial(function), signature, autograph=False)
 
 
 class _Keypoints:

@@ -65,13 +65,14 @@ def test_features_of_photographs_are_those_of_the_original(weights, photos):
     check_photos(XFeat(weights[""], keypoints=PARAMETERS["KEYPOINTS"]), photos, "seeded")
 
 
-def test_matches_are_those_of_the_original(weights):
+def test_matches_are_those_of_the_original(weights, caplog):
     pictures = [
         LocalFeatures(keypoints, np.ones(len(keypoints), np.float32), descriptors, size)
         for keypoints, descriptors, size in PARAMETERS["moved_features"]()
     ]
     matches, probabilities = LighterGlue(weights["lighterglue_"]).match(*pictures)
     np.testing.assert_array_equal(matches, ORACLE["seeded/lighterglue"])
+    assert "retracing" not in caplog.text
     np.testing.assert_allclose(probabilities, ORACLE["seeded/probabilities"], atol=1e-4)
 
 
