@@ -16,6 +16,8 @@ from serving.rest.json_encoding import json_size, parse_document
 from serving.rest.json_values import bytes_of_base64, is_base64
 from serving.wire.parsing import MAX_FIELDS, parse_bounded
 
+_LOOKED_AT = 1024
+
 
 class Question(NamedTuple):
     """A request.
@@ -80,6 +82,10 @@ class JsonEncoding:
 
     def parse(self, data: bytes, limits: Limits) -> Question:
         """See `Encoding.parse`."""
+        if not data[:_LOOKED_AT].lstrip().startswith(b"{"):
+            raise invalid_argument(
+                "The body must be JSON, an object, or a photo that comes with its type, as in Content-Type: image/jpeg"
+            )
         document = parse_document(data)
         photos = document.pop("photos", None)
         if not isinstance(photos, list) or not all(map(is_base64, photos)):

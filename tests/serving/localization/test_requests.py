@@ -100,6 +100,11 @@ def test_a_wrong_request_is_told_in_a_line_what_was_expected(served: SimpleNames
             served.client.localize([PHOTO], **options)
         assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT, options
         assert text in str(refused.value), options
+    # As curl sends a file by default.
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = served.http.post("/v1/localize", content=PHOTO, headers=form)
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith("a photo that comes with its type, as in Content-Type: image/jpeg")
     with pytest.raises(ValueError, match="The options must be those of LocalizeRequest"):
         served.client.localize([PHOTO], k="many")
     assert served.client.localize([]) == []
