@@ -209,6 +209,16 @@ class PlaceIndex:
         thumbnail: bytes | None = rows["thumbnail"][0].as_py()
         return thumbnail or None
 
+    def names(self, most: int) -> list[str]:
+        """Names of `most` of the photos, in no certain order.
+
+        Raises:
+            ValueError: a file of the index is damaged.
+        """
+        with _damage(self.folder):
+            names: list[str] = self._table.search().select(["name"]).limit(most).to_arrow()["name"].to_pylist()
+        return names
+
     def positions(self, batch: int = 65_536) -> Iterator[np.ndarray]:
         """Positions of all photos, in no certain order, in batches of at most `batch`: float64 [n, 2].
 

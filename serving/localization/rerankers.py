@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from keras_sare.localization.index_record import IndexRecord
+from keras_sare.localization import PlaceIndex
 from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
 from keras_sare.utils.choices import check_choice
+
+_TRIED = 100
 
 
 def open_rerankers(
@@ -20,7 +22,7 @@ def open_rerankers(
 
     Raises:
         ImportError: pycolmap is not installed.
-        FileNotFoundError: a folder is no place index.
+        FileNotFoundError: a folder is no place index, or a map's photos are not in theirs.
         NotADirectoryError: there is no such folder of photos.
         RuntimeError: weights could not be fetched.
         ValueError: there is no such map, or `first` is not positive.
@@ -31,7 +33,17 @@ def open_rerankers(
         name, _, folder = root.rpartition("=")
         name = name or only
         check_choice("map_photos", name, folders)
-        reading = IndexRecord.read(Path(folders[name])).preprocessing or {}
+        index = PlaceIndex(folders[name])
+        _check_photos(Path(folder), index.names(_TRIED))
+        reading = index.record.preprocessing or {}
         settings = RerankingSettings(first=first, orientation=reading.get("orientation", "upright"))
         rerankers[name] = LocalReranker(folder, settings)
     return rerankers
+
+
+def _check_photos(folder: Path, names: Sequence[str]) -> None:
+    if names and not any((folder / name).is_file() for name in names):
+        raise FileNotFoundError(
+            "`map_photos` must be the folder that the names of the index's photos are relative to: its --root. "
+            f"Received: map_photos={str(folder)!r}, in which there is no {names[0]}"
+        )

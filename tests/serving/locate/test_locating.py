@@ -15,6 +15,7 @@ from keras_sare.localization import Candidates, DescriptorLocalizer, IndexRecord
 from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.reranked import Reranked
 from serving.index.map_photos import MapSettings
+from serving.localization.rerankers import open_rerankers
 from serving.locate import __main__ as program
 from serving.locate.answer_files import write_answers
 from serving.locate.locating import Request, axes_of, located, open_maps
@@ -177,6 +178,11 @@ def test_photos_of_places_that_look_alike_are_compared_with_them(index: PlaceInd
     assert places_of(answers) == {"a.png": 5, "b.png": 5}
     assert Fifth.asked == [(24, 32)] * 2
     assert [answer.candidates[0].name for _, answer in answers] == ["5.png"] * 2
+
+
+def test_a_folder_without_the_photos_of_the_map_is_refused_at_the_start(index: PlaceIndex, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"`map_photos` must be the folder .* in which there is no \d.png"):
+        open_rerankers(5, [str(tmp_path)], {"town": index.folder})
 
 
 def test_maps_of_two_models_or_of_none_are_refused(index: PlaceIndex, tmp_path: Path) -> None:
