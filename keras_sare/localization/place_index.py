@@ -27,6 +27,8 @@ _TABLE = "photos"
 _LOCK = "writer.lock"
 _PROBED = 256
 _REFINED = 100
+_MOST_REFINED = 2000
+"""Stored descriptors that decide about a query at most, or as many as are asked for: they lie in memory together."""
 _TOGETHER = 32
 _MOST_UNINDEXED = 0.1
 _SHOWN = ("name", "heading", "timestamp", "traversal")
@@ -251,8 +253,9 @@ class PlaceIndex:
         query = query.distance_type("cosine").limit(k).select([*_SHOWN, *self.record.axes, "_distance"])
         if condition:
             query = query.where(condition, prefilter=True)
+        refined = max(1, min(_REFINED, _MOST_REFINED // k))
         # Without an index both settings have no effect: every descriptor is compared.
-        rows: list[dict[str, Any]] = query.nprobes(_PROBED).refine_factor(_REFINED).to_arrow().to_pylist()
+        rows: list[dict[str, Any]] = query.nprobes(_PROBED).refine_factor(refined).to_arrow().to_pylist()
         return [{"query_index": 0, **row} for row in rows] if alone else rows
 
 
