@@ -1,5 +1,6 @@
 """What must be answered whatever the predictions do: health, status, metadata; and what must not keep them."""
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -98,10 +99,13 @@ def test_calls_that_send_nothing_keep_no_worker_and_make_room(
     slow = slow_server(max_workers=1, max_queue=2)
     slow.model.finish.set()
     calls = [silent(slow.channel) for _ in range(10)]
-    # Three requests may arrive at the same time: of each further one the oldest pays.
-    codes = [call.exception(timeout=20).code().name for call in calls[:7]]
+    ended: queue.Queue[Any] = queue.Queue()
+    for call in calls:
+        call.add_done_callback(ended.put)
+    # Three requests may arrive at the same time: of each further one the oldest pays, in the order of their arrival.
+    codes = [ended.get(timeout=20).exception().code().name for _ in range(7)]
     assert codes == ["RESOURCE_EXHAUSTED"] * 7
-    assert not any(call.done() for call in calls[7:])
+    assert sum(not call.done() for call in calls) == 3
     assert len(slow.predict(REQUEST, timeout=20).outputs) == 1
     assert health(slow.channel) == SERVING
 
