@@ -14,10 +14,12 @@ from keras_sare.models.importers.imported import ImportedWeights
 BACKBONES_HERE = [name for name in BACKBONES if name != "dinov2"]  # which is tested where keras-hub is
 SMALL = {"mixvpr": {"tokens": (4, 4), "channels": 32}, "salad": {"clusters": 8}, "netvlad": {"clusters": 8}}
 ALL_PAIRS = [(backbone, pooling) for backbone in BACKBONES_HERE for pooling in POOLINGS]
-# Every pooling and every kind of network. The others take minutes: `pytest -m slow tests/models/test_build.py`.
+# Every pooling and most kinds of networks. The others take minutes: `pytest -m slow tests/models/test_build.py`.
+# ConvNeXt runs in test_least_side.py and test_imagenet.py, EfficientNet's other kind here.
+LONG = {"resnet101", "convnext_tiny", "efficientnet_v2_b0"}
 QUICK_PAIRS = {
     *(("alexnet", pooling) for pooling in POOLINGS),
-    *((backbone, "gem") for backbone in BACKBONES_HERE if backbone != "resnet101"),
+    *((backbone, "gem") for backbone in BACKBONES_HERE if backbone not in LONG),
     ("vgg16", "netvlad"),
 }
 

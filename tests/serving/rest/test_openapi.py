@@ -49,7 +49,7 @@ def test_requests_made_from_the_description_are_answered_as_it_says(description:
             continue
 
         # Wrong requests are slow to make up.
-        @settings(BOUNDED, max_examples=15 if mode is GenerationMode.POSITIVE else 4)
+        @settings(BOUNDED, max_examples=10 if mode is GenerationMode.POSITIVE else 3)
         @given(case=operation.as_strategy(generation_mode=mode))
         def check(case: Any) -> None:
             case.call_and_validate(checks=CHECKS)
