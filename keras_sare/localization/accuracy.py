@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_sare.evaluation.measures import bootstrap, numbers
 from keras_sare.evaluation.measures.bootstrap import Statistic
-from keras_sare.evaluation.measures.measure_files import Measure
+from keras_sare.evaluation.measures.measure_files import Measure, finite_or_none, mean_of, shown_measure
 from keras_sare.localization.calibration import calibration_error
 from keras_sare.localization.localizer import Answers, DescriptorLocalizer
 from keras_sare.utils.arguments import plain_arguments
@@ -75,8 +75,8 @@ class Accuracy:
         of known answers) are missing where the index has none.
         """
         right = self.right.astype(np.float64)
-        of: dict[str, Statistic] = {f"recall@{n}": _mean(self.ranks < n) for n in NS if n <= self.k}
-        of[f"answers within {self.radius:g} m"] = _mean(right)
+        of: dict[str, Statistic] = {f"recall@{n}": mean_of(self.ranks < n) for n in NS if n <= self.k}
+        of[f"answers within {self.radius:g} m"] = mean_of(right)
         of["median error, m"] = partial(numbers.weighted_median, self.errors)
         if np.isfinite(self.answers.probability).any():
             of |= self._of_calibration(right)
@@ -88,11 +88,11 @@ class Accuracy:
         known = self.answers.known.astype(np.int64)
         probability = np.nan_to_num(self.answers.probability)
         return {
-            "known": _mean(known),
+            "known": mean_of(known),
             "right among the known": partial(_share, right, known),
             "AUC-PR": lambda weights: numbers.precision_recall_area(probability, self.right, weights),
             "expected calibration error": partial(calibration_error, probability, right),
-            "within the stated uncertainty": _mean(self.errors <= self.answers.uncertainty),
+            "within the stated uncertainty": mean_of(self.errors <= self.answers.uncertainty),
         }
 
     def write(self, path: Path) -> str:
@@ -100,27 +100,14 @@ class Accuracy:
         found = self.measures()
         made = {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES, "seed": bootstrap.SEED}
         contents = {"radius": self.radius, "photos": len(self.errors), "interval": made, "measures": {}}
-        contents["measures"] = {name: _finite(measure) for name, measure in found.items()}
+        contents["measures"] = {name: finite_or_none(asdict(measure)) for name, measure in found.items()}
         with atomic_path(path) as file:
             file.write_text(json.dumps(contents, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        lines = [f"| {name} | {_cell(measure, name)} |" for name, measure in found.items()]
+        lines = [f"| {name} | {shown_measure(measure, name)} |" for name, measure in found.items()]
         return "\n".join(["| measure | value (95 % interval) |", "| --- | ---: |", *lines])
-
-
-def _mean(values: np.ndarray) -> Statistic:
-    return partial(numbers.weighted_mean, np.asarray(values, np.float64))
 
 
 def _share(values: np.ndarray, among: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean of values [Q] of those `among` whose weight is not 0; 0 where there is none."""
     weights = weights * among
     return np.asarray(weights @ values / np.maximum(1, weights.sum(axis=-1)))
-
-
-def _finite(measure: Measure) -> dict[str, float | None]:
-    return {name: value if np.isfinite(value) else None for name, value in asdict(measure).items()}
-
-
-def _cell(measure: Measure, name: str) -> str:
-    form = ".1f" if name.endswith(", m") else ".3f"
-    return f"{measure.value:{form}} ({measure.low:{form}} to {measure.high:{form}})"

@@ -42,9 +42,9 @@ def measures_of(answers: Answers, report: RecallReport) -> dict[str, Measure]:
     """
     statistics: dict[str, Statistic] = {}
     for n in report.ns:
-        statistics[f"recall@{n}"] = _mean_of((answers.ranks < n).astype(np.float64))
+        statistics[f"recall@{n}"] = mean_of((answers.ranks < n).astype(np.float64))
     for n, values in zip(answers.map_ns, answers.average_precisions.T, strict=True):
-        statistics[f"mAP@{n}"] = _mean_of(values)
+        statistics[f"mAP@{n}"] = mean_of(values)
     statistics |= _of_errors(answers.errors) | _of_scores(answers)
     bounds = bootstrap.intervals(statistics, len(answers.ranks))
     all_once = np.ones(len(answers.ranks), np.int64)
@@ -75,7 +75,7 @@ def write_measures(
             "queries": reports[model].queries,
             "interval": made,
             "search": asdict(costs[model]) if model in costs else None,
-            "measures": {name: _finite(asdict(measure)) for name, measure in measures.items()},
+            "measures": {name: finite_or_none(asdict(measure)) for name, measure in measures.items()},
         }
         for model, measures in found.items()
     }
@@ -87,20 +87,23 @@ def write_measures(
 def _table(found: Mapping[str, Mapping[str, Measure]]) -> str:
     shown = [name for name in _SHOWN if all(name in measures for measures in found.values())]
     lines = [["model", *shown], ["---", *("---:" for _ in shown)]]
-    lines += [[model, *(_cell(measures[name], name) for name in shown)] for model, measures in found.items()]
+    lines += [[model, *(shown_measure(measures[name], name) for name in shown)] for model, measures in found.items()]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _cell(measure: Measure, name: str) -> str:
+def shown_measure(measure: Measure, name: str) -> str:
+    """A number with its interval as text, metres with one digit behind the point, others with three."""
     form = ".1f" if name.endswith(", m") else ".3f"
     return f"{measure.value:{form}} ({measure.low:{form}} to {measure.high:{form}})"
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+def finite_or_none(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Numbers as JSON takes them: None where one is not finite."""
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
-def _mean_of(values: np.ndarray) -> Statistic:
+def mean_of(values: np.ndarray) -> Statistic:
+    """The mean of values of the queries, float64 [Q], as a number to resample."""
     return lambda weights: numbers.weighted_mean(values, weights)
 
 
@@ -108,7 +111,7 @@ def _of_errors(errors: np.ndarray | None) -> dict[str, Statistic]:
     if errors is None:
         return {}
     return {
-        "mean error, m": _mean_of(errors),
+        "mean error, m": mean_of(errors),
         "median error, m": lambda weights: numbers.weighted_median(errors, weights),
     }
 
