@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -11,3 +12,9 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """See argparse."""
         sys.exit(f"{self.prog}: {message}")
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """Name and folder of a map, given as NAME=FOLDER, or as FOLDER, which is named as it is itself."""
+    name, is_named, folder = text.partition("=")
+    return (name, Path(folder)) if is_named else (Path(text).absolute().name, Path(text))

@@ -14,6 +14,7 @@ from keras_sare.localization import PlaceIndex
 from keras_sare.localization.index_record import FILE
 from keras_sare.localization.reranking.reranked import Reranker
 from keras_sare.utils.error_text import one_line
+from serving.arguments import named_folder
 from serving.errors import RequestError
 from serving.localization.track import Track, track_of
 
@@ -152,20 +153,18 @@ def map_folders(places: Sequence[str]) -> dict[str, Path]:
             raise ValueError(
                 f"`index` must name each map once; give one another name, NAME=FOLDER. Received: {name} twice"
             )
-        folders[name] = folder
+        folders[name] = folder.absolute()
     return folders
 
 
 def _named(place: str) -> tuple[str, Path]:
-    name, is_named, folder = place.partition("=")
-    path = Path(folder if is_named else place).absolute()
-    name = name if is_named else path.name
+    name, folder = named_folder(place)
     if not _NAME.fullmatch(name):
         raise ValueError(
             "`index` must have a map's name of letters, digits, _, - and ., at most 64; give it one, NAME=FOLDER. "
             f"Received: index={place!r}"
         )
-    return name, path
+    return name, folder
 
 
 def _open(folder: Path) -> _Opened:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_sare.utils.error_text import expected_errors
-from serving.arguments import OneLineParser
+from serving.arguments import OneLineParser, named_folder
 
 if TYPE_CHECKING:
     from keras_sare.localization import PhotoAnswer
@@ -78,7 +78,7 @@ def _locate(flags: argparse.Namespace) -> None:
     from serving.locate.answer_files import check_output, write_answers
     from serving.locate.locating import axes_of, located, open_maps
 
-    folders = dict(map(_named, flags.index or flags.photos[:1]))
+    folders = dict(map(named_folder, flags.index or flags.photos[:1]))
     if len(folders) < len(flags.index):
         raise ValueError("`index` must name each map once; give one another name, NAME=FOLDER")
     rerankers = _rerankers(flags, folders)
@@ -101,7 +101,7 @@ def _locate(flags: argparse.Namespace) -> None:
             logger.info("Wrote %s: the place of %d photos is known", output, known)
 
 
-def _rerankers(flags: argparse.Namespace, folders: Mapping[str, str]) -> dict[str, "LocalReranker"]:
+def _rerankers(flags: argparse.Namespace, folders: Mapping[str, Path]) -> dict[str, "LocalReranker"]:
     if not flags.rerank:
         return {}
     from serving.localization.rerankers import open_rerankers
@@ -161,11 +161,6 @@ def _work_folder(output: Path | None) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         raise
     shutil.rmtree(beside, ignore_errors=True)
-
-
-def _named(index: str) -> tuple[str, str]:
-    name, is_named, folder = index.partition("=")
-    return (name, folder) if is_named else (Path(index).absolute().name, index)
 
 
 def _numbers(text: str) -> list[float]:

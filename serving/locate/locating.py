@@ -50,7 +50,7 @@ class Request:
 
 
 def open_maps(
-    folders: Mapping[str, str], k: int, precision: float, rerankers: Mapping[str, Reranker] | None = None
+    folders: Mapping[str, str | Path], k: int, precision: float, rerankers: Mapping[str, Reranker] | None = None
 ) -> dict[str, DescriptorLocalizer]:
     """Opens place indexes of one model.
 
