@@ -28,6 +28,7 @@ from keras_sare.datasets.images.unreadable import why_unreadable
 from keras_sare.datasets.landmarks.landmark_dataset import PROTOCOLS, LandmarkDataset
 from keras_sare.datasets.landmarks.landmark_files import read_landmarks
 from keras_sare.datasets.places.groups import same_group
+from keras_sare.datasets.places.headings import heading_difference
 from keras_sare.datasets.places.image_set import ImageSet
 from keras_sare.datasets.places.open_splits import is_listed, open_databases, open_dataset, open_splits
 from keras_sare.datasets.places.place_dataset import PlaceDataset
@@ -58,6 +59,7 @@ __all__ = [
     "find_corrupt",
     "fitted_size",
     "geodetic",
+    "heading_difference",
     "image_batches",
     "image_sizes",
     "is_listed",

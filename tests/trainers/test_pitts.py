@@ -203,6 +203,20 @@ def test_what_positives_are_is_the_kind_of_datas_unless_settings_say(make, town,
     assert not any(data.other_timestamps for data in asked.datasets.values())
 
 
+def test_headings_of_positives_are_asked_of_data_that_have_them(make, town, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="keras_sare")
+    splits = open_splits(town)
+    headings = {side: np.zeros(len(getattr(splits["train"], side))) for side in ("database", "queries")}
+    looking = {side: replace(getattr(splits["train"], side), headings=h) for side, h in headings.items()}
+    blind = {side: replace(images, headings=None) for side, images in looking.items()}
+    monkeypatch.setattr(place_checks, "open_splits", lambda *_: splits | {"train": replace(splits["train"], **blind)})
+    with pytest.raises(ValueError, match="`positive_heading` needs headings on both sides.*'town_train', database and"):
+        place_stages.open_run(make(dim=4, positive_heading=40.0))
+    monkeypatch.setattr(place_checks, "open_splits", lambda *_: splits | {"train": replace(splits["train"], **looking)})
+    place_stages.open_run(make(dim=4, positive_heading=40.0))
+    assert "Training positives: within 10 m, headings within 40 degrees" in caplog.text
+
+
 def test_dimension_that_the_images_cannot_give_is_refused_before_training(make, tmp_path):
     with pytest.raises(ValueError, match=r"`dim` must be at most \d+ for \d+ training database images.*dim=4096"):
         pitts.run(make(dim=4096))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from keras_sare.datasets import Neighbours, PlaceDataset, neighbours_within, same_group
+from keras_sare.datasets import Neighbours, PlaceDataset, heading_difference, neighbours_within, same_group
 from keras_sare.evaluation.protocols import image_names
 from keras_sare.evaluation.protocols.protocol import Protocol
 
@@ -143,7 +143,7 @@ def _also_in(other: Neighbours, near: Neighbours, size: int) -> np.ndarray:
 def _looking_alike(dataset: PlaceDataset, near: Neighbours, degrees: float) -> np.ndarray:
     queries = _known(dataset.queries.headings)[near.queries]
     database = _known(dataset.database.headings)[near.indices]
-    return np.asarray(np.abs((queries - database + 180) % 360 - 180) <= degrees)
+    return heading_difference(queries, database) <= degrees
 
 
 def _excluded(protocol: Protocol, dataset: PlaceDataset) -> Sequence[np.ndarray] | None:

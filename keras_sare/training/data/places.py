@@ -37,7 +37,9 @@ class Places(TrainingImages):
         ids = self.query_ids()
         if settings.database_queries:
             ids = np.concatenate([ids, np.arange(len(dataset.database))])
-        positives = training_positives(dataset, ids, settings.positive_radius, settings.min_positive)
+        positives = training_positives(
+            dataset, ids, settings.positive_radius, settings.min_positive, settings.positive_heading
+        )
         miner = HardNegativeMiner(
             positives,
             dataset.nearby(settings.negative_radius, ids=ids),
@@ -66,4 +68,5 @@ class Places(TrainingImages):
     def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
         read = [images.paths, images.places if images.positions is None else images.positions]
         read += [images.timestamps] if self.dataset.other_timestamps else []
+        read += [] if self.settings.positive_heading is None else [images.headings]
         return [values for values in read if values is not None]

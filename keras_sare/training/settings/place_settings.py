@@ -29,6 +29,8 @@ class PlaceSettings(TrainingSettings):
             where nearer ones are the query's own panorama, and 0 for others, which excludes nothing but the query's own
             photo.
         positive_radius: metres; potential positives are within this.
+        positive_heading: degrees by which the headings of a query and of its positive may differ, where both are known:
+            two photos side by side that look in opposite directions show nothing in common. None asks for no heading.
         negative_radius: metres; definite negatives are farther than this. Also the radius of the evaluation.
             Where a dataset knows places and no positions, the three have no effect.
     """
@@ -42,6 +44,9 @@ class PlaceSettings(TrainingSettings):
         None, "Metres that positives exceed; by default 1 for .mat files, 0 for places.csv.", least=0
     )
     positive_radius: float = setting(10.0, "Metres within which positives are.")
+    positive_heading: float | None = setting(
+        None, "Degrees by which the headings of query and positive may differ; by default any.", least=0
+    )
     negative_radius: float = setting(25.0, "Metres beyond which negatives are; of evaluation too.")
 
     def __post_init__(self) -> None:

@@ -36,6 +36,19 @@ def test_nearest_ones_are_left_out_by_the_datasets_rule_or_as_asked():
     assert rows(dataset([0, 0.5, 8, 50], [0, 50]), min_positive=0.25) == [[1, 2], []]
 
 
+def test_photos_that_look_elsewhere_are_left_out_and_those_of_unknown_heading_kept():
+    data = dataset([0, 0, 0, 0, 8, 50], [0, 50])
+    headings = {"database": [350.0, 41.0, 180.0, np.nan, 30.0, 0.0], "queries": [10.0, 90.0]}
+    sides = {side: dataclasses.replace(getattr(data, side), headings=np.array(h)) for side, h in headings.items()}
+    looking = dataclasses.replace(data, **sides)
+    ids = len(data.database) + np.arange(2)
+    found = {turn: [row.tolist() for row in training_positives(looking, ids, RADIUS, 0, turn)] for turn in (20, 90)}
+    assert found == {20: [[0, 3, 4], []], 90: [[0, 1, 3, 4], [5]]}
+    assert rows(data) == [[0, 1, 2, 3, 4], [5]] == rows(looking)
+    with pytest.raises(ValueError, match="of 1 database images within 10 m of one, 1 look more than 20 degrees else"):
+        training_positives(looking, ids[1:], RADIUS, 0, 20)
+
+
 def test_database_image_is_not_its_own_positive_but_its_twins_at_one_position_are():
     assert rows(dataset([0, 0, 50], [50]), database_queries=True) == [[2], [1], [0], []]
 

@@ -32,6 +32,25 @@ def list_datasets(config: PittsConfig) -> dict[str, PlaceDataset]:
     return {name: replace(data, **given) for name, data in datasets.items()}
 
 
+def headings_rule(config: PittsConfig, train: PlaceDataset) -> str:
+    """What `positive_heading` asks of training positives, in words; nothing where no heading is known.
+
+    Raises:
+        ValueError: it was given, and a side of the dataset knows no heading.
+    """
+    degrees = config.positive_heading
+    if degrees is None:
+        return ""
+    sides = {"database": train.database, "queries": train.queries}
+    unknown = [name for name, side in sides.items() if side.headings is None or np.isnan(side.headings).all()]
+    if unknown and "positive_heading" in config.given:
+        raise ValueError(
+            "`positive_heading` needs headings on both sides: add a column `heading`, degrees clockwise from north, to "
+            f"places.csv, or leave it out. Received: no heading in {train.name!r}, {' and '.join(unknown)}"
+        )
+    return "" if unknown else f", headings within {degrees:g} degrees"
+
+
 def check_datasets(
     config: PittsConfig, listed: dict[str, PlaceDataset], replicas: int
 ) -> tuple[PittsConfig, dict[str, PlaceDataset]]:

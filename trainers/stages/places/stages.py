@@ -36,6 +36,7 @@ from trainers.stages.fitted import fit_clusters, fit_refreshes
 from trainers.stages.losses import PLACE_SCALES, place_losses, scale_of
 from trainers.stages.places.checks import (
     check_datasets,
+    headings_rule,
     list_datasets,
     sample_ids,
     warn_of_whitened_tests,
@@ -85,7 +86,8 @@ def open_run(config: PittsConfig) -> PlaceRun:
     strategy = choose_strategy(config.logical_cpus)
     folder = RunFolder(config.output)
     check_folder(folder, config)
-    logger.info("Training positives: %s%s", listed["train"].criterion(settings.positive_radius), farther)
+    looking = headings_rule(config, listed["train"])
+    logger.info("Training positives: %s%s%s", listed["train"].criterion(settings.positive_radius), farther, looking)
     check_writable_folder(store_folder(config))
     config, datasets = check_datasets(config, listed, strategy.num_replicas_in_sync)
     check_folder(folder, config)  # Once more: of a resumed run the images may be fewer now.
