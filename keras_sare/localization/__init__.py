@@ -23,12 +23,14 @@ from keras_sare.localization.priors.prior import Prior, box_around
 from keras_sare.localization.sequences.hidden_markov import Track, track_places
 from keras_sare.localization.sequences.motion import Motion
 from keras_sare.localization.sequences.straight_lines import LineMatches, match_traversal
+from keras_sare.localization.storage.tables import DamagedIndexError
 
 __all__ = [
     "Answers",
     "Appended",
     "Calibration",
     "Candidates",
+    "DamagedIndexError",
     "DescriptorLocalizer",
     "Estimates",
     "IndexRecord",

@@ -1,36 +1,33 @@
 """The place index: descriptors, positions and thumbnails of a map in one folder, a Lance dataset and a record."""
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from keras_sare.localization.calibration import Calibration
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.index_record import IndexRecord
-from keras_sare.localization.lance_columns import reader_of
-from keras_sare.localization.place_rows import MOST, PlaceRows
+from keras_sare.localization.place_rows import PlaceRows
 from keras_sare.localization.priors.conditions import inside, quoted, taken_between
+from keras_sare.localization.storage.columns import reader_of
+from keras_sare.localization.storage.sources import Names, Source
+from keras_sare.localization.storage.tables import TABLE, connect, open_table, told_of
+from keras_sare.localization.storage.upkeep import forget_versions, index_columns
 from keras_sare.utils.arguments import plain_arguments
-from keras_sare.utils.error_text import one_line
 from keras_sare.utils.files import atomic_path, lock
 
-if TYPE_CHECKING:
-    import lancedb
+T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
-
-_TABLE = "photos"
 _LOCK = "writer.lock"
 _PROBED = 256
 _REFINED = 100
 _MOST_REFINED = 2000
 """Stored descriptors that decide about a query at most, or as many as are asked for: they lie in memory together."""
 _TOGETHER = 32
-_MOST_UNINDEXED = 0.1
+_NAMES = 65_536
 _SHOWN = ("name", "heading", "timestamp", "traversal")
 
 
@@ -45,7 +42,8 @@ class PlaceIndex:
     """A place index in a folder.
 
     Lance commits every change at once as a new version: whoever opens the folder finds the photos before a change or
-    after it, also where the writer was killed. One process writes at a time; any number read.
+    after it, also where the writer was killed. One process writes at a time; any number read. A version that another
+    took the place of stays for a day at least; who has read it longer reads the newest then.
 
     Args:
         folder: of `create`.
@@ -59,7 +57,7 @@ class PlaceIndex:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.record = IndexRecord.read(self.folder)
-        self._table = _open(self.folder)
+        self._table = open_table(self.folder)
 
     @classmethod
     def create(cls, folder: str | Path, record: IndexRecord, batches: Iterable[PlaceRows]) -> "PlaceIndex":
@@ -80,12 +78,12 @@ class PlaceIndex:
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(f"`folder` must be new; append to an index instead. Received: folder={str(folder)!r}")
         with atomic_path(folder) as unfinished:
-            source = _Source(batches, record)
+            source = Source(batches, record)
             with source.errors():
-                table = _connect(unfinished).create_table(_TABLE, reader_of(record, source))
+                table = connect(unfinished).create_table(TABLE, reader_of(record, source))
             if not table.count_rows():
                 raise ValueError("An index must hold one photo at least. Received: none")
-            _index_descriptors(table, record)
+            index_columns(table, record)
             record.write(unfinished)
         return cls(folder)
 
@@ -112,24 +110,33 @@ class PlaceIndex:
                 f"{self.record.model[:12]}): descriptors of two models cannot be compared. Received: {model[:12]}"
             )
 
-    def append(self, batches: Iterable[PlaceRows], model: str) -> Appended:
-        """Adds photos; those whose names are there already are replaced. All of them, or none where it is broken off.
+    def check_new(self, names: Sequence[str]) -> None:
+        """Checks that no photo of the index has one of some names, before their descriptors are extracted.
+
+        Raises:
+            ValueError: some have.
+        """
+        self._names_there().check_new(names)
+
+    def append(self, batches: Iterable[PlaceRows], model: str, replace: bool = False) -> Appended:
+        """Adds photos. All of them, or none where it is broken off.
 
         Args:
             batches: the photos; one batch is in memory at a time.
             model: digest of the model that their descriptors come from.
+            replace: whether photos may take the place of those of the same names.
 
         Raises:
             RuntimeError: another process writes to the index.
-            ValueError: `model` is another than the index's, or see `create`.
+            ValueError: `model` is another than the index's, names are there already, or see `create`.
         """
         self.check_model(model)
         self._begin_writing()
+        source = Source(batches, self.record, None if replace else self._names_there())
         merge = self._table.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
-        source = _Source(batches, self.record)
         with source.errors():
             result = merge.execute(reader_of(self.record, source))
-        _index_descriptors(self._table, self.record)
+        self._end_writing()
         return Appended(int(result.num_inserted_rows), int(result.num_updated_rows))
 
     def remove(self, names: Sequence[str]) -> int:
@@ -143,7 +150,9 @@ class PlaceIndex:
         self._begin_writing()
         before = len(self)
         self._table.delete(f"name IN ({', '.join(map(quoted, names))})")
-        return before - len(self)
+        removed = before - len(self)
+        self._end_writing()
+        return removed
 
     def calibrate(self, calibration: Calibration | None) -> None:
         """Keeps how sure answers are with the index, in place of what was there.
@@ -174,8 +183,9 @@ class PlaceIndex:
                 later; by default also those that say no time.
 
         Raises:
-            ValueError: shapes do not agree, `k` is not positive, a descriptor is not finite, or a file of the index is
-                damaged.
+            ValueError: shapes do not agree, `k` is not positive, or a descriptor is not finite.
+            DamagedIndexError: a file of the index is missing or damaged; it is a ValueError.
+            OSError: the folder has gone, or the system refuses a file.
         """
         descriptors = np.asarray(descriptors, np.float32)
         if descriptors.ndim != 2 or descriptors.shape[1] != self.record.dim or not np.isfinite(descriptors).all():
@@ -190,9 +200,8 @@ class PlaceIndex:
         condition = " AND ".join(conditions)
         found: list[list[dict[str, Any]]] = [[] for _ in descriptors]
         for start in range(0, len(descriptors), _TOGETHER):
-            with _damage(self.folder):
-                rows = self._search(descriptors[start : start + _TOGETHER], k, condition)
-            for row in rows:
+            part = descriptors[start : start + _TOGETHER]
+            for row in self._read(partial(self._search, part, k, condition)):
                 found[start + row["query_index"]].append(row)
         return Candidates.from_rows(found, k, self.record)
 
@@ -201,11 +210,10 @@ class PlaceIndex:
 
         Raises:
             KeyError: there is no such photo.
-            ValueError: a file of the index is damaged.
+            ValueError, OSError: see `search`.
         """
-        query = self._table.search().where(f"name = {quoted(name)}").select(["thumbnail"]).limit(1)
-        with _damage(self.folder):
-            rows = query.to_arrow()
+        condition = f"name = {quoted(name)}"
+        rows = self._read(lambda: self._table.search().where(condition).select(["thumbnail"]).limit(1).to_arrow())
         if not len(rows):
             raise KeyError(name)
         thumbnail: bytes | None = rows["thumbnail"][0].as_py()
@@ -215,20 +223,20 @@ class PlaceIndex:
         """Names of `most` of the photos, in no certain order.
 
         Raises:
-            ValueError: a file of the index is damaged.
+            ValueError, OSError: see `search`.
         """
-        with _damage(self.folder):
-            names: list[str] = self._table.search().select(["name"]).limit(most).to_arrow()["name"].to_pylist()
+        rows = self._read(lambda: self._table.search().select(["name"]).limit(most).to_arrow())
+        names: list[str] = rows["name"].to_pylist()
         return names
 
     def positions(self, batch: int = 65_536) -> Iterator[np.ndarray]:
         """Positions of all photos, in no certain order, in batches of at most `batch`: float64 [n, 2].
 
         Raises:
-            ValueError: a file of the index is damaged.
+            ValueError, OSError: see `search`.
         """
         axes = list(self.record.axes)
-        with _damage(self.folder):
+        with told_of(self.folder):
             for rows in self._table.search().select(axes).to_batches(batch):
                 yield np.stack([rows[axis].to_numpy(zero_copy_only=False) for axis in axes], axis=1)
 
@@ -246,6 +254,27 @@ class PlaceIndex:
         lock(self.folder / _LOCK)
         self.refresh()
 
+    def _end_writing(self) -> None:
+        index_columns(self._table, self.record)
+        forget_versions(self._table, self.record)
+
+    def _names_there(self) -> Names:
+        with told_of(self.folder):
+            batches = self._table.search().select(["name"]).to_batches(_NAMES)
+            return Names(batch["name"].to_pylist() for batch in batches)
+
+    def _read(self, ask: Callable[[], T]) -> T:
+        """Asks the version that is open; where its files have been removed, the newest."""
+        with told_of(self.folder):
+            version = self.version
+            try:
+                return ask()
+            except RuntimeError:
+                self._table.checkout_latest()
+                if self.version == version:
+                    raise
+                return ask()
+
     def _search(self, descriptors: np.ndarray, k: int, condition: str) -> list[dict[str, Any]]:
         # Of a single descriptor the answer does not say which it belongs to.
         alone = len(descriptors) == 1
@@ -257,86 +286,3 @@ class PlaceIndex:
         # Without an index both settings have no effect: every descriptor is compared.
         rows: list[dict[str, Any]] = query.nprobes(_PROBED).refine_factor(refined).to_arrow().to_pylist()
         return [{"query_index": 0, **row} for row in rows] if alone else rows
-
-
-def _connect(folder: Path) -> Any:
-    try:
-        import lancedb
-    except ImportError as error:
-        raise ImportError('lancedb must be installed: pip install "keras-sare[index]"') from error
-    return lancedb.connect(folder)
-
-
-def _open(folder: Path) -> "lancedb.table.Table":
-    connection = _connect(folder)
-    with _damage(folder):
-        return connection.open_table(_TABLE)
-
-
-@contextmanager
-def _damage(folder: Path) -> Iterator[None]:
-    """Says of whatever Lance raises where files are missing or damaged which index it is."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{str(folder)!r} is damaged: {one_line(error)}. Build the index anew") from error
-
-
-def _index_descriptors(table: "lancedb.table.Table", record: IndexRecord) -> None:
-    """Makes or renews the approximate index of a large map. A small map, and what is new since, is searched exactly."""
-    from lancedb.index import IvfRq
-
-    if table.count_rows() <= record.exact_rows:
-        return
-    for index in table.list_indices():
-        statistics = table.index_stats(index.name)
-        if statistics is not None and statistics.num_unindexed_rows <= _MOST_UNINDEXED * table.count_rows():
-            return
-    logger.info("Indexing %d descriptors", table.count_rows())
-    table.create_index("descriptor", config=IvfRq(distance_type="cosine"), replace=True)
-
-
-class _Source:
-    """Batches on their way into Lance, which turns what they raise into errors of its own."""
-
-    def __init__(self, batches: Iterable[PlaceRows], record: IndexRecord) -> None:
-        self._batches = batches
-        self._dim = record.dim
-        self._most = MOST[record.kind]
-        self._names: set[int] = set()
-        self._error: Exception | None = None
-
-    def __iter__(self) -> Iterator[PlaceRows]:
-        try:
-            for batch in self._batches:
-                self._check(batch)
-                yield batch
-        except Exception as error:
-            self._error = error
-            raise
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Raises what the batches raised instead of what Lance made of it."""
-        try:
-            yield
-        except Exception as error:
-            raise (self._error or error) from None
-
-    def _check(self, batch: PlaceRows) -> None:
-        if batch.descriptors.shape[1] != self._dim:
-            raise ValueError(
-                f"`descriptors` must be [n, {self._dim}], as those of the index. Received: {batch.descriptors.shape}"
-            )
-        outside = np.flatnonzero((np.abs(batch.positions) > self._most).any(axis=1))
-        if len(outside):
-            raise ValueError(
-                "`positions` must be latitude in [-90, 90] and longitude in [-180, 180]; are they swapped? Received: "
-                f"{batch.positions[outside[0]].tolist()} of {batch.names[outside[0]]!r}"
-            )
-        # Numbers of 8 bytes instead of the names themselves: two names may share one, once in 10^19.
-        numbers = [hash(name) for name in batch.names]
-        if not self._names.isdisjoint(numbers):
-            name = next(name for name, number in zip(batch.names, numbers, strict=True) if number in self._names)
-            raise ValueError(f"`names` must differ: photos are replaced and removed by them. Received: {name!r} twice")
-        self._names.update(numbers)

@@ -9,7 +9,8 @@
 
 DATA is a data set as the other programs take it, with positions, whose database images are taken; or a folder of photos
 that carry their positions (EXIF, Mapillary's description, names that begin with @). Whatever is broken off leaves the
-index as it was before, and the same command goes on from the descriptors that are there.
+index as it was before, and the same command goes on from the descriptors that are there. Photos are known by their
+paths below DATA: `append` refuses names that are there, unless --replace says that they are the same photos.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def _append(flags: argparse.Namespace) -> None:
     settings = _settings(flags)
     from serving.index.building import append
 
-    append(Path(flags.index), settings)
+    append(Path(flags.index), settings, flags.replace)
     _info(flags)
 
 
@@ -90,6 +91,7 @@ def _settings(flags: argparse.Namespace) -> "MapSettings":
         thumbnails=flags.thumbnails,
         batch=flags.batch,
         max_corrupt_share=flags.max_corrupt_share,
+        name_prefix=flags.name_prefix,
     )
 
 
@@ -128,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="build|append|remove|calibrate|info|evaluate")
     for name, run, text in (
         ("build", _build, "makes an index of a data set"),
-        ("append", _append, "adds photos, or replaces those of the same name"),
+        ("append", _append, "adds photos, or replaces those of the same name where asked to"),
         ("remove", _remove, "removes photos by their names"),
         ("calibrate", _calibrate, "learns from a split's queries how sure answers are, as after photos were appended"),
         ("info", _info, "says what an index holds"),
@@ -141,12 +143,16 @@ def _parser() -> argparse.ArgumentParser:
             _add_photo_flags(command)
         if run in (_build, _append):
             _add_map_flags(command)
+        if run is _append:
+            command.add_argument(
+                "--replace", action="store_true", help="photos take the place of those of the same names"
+            )
         if run is _build:
             command.add_argument(
                 "--calibrate", default="", help="splits whose queries say how sure answers are: train,val"
             )
         if run is _calibrate:
-            command.set_defaults(splits="", thumbnails=False)
+            command.set_defaults(splits="", thumbnails=False, name_prefix="")
             command.add_argument("--split", default="val", help="splits whose queries are located")
         if run is _evaluate:
             _add_question_flags(command)
@@ -170,10 +176,11 @@ def _add_map_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--split", dest="splits", default="", help="whose database images are taken: train,test; by default all")
     add("--no_thumbnails", dest="thumbnails", action="store_false", help="keeps no small pictures")
+    add("--name_prefix", default="", help="put before the photos' names, where two folders have the same: walk2/")
 
 
 def _add_question_flags(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(splits="", thumbnails=False)
+    parser.set_defaults(splits="", thumbnails=False, name_prefix="")
     add = parser.add_argument
     add("--split", default="test", help="splits whose queries are located; not those of --calibrate")
     add("--output", required=True, help="folder for accuracy.json, accuracy.md, accuracy.png and answers.csv")

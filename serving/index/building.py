@@ -59,15 +59,17 @@ def build(folder: Path, settings: MapSettings, known_splits: Sequence[str] = ())
     return index
 
 
-def append(folder: Path, settings: MapSettings) -> PlaceIndex:
-    """Adds photos to an index, or replaces those whose names are there. Broken off, the same call goes on.
+def append(folder: Path, settings: MapSettings, replace: bool = False) -> PlaceIndex:
+    """Adds photos to an index. Broken off, the same call goes on.
 
     Args:
         folder: of the index.
         settings: what is added.
+        replace: whether photos may take the place of those of the same names.
 
     Raises:
-        ValueError: the model or the kind of the positions is another than the index's; see `build` for the rest.
+        ValueError: the model or the kind of the positions is another than the index's, or names are there already; see
+            `build` for the rest.
     """
     index = PlaceIndex(folder)
     model = settings.open_model()
@@ -75,8 +77,10 @@ def append(folder: Path, settings: MapSettings) -> PlaceIndex:
     images = map_photos(settings)
     if kind_of(images) != index.record.kind:
         raise ValueError(f"Positions must be in {index.record.kind}, as the index's are. Received: {kind_of(images)}")
+    if not replace:
+        index.check_new(settings.names_of(images))
     descriptors = _descriptors(folder, model, images, settings)
-    done = index.append(_rows(images, descriptors, settings, model), model.identity)
+    done = index.append(_rows(images, descriptors, settings, model), model.identity, replace)
     logger.info("%s: %d photos added, %d replaced, %d now", folder, done.added, done.replaced, len(index))
     shutil.rmtree(_unfinished(folder))
     return index
@@ -148,7 +152,7 @@ def _rows(images: ImageSet, descriptors: np.ndarray, settings: MapSettings, mode
         for start in progress(range(0, len(images), _ROWS), "index", unit="batch"):
             part = images.subset(np.arange(start, min(start + _ROWS, len(images))))
             yield PlaceRows(
-                names=[os.path.relpath(path, settings.root) for path in part.paths],
+                names=settings.names_of(part),
                 descriptors=descriptors[start : start + _ROWS],
                 positions=positions[start : start + _ROWS],
                 headings=part.headings,

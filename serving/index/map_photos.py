@@ -1,5 +1,6 @@
 """The photos of a map, and those that are asked about it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -29,6 +30,7 @@ class MapSettings:
         thumbnails: whether small pictures are kept.
         batch: photos whose descriptors are extracted at a time.
         max_corrupt_share: share of the photos that may be unreadable.
+        name_prefix: stands in the index before the path of each photo below `root`.
     """
 
     root: Path
@@ -40,6 +42,11 @@ class MapSettings:
     thumbnails: bool = True
     batch: int = 8
     max_corrupt_share: float = 0.01
+    name_prefix: str = ""
+
+    def names_of(self, images: ImageSet) -> list[str]:
+        """Names of photos in the index."""
+        return [self.name_prefix + os.path.relpath(path, self.root) for path in images.paths]
 
     def open_model(self) -> Evaluated:
         """Opens the model. See `open_models` for what it raises."""

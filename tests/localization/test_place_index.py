@@ -71,7 +71,7 @@ def test_an_approximate_index_finds_what_was_added_and_not_what_was_removed(tmp_
     index = PlaceIndex.create(tmp_path / "index", record(exact_rows=100), batches(3))
     for turn, count in enumerate((20, 30, 200)):
         new = photos([f"walk's {turn}/{i}.jpg" for i in range(5)] + [f"{turn} {i}" for i in range(count)], 50 + turn)
-        index.append([new], MODEL)
+        index.append([new], MODEL, replace=True)
         there |= dict(zip(new.names, new.descriptors, strict=True))
         gone = [f"walk's {turn}/{i}.jpg" for i in range(60, 90)]
         assert index.remove(gone) == len(gone)
@@ -103,7 +103,7 @@ def test_a_box_bounds_the_candidates_and_fewer_than_asked_for_are_filled_up(inde
 def test_photos_come_and_go_by_their_names(index: PlaceIndex) -> None:
     name = "walk's 3/7.jpg"
     new = photos(["new.jpg", name], seed=50)
-    assert index.append([new], MODEL) == (1, 1)
+    assert index.append([new], MODEL, replace=True) == (1, 1)
     assert len(index) == 6 * 131 + 1
     found = index.search(new.descriptors, k=1)
     assert found.names[:, 0].tolist() == ["new.jpg", name]

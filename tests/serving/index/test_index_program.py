@@ -81,8 +81,12 @@ def test_an_index_is_built_grows_and_shrinks(
         main(["evaluate", str(place), *asked[1:], "--split=val"])
 
     write_photos(tmp_path / "more", seed=2)
-    main(["append", str(place), f"--root={tmp_path / 'more'}", *flags, "--no_thumbnails"])
+    more = ["append", str(place), f"--root={tmp_path / 'more'}", *flags, "--no_thumbnails", "--name_prefix=more/"]
+    main(more)
     assert f"{2 * PLACES - 1} photos" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"--replace.* Received: 'more/database/2_0_0.jpg' and 29 more .*, of 30$"):
+        main(more)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["accuracy", "index", "more"]
     main(["calibrate", str(place), f"--root={tmp_path / 'more'}", *flags, "--split=test"])
     assert f"{2 * PLACES - 1} photos" in (said := capsys.readouterr().out)
     assert f"calibrated on {2 * PLACES} photos" in said
