@@ -4,6 +4,7 @@ from keras_sare.losses.base import TupleLoss
 from keras_sare.losses.contrastive import ContrastiveLoss, contrastive
 from keras_sare.losses.info_nce import InfoNCELoss
 from keras_sare.losses.multi_similarity import MultiSimilarityLoss
+from keras_sare.losses.place_batch import PlaceBatchLoss
 from keras_sare.losses.registry import LOSSES, LossEntry, get
 from keras_sare.losses.sare import SARELoss, sare
 from keras_sare.losses.triplet import TripletLoss, triplet
@@ -14,6 +15,7 @@ __all__ = [
     "InfoNCELoss",
     "LossEntry",
     "MultiSimilarityLoss",
+    "PlaceBatchLoss",
     "SARELoss",
     "TripletLoss",
     "TupleLoss",

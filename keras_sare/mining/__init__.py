@@ -2,6 +2,7 @@
 
 from keras_sare.mining.hard_negatives import HardNegativeMiner
 from keras_sare.mining.mined_tuples import MinedTuples
+from keras_sare.mining.place_batches import PlaceBatchMiner
 from keras_sare.mining.sfm.pairs import matching_pairs
 from keras_sare.mining.sfm.positives import PositiveRule
 from keras_sare.mining.sfm.tuples import SfMTupleMiner
@@ -10,6 +11,7 @@ from keras_sare.mining.tuples import tuple_dataset
 __all__ = [
     "HardNegativeMiner",
     "MinedTuples",
+    "PlaceBatchMiner",
     "PositiveRule",
     "SfMTupleMiner",
     "matching_pairs",

@@ -49,6 +49,8 @@ class HardNegativeMiner:
             of different queries, or `mining` or `negatives` is not one of the allowed values.
     """
 
+    reads_descriptors = True
+
     def __init__(
         self,
         positives: Sequence[np.ndarray],

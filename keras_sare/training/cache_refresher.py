@@ -22,8 +22,9 @@ class Window:
     """Mined tuples.
 
     Attributes:
-        tuples: int64 [tuples, 2 + negatives] image ids: query, positive, negatives, hardest first.
-        violating: how many of them violate `MARGIN`.
+        tuples: int64 [tuples, tuple size] image ids: query, positive, negatives, hardest first; of batches of places
+            the query and the other images of its place.
+        violating: how many of them violate `MARGIN`; 0 where no descriptors are looked at.
     """
 
     tuples: np.ndarray
@@ -53,6 +54,11 @@ class CacheRefresher:
         logger.info("Training queries with a potential positive: %d of %d", trainable, queries)
         self._source.check_steps(train.settings.tuples_per_step)
 
+    @property
+    def reads_descriptors(self) -> bool:
+        """Whether tuples depend on cached descriptors."""
+        return self._miner.reads_descriptors
+
     def windows(self, epoch: int) -> list[np.ndarray]:
         """Cuts the queries of an epoch into windows of whole steps.
 
@@ -77,7 +83,7 @@ class CacheRefresher:
         with times.measure("refresh"):
             # Together: an image may be a query and in the database.
             looked_at = np.union1d(self._miner.required_images(queries, epoch), ids)
-            cached = self.train.extract(self.extractor, looked_at, "cache")
+            cached = self._cached(looked_at)
         with times.measure("mining"):
             share = self.workers.shard(len(queries))
             database = slice(int(np.searchsorted(looked_at, self._source.database)))
@@ -88,6 +94,11 @@ class CacheRefresher:
             if len(self._miner.previous_negatives):  # A miner may keep none.
                 self._miner.previous_negatives[queries] = images[:, 1:]
         return Window(np.concatenate([ids[:, None], images], axis=1), int((margins < MARGIN).sum()))
+
+    def _cached(self, ids: np.ndarray) -> np.ndarray:
+        if not self.reads_descriptors:
+            return np.zeros((len(ids), 0), np.float32)
+        return self.train.extract(self.extractor, ids, "cache")
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The negatives of the last time, int64 [queries, negatives] or [0, negatives]; the same on all workers."""

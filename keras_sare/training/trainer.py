@@ -243,8 +243,9 @@ class Trainer:
             running = self.state.running
             ages = np.concatenate([np.arange(len(window) // self.settings.tuples_per_step) for window in windows])
             figures["loss"] = float(np.mean(running.losses))
-            figures["violating"] = running.violating / sum(len(window) for window in windows)
-            figures["cache_age"] = float(ages.mean())
+            if self.miner.reads_descriptors:
+                figures["violating"] = running.violating / sum(len(window) for window in windows)
+                figures["cache_age"] = float(ages.mean())
         return figures
 
     def _save(self) -> None:

@@ -12,7 +12,7 @@ from tensorflow.core.util import event_pb2
 from keras_sare.datasets import Augmentation, ImageSet
 from keras_sare.evaluation import RecallReport
 from keras_sare.extraction import StoredInputs
-from keras_sare.losses import SARELoss
+from keras_sare.losses import InfoNCELoss, PlaceBatchLoss, SARELoss
 from keras_sare.models import set_precision, split
 from keras_sare.training import RecallValidation, Trainer
 from keras_sare.training.data.augmented_inputs import AugmentedInputs
@@ -461,3 +461,33 @@ def test_last_epoch_that_is_kept_though_the_model_before_training_was_better_is_
     worse = f"worse than the model before training: recall@1 {after:.4g}, before {before:.4g}"
     assert (worse in caplog.text) == warned
     assert ("Kept epoch: 0, the model before training, of 1" in caplog.text) == (not warned)
+
+
+def test_batches_of_places_train_without_descriptors_for_mining_and_go_on_after_a_kill(make_small_trainer):
+    """Each place has one database image and one query, so a step of four places has six negatives an image."""
+    chosen = {"batches": "places", "images_per_place": 2, "tuples_per_step": 4, "epochs": 2}
+
+    def make(name):
+        return make_small_trainer(name, loss=PlaceBatchLoss(InfoNCELoss()), **chosen)
+
+    whole = make("whole")
+    whole.fit()
+    rows = whole.state.history
+    assert rows[2]["loss"] < rows[1]["loss"]
+    assert [(row["violating"], row["cache_age"]) for row in rows] == [("", "")] * 3
+    killed = make("killed")
+    steps = itertools.count()
+    step = killed.tuple_trainer.step
+
+    def dies(*batch):
+        if next(steps) == 4:
+            raise Killed
+        return step(*batch)
+
+    killed.tuple_trainer.step = dies
+    with pytest.raises(Killed):
+        killed.fit()
+    again = make("killed")
+    again.fit()
+    for one, other in zip(whole.model.get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -9,9 +9,10 @@ import keras
 from keras_sare import models
 from keras_sare.datasets import PlaceDataset, SfMDataset
 from keras_sare.extraction.inputs import ImageInputs
+from keras_sare.mining import PlaceBatchMiner
 from keras_sare.models.initialise import DESCRIPTORS_PER_IMAGE, MAX_IMAGES
 from keras_sare.training import Places, SfMPhotos
-from keras_sare.training.data.training_images import TrainingImages
+from keras_sare.training.data.training_images import TrainingImages, TupleSource
 from trainers.config import PittsConfig, RetrievalConfig
 
 Chosen = TypeVar("Chosen", PittsConfig, RetrievalConfig)
@@ -84,12 +85,19 @@ def fit_photos(config: RetrievalConfig, train: SfMDataset, replicas: int) -> Ret
 def _fit_tuples(config: Chosen, train: TrainingImages, replicas: int) -> Chosen:
     source = replace(train, settings=replace(train.settings, negatives=1)).tuple_source()
     most = source.miner.most_negatives
-    queries = len(source.queries_of(1))
     config = config.lowered("negatives", most, f"a query has no more than {most} images that may be its negatives")
-    reason = f"an epoch has {queries} queries with a positive"
-    config = config.lowered("tuples_per_step", queries - queries % replicas, reason)
+    config = _fit_step(config, source, replicas)
     # Training would say so too, after hours of the frozen layers' pass.
-    source.check_steps(config.tuples_per_step)
-    if config.negatives > most:
-        replace(train, settings=replace(train.settings, negatives=config.negatives)).tuple_source()
+    chosen = replace(train, settings=config.settings()).tuple_source()
+    chosen.check_steps(config.tuples_per_step)
     return config
+
+
+def _fit_step(config: Chosen, source: TupleSource, replicas: int) -> Chosen:
+    if isinstance(source.miner, PlaceBatchMiner):
+        most = source.miner.largest_batch()
+        reason = f"no more than {most} places are far enough apart"
+    else:
+        most = len(source.queries_of(1))
+        reason = f"an epoch has {most} queries with a positive"
+    return config.lowered("tuples_per_step", most - most % replicas, reason)

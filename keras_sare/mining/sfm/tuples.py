@@ -60,6 +60,8 @@ class SfMTupleMiner:
             positive, a pair is of different clusters, or there are too few other clusters.
     """
 
+    reads_descriptors = True
+
     def __init__(
         self,
         dataset: SfMDataset,

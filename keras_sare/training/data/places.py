@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_sare.datasets import ImageSet, PlaceDataset, training_positives
+from keras_sare.datasets import ImageSet, Neighbours, PlaceDataset, training_positives
 from keras_sare.extraction.extractor import Extractor
-from keras_sare.mining import HardNegativeMiner
+from keras_sare.mining import HardNegativeMiner, PlaceBatchMiner
 from keras_sare.training.data.training_images import TrainingImages, TupleSource, checksum
 from keras_sare.training.settings.place_settings import PlaceSettings
 
@@ -40,20 +40,7 @@ class Places(TrainingImages):
         positives = training_positives(
             dataset, ids, settings.positive_radius, settings.min_positive, settings.positive_heading
         )
-        miner = HardNegativeMiner(
-            positives,
-            dataset.nearby(settings.negative_radius, ids=ids),
-            len(dataset.database),
-            settings.negatives,
-            settings.negative_pool,
-            settings.seed,
-            settings.mining,
-        )
-
-        def queries_of(epoch: int) -> np.ndarray:
-            return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
-
-        return TupleSource(miner, len(dataset.database), ids, queries_of)
+        return self._of_places(ids, positives) if settings.batches == "places" else self._of_tuples(ids, positives)
 
     def query_ids(self, queries: np.ndarray | None = None) -> np.ndarray:
         """Ids of queries, all by default."""
@@ -64,6 +51,34 @@ class Places(TrainingImages):
         """Descriptors of all queries and of the whole database."""
         database = self.extract(extractor, np.arange(len(self.dataset.database)), f"{self.name} database")
         return self.extract(extractor, self.query_ids(), f"{self.name} queries"), database
+
+    def _of_tuples(self, ids: np.ndarray, positives: Neighbours) -> TupleSource:
+        settings = self.settings
+        miner = HardNegativeMiner(
+            positives,
+            self.dataset.nearby(settings.negative_radius, ids=ids),
+            len(self.dataset.database),
+            settings.negatives,
+            settings.negative_pool,
+            settings.seed,
+            settings.mining,
+        )
+
+        def queries_of(epoch: int) -> np.ndarray:
+            return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
+
+        return TupleSource(miner, len(self.dataset.database), ids, queries_of)
+
+    def _of_places(self, ids: np.ndarray, positives: Neighbours) -> TupleSource:
+        settings = self.settings
+        # Then every image of a place is a negative of every image of the others.
+        near = self.dataset.nearby(settings.negative_radius + settings.positive_radius, ids=ids)
+        miner = PlaceBatchMiner(positives, near, settings.images_per_place, settings.seed)
+
+        def queries_of(epoch: int) -> np.ndarray:
+            return miner.epoch_queries(epoch, settings.tuples_per_step)
+
+        return TupleSource(miner, len(self.dataset.database), ids, queries_of)
 
     def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
         read = [images.paths, images.places if images.positions is None else images.positions]

@@ -37,11 +37,13 @@ class TupleMiner(Protocol):
         trainable_queries: int64, ascending: those that can be mined.
         previous_negatives: int64 [queries, negatives], or [0, negatives] where nothing is remembered; the only state.
         most_negatives: negatives per tuple that every query could have.
+        reads_descriptors: whether `mine` looks at descriptors; where it does not, none are computed for it.
     """
 
     trainable_queries: np.ndarray
     previous_negatives: np.ndarray
     most_negatives: int
+    reads_descriptors: bool
 
     def required_images(self, queries: np.ndarray, epoch: int) -> np.ndarray:
         """Database images that `mine` looks at."""
@@ -60,8 +62,8 @@ class TupleSource:
         miner: whose database images have the ids 0..`database` - 1.
         database: number of database images.
         queries: int64 [queries], ids of the images that are the miner's queries.
-        queries_of: gives the queries of an epoch, counted from 1, as the miner numbers them, in random order; equally
-            many for each epoch.
+        queries_of: gives the queries of an epoch, counted from 1, as the miner numbers them, in random order; not
+            always equally many.
     """
 
     miner: TupleMiner
@@ -78,7 +80,8 @@ class TupleSource:
         visited = len(self.queries_of(1))
         if visited < tuples_per_step:
             raise ValueError(
-                f"`tuples_per_step` must not exceed the training queries of an epoch, {visited} with a positive. "
+                f"`tuples_per_step` must not exceed the training queries of an epoch, {visited} with a positive "
+                "and, in batches of places, far enough apart. "
                 f"Received: tuples_per_step={tuples_per_step}"
             )
 

@@ -17,6 +17,11 @@ class PlaceSettings(TrainingSettings):
     Reference: Arandjelovic et al., "NetVLAD", CVPR 2016, appendix B; Liu, Li, Dai, ICCV 2019, section 5.
 
     Attributes:
+        batches: 'tuples' trains on tuples of a query, its best positive and mined hard negatives; 'places' on batches
+            of `tuples_per_step` places far from one another, each with `images_per_place` images that are each other's
+            positives, and the negatives of those of all other places (`PlaceBatchMiner`, `PlaceBatchLoss`). Nothing is
+            mined then, and `negatives`, `negative_pool`, `mining` and `loss_scale` have no effect.
+        images_per_place: images of a place in such a batch.
         negative_pool: random definite negatives among which the hardest are looked for.
         mining: 'random' looks for them in `negative_pool`, 'full' in the whole database.
         database_queries: whether database images are queries of tuples too, each with other database images as positive
@@ -35,6 +40,12 @@ class PlaceSettings(TrainingSettings):
             Where a dataset knows places and no positions, the three have no effect.
     """
 
+    batches: str = setting(
+        "tuples",
+        "Batches of mined tuples, or of places whose images are each other's positives and negatives.",
+        choices=("tuples", "places"),
+    )
+    images_per_place: int = setting(4, "Images of a place where batches are of places.", least=2)
     negative_pool: int = 1000
     mining: str = setting("random", "Negatives from a random pool or the whole database.", choices=("random", "full"))
     database_queries: bool = setting(False, "Take database images as queries of tuples too.")
@@ -61,6 +72,12 @@ class PlaceSettings(TrainingSettings):
             raise ValueError(
                 f"`refresh_every` must be at least `tuples_per_step`, {self.tuples_per_step}: a step trains on tuples "
                 f"of one refresh. Received: refresh_every={self.refresh_every}"
+            )
+
+        if self.batches == "places" and self.tuples_per_step < 2:
+            raise ValueError(
+                "`tuples_per_step` must be at least 2 with batches='places': the negatives of a place are the images "
+                f"of the others. Received: tuples_per_step={self.tuples_per_step}"
             )
 
     def steps_per_refresh(self, epoch: int, steps: int) -> int:

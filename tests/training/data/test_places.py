@@ -73,6 +73,21 @@ def test_named_places_are_enough_to_mine_tuples(places, extractor, database_quer
     assert (tuples[:, 0] != ids).all()
 
 
+def test_batches_of_places_hold_images_of_one_place_each(places, extractor):
+    places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
+    settings = dataclasses.replace(
+        places.settings, batches="places", images_per_place=3, tuples_per_step=3, database_queries=True
+    )
+    places = dataclasses.replace(places, settings=settings)
+    ids, images = mined(places, extractor)
+    place = np.tile(np.arange(6) // 2, 2)
+    np.testing.assert_array_equal(place[images], np.repeat(place[ids][:, None], 2, axis=1))
+    order = places.tuple_source().queries_of(1)
+    batches = place[places.tuple_source().queries[order]].reshape(-1, 3)
+    assert len(batches) == 4
+    assert (np.sort(batches) == [0, 1, 2]).all()
+
+
 def test_another_timestamp_is_asked_of_mining_and_validation(places, extractor):
     times = np.array([1, 2, 1, 2, 1, 2])
     dataset = places.dataset

@@ -16,6 +16,7 @@ from keras_sare.evaluation.evaluation_record import write_record
 from keras_sare.evaluation.place_report import SavedModel
 from keras_sare.evaluation.protocols import named_protocol
 from keras_sare.extraction import Extractor
+from keras_sare.losses import PlaceBatchLoss
 from keras_sare.training import (
     AugmentedInputs,
     Places,
@@ -150,6 +151,8 @@ def fit(run: PlaceRun, model: keras.Model, places: dict[str, Places]) -> int:
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
     models.set_precision(head if train.stored else model, config.precision)
     loss = place_losses(config.kernel)[config.loss](scale_of(config.loss, config.loss_scale, PLACE_SCALES))
+    if config.batches == "places":
+        loss = PlaceBatchLoss(loss)
     validation = RecallValidation(places["val"])
     trainer = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk)
     state = trainer.fit(run.seconds_before())
