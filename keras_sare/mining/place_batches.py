@@ -8,14 +8,19 @@ import numpy as np
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.utils.arguments import plain_arguments
 
+_GROUPS = 2
+# Of the most similar places one in so many is drawn: batches differ from epoch to epoch.
+_CHOICE = 3
+
 
 @plain_arguments
 class PlaceBatchMiner:
     """Chooses for queries the images of their places, and which queries may stand in one batch.
 
-    A place is a query and some of its potential positives, drawn at random; where it has fewer, they are repeated.
-    Nothing is mined by descriptors: the negatives of an image are those of the other places in its batch, see
-    `keras_sare.losses.PlaceBatchLoss`. The draw of a query depends on (seed, epoch, query) alone.
+    A place is a query and some of its potential positives, drawn at random; where it has fewer, they are repeated. The
+    negatives of an image are the images of the other places in its batch, see `keras_sare.losses.PlaceBatchLoss`.
+    Batches are of places drawn at random (`epoch_queries`) or of such as look alike (`arrange`). Draws depend on (seed,
+    epoch, query) alone.
 
     Reference: Ali-bey et al., "GSV-Cities", Neurocomputing 2022, section 4.
 
@@ -80,6 +85,33 @@ class PlaceBatchMiner:
             chosen += batch
         return np.array(chosen, np.int64)
 
+    @plain_arguments
+    def arrange(self, queries: np.ndarray, descriptors: np.ndarray, epoch: int, places_per_step: int) -> np.ndarray:
+        """Puts places that look alike into one batch: there the negatives are hard.
+
+        A batch has two groups: the first waiting query that is apart from the batch, and of the queries most similar
+        to it in the cached descriptors a third, drawn at random, that are apart too. What fills no batch at the end is
+        left out. Hard batches of similar places are those of Izquierdo and Civera, "Close, but not there: Boosting
+        geographic distance sensitivity in visual place recognition", ECCV 2024, section 3.
+
+        Args:
+            queries: int64 [W] different queries that have a positive, in random order.
+            descriptors: [W, D] their cached descriptors, L2-normalised.
+            epoch: number of the epoch.
+            places_per_step: places in a batch.
+
+        Returns:
+            int64 [W]: queries, batch after batch, then -1 for those left out.
+        """
+        free = np.ones(len(queries), bool)
+        arranged = np.full(len(queries), -1, np.int64)
+        filled = 0
+        while len(batch := self._batch_alike(queries, free, descriptors, epoch, places_per_step)) == places_per_step:
+            free[batch] = False
+            arranged[filled : filled + places_per_step] = queries[batch]
+            filled += places_per_step
+        return arranged
+
     def largest_batch(self) -> int:
         """Places that a batch may have, as far as one pass over the queries in random order finds them."""
         order = np.random.default_rng([self.seed, 1]).permutation(self.trainable_queries)
@@ -129,19 +161,61 @@ class PlaceBatchMiner:
 
     def _next_batch(self, waiting: deque[int], size: int) -> list[int]:
         """Takes queries that are apart from those waiting; the others keep their order."""
-        batch: list[int] = []
+        batch = _Batch(self.positives, self.near)
         passed: list[int] = []
-        held: set[int] = set()
-        closed: set[int] = set()
-        while waiting and len(batch) < size:
+        while waiting and len(batch.queries) < size:
             query = waiting.popleft()
-            members = self.positives[query].tolist()
-            near = self.near[query].tolist()
-            if closed.isdisjoint(members) and held.isdisjoint(near):
-                batch.append(query)
-                held.update(members)
-                closed.update(near)
-            else:
+            if not batch.take(query):
                 passed.append(query)
         waiting.extendleft(reversed(passed))
-        return batch
+        return batch.queries
+
+    def _batch_alike(
+        self, order: np.ndarray, free: np.ndarray, descriptors: np.ndarray, epoch: int, size: int
+    ) -> list[int]:
+        """Where in `order` the queries of a batch of places alike stand, see `arrange`; fewer where none is left."""
+        batch = _Batch(self.positives, self.near)
+        chosen: list[int] = []
+        for place in np.flatnonzero(free).tolist():
+            if len(chosen) == size:
+                break
+            if not batch.take(order[place]):
+                continue
+            chosen.append(place)
+            wanted = min(size - len(chosen), -(-size // _GROUPS) - 1)
+            similarity = descriptors @ descriptors[place]
+            similarity[~free] = -np.inf
+            alike = np.argsort(-similarity, kind="stable")[: _CHOICE * (wanted + 1)]
+            rng = np.random.default_rng([self.seed, epoch, order[place]])
+            for other in rng.permutation(alike[free[alike]]).tolist():
+                if wanted and batch.take(order[other]):
+                    chosen.append(other)
+                    wanted -= 1
+        return chosen
+
+
+class _Batch:
+    """Queries whose places are apart.
+
+    Args:
+        positives: as of `PlaceBatchMiner`.
+        near: as of `PlaceBatchMiner`.
+    """
+
+    def __init__(self, positives: Sequence[np.ndarray], near: Sequence[np.ndarray]) -> None:
+        self.queries: list[int] = []
+        self._positives = positives
+        self._near = near
+        self._held: set[int] = set()
+        self._closed: set[int] = set()
+
+    def take(self, query: int) -> bool:
+        """Takes a query if it is apart from those taken, and says whether it did."""
+        members = self._positives[query].tolist()
+        near = self._near[query].tolist()
+        if not self._closed.isdisjoint(members) or not self._held.isdisjoint(near):
+            return False
+        self.queries.append(query)
+        self._held.update(members)
+        self._closed.update(near)
+        return True

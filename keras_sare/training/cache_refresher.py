@@ -78,7 +78,12 @@ class CacheRefresher:
         return [order[i : i + size] for i in range(0, len(order), size)]
 
     def mine(self, queries: np.ndarray, epoch: int, times: StageTimer) -> Window:
-        """Computes the descriptors that mining looks at for some queries, and mines the tuples of these queries."""
+        """Computes the descriptors that mining looks at for some queries, and mines the tuples of these queries.
+
+        Raises:
+            ValueError: batches of places are asked for, and too few of the queries are apart from one another for one.
+        """
+        queries = self._arranged(queries, epoch, times)
         ids = self._source.queries[queries]
         with times.measure("refresh"):
             # Together: an image may be a query and in the database.
@@ -94,6 +99,24 @@ class CacheRefresher:
             if len(self._miner.previous_negatives):  # A miner may keep none.
                 self._miner.previous_negatives[queries] = images[:, 1:]
         return Window(np.concatenate([ids[:, None], images], axis=1), int((margins < MARGIN).sum()))
+
+    def _arranged(self, queries: np.ndarray, epoch: int, times: StageTimer) -> np.ndarray:
+        """The queries in the order of their steps, without those that fit into none."""
+        if self._source.arrange is None:
+            return queries
+        with times.measure("refresh"):
+            ids, place = np.unique(self._source.queries[queries], return_inverse=True)
+            descriptors = self.train.extract(self.extractor, ids, "cache")[place]
+        with times.measure("mining"):
+            # One worker decides: on unlike processors the last digits differ.
+            order = self.workers.broadcast(self._source.arrange(queries, descriptors, epoch))
+        if order[0] < 0:
+            raise ValueError(
+                "`tuples_per_step` must not exceed the places of a refresh that are far enough apart: raise "
+                f"`refresh_every` or lower it. Received: tuples_per_step={self.train.settings.tuples_per_step}, of "
+                f"{len(queries)} queries"
+            )
+        return order[order >= 0]
 
     def _cached(self, ids: np.ndarray) -> np.ndarray:
         if not self.reads_descriptors:

@@ -45,10 +45,44 @@ def test_images_of_unlike_places_of_a_batch_are_definite_negatives(miner, street
         assert images.shape == (len(order), 3)
         for start in range(0, len(order), size):
             batch = slice(start, start + size)
-            where = np.concatenate([queries[order[batch]][:, None], database[images[batch]]], axis=1)
-            apart = np.linalg.norm(where[:, :, None, None] - where[None, None], axis=-1).transpose(0, 2, 1, 3)
-            assert apart[~np.eye(size, dtype=bool)].min() > NEGATIVES
-            assert apart[np.eye(size, dtype=bool)].max() <= 2 * POSITIVES
+            least, most = apart(queries, database, order[batch], images[batch])
+            assert least[~np.eye(size, dtype=bool)].min() > NEGATIVES
+            assert np.diag(most).max() <= 2 * POSITIVES
+
+
+def apart(queries, database, order, images):
+    """Least distance between images of two places of a batch, and largest within one: [size, size] each."""
+    where = np.concatenate([queries[order][:, None], database[images]], axis=1)
+    distances = np.linalg.norm(where[:, :, None, None] - where[None, None], axis=-1).transpose(0, 2, 1, 3)
+    return distances.min(axis=(2, 3)), distances.max(axis=(2, 3))
+
+
+def test_batches_of_places_alike_are_apart_and_harder_than_random_ones(street):
+    """Descriptors say in which of ten kinds of street a photo is."""
+    queries, database = street
+    miner = make(street)
+    kinds = np.random.default_rng(2).integers(0, 10, len(queries))
+    descriptors = np.eye(10, dtype="float32")[kinds] + 0.1 * np.random.default_rng(3).normal(size=(60, 10))
+    size = 6
+
+    def pairs_of_a_kind(order):
+        batches = kinds[order].reshape(-1, size)
+        return np.mean(batches[:, :, None] == batches[:, None]) - 1 / size
+
+    shuffled = np.random.default_rng(5).permutation(miner.trainable_queries)
+    arranged = miner.arrange(shuffled, descriptors[shuffled], 1, size)
+    order = arranged[arranged >= 0]
+    assert (arranged[len(order) :] == -1).all()
+    assert len(np.unique(order)) == len(order) >= 4 * size
+    assert len(order) % size == 0
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        least, most = apart(queries, database, batch, mine(miner, batch))
+        assert least[~np.eye(size, dtype=bool)].min() > NEGATIVES
+        assert np.diag(most).max() <= 2 * POSITIVES
+    assert pairs_of_a_kind(order) > 2 * pairs_of_a_kind(miner.epoch_queries(1, size))
+    np.testing.assert_array_equal(arranged, make(street).arrange(shuffled, descriptors[shuffled], 1, size))
+    assert not np.array_equal(arranged, miner.arrange(shuffled, descriptors[shuffled], 2, size))
 
 
 def test_places_are_drawn_anew_in_each_epoch_and_alike_in_every_run(street):

@@ -463,9 +463,11 @@ def test_last_epoch_that_is_kept_though_the_model_before_training_was_better_is_
     assert ("Kept epoch: 0, the model before training, of 1" in caplog.text) == (not warned)
 
 
-def test_batches_of_places_train_without_descriptors_for_mining_and_go_on_after_a_kill(make_small_trainer):
+@pytest.mark.parametrize("mining", ["random", "full"])
+def test_batches_of_places_train_and_go_on_after_a_kill(make_small_trainer, mining):
     """Each place has one database image and one query, so a step of four places has six negatives an image."""
-    chosen = {"batches": "places", "images_per_place": 2, "tuples_per_step": 4, "epochs": 2}
+    chosen = {"batches": "places", "images_per_place": 2, "tuples_per_step": 4, "epochs": 2, "mining": mining}
+    chosen["refresh_every"] = 8
 
     def make(name):
         return make_small_trainer(name, loss=PlaceBatchLoss(InfoNCELoss()), **chosen)

@@ -75,10 +75,20 @@ class Places(TrainingImages):
         near = self.dataset.nearby(settings.negative_radius + settings.positive_radius, ids=ids)
         miner = PlaceBatchMiner(positives, near, settings.images_per_place, settings.seed)
 
-        def queries_of(epoch: int) -> np.ndarray:
-            return miner.epoch_queries(epoch, settings.tuples_per_step)
+        size = settings.tuples_per_step
 
-        return TupleSource(miner, len(self.dataset.database), ids, queries_of)
+        def queries_of(epoch: int) -> np.ndarray:
+            return miner.epoch_queries(epoch, size)
+
+        def shuffled(epoch: int) -> np.ndarray:
+            return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
+
+        def arrange(queries: np.ndarray, descriptors: np.ndarray, epoch: int) -> np.ndarray:
+            return miner.arrange(queries, descriptors, epoch, size)
+
+        if settings.mining == "random":
+            return TupleSource(miner, len(self.dataset.database), ids, queries_of)
+        return TupleSource(miner, len(self.dataset.database), ids, shuffled, arrange)
 
     def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
         read = [images.paths, images.places if images.positions is None else images.positions]

@@ -64,12 +64,15 @@ class TupleSource:
         queries: int64 [queries], ids of the images that are the miner's queries.
         queries_of: gives the queries of an epoch, counted from 1, as the miner numbers them, in random order; not
             always equally many.
+        arrange: puts some queries, int64 [W], with their cached descriptors, [W, D], in an epoch into the order in
+            which steps take them; -1 at the end for each that is left out. None keeps the order of `queries_of`.
     """
 
     miner: TupleMiner
     database: int
     queries: np.ndarray
     queries_of: Callable[[int], np.ndarray]
+    arrange: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None = None
 
     def check_steps(self, tuples_per_step: int) -> None:
         """Checks that an epoch has a step.

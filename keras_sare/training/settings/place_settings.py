@@ -19,11 +19,12 @@ class PlaceSettings(TrainingSettings):
     Attributes:
         batches: 'tuples' trains on tuples of a query, its best positive and mined hard negatives; 'places' on batches
             of `tuples_per_step` places far from one another, each with `images_per_place` images that are each other's
-            positives, and the negatives of those of all other places (`PlaceBatchMiner`, `PlaceBatchLoss`). Nothing is
-            mined then, and `negatives`, `negative_pool`, `mining` and `loss_scale` have no effect.
+            positives, and the negatives of those of all other places: `PlaceBatchMiner`, `PlaceBatchLoss`. Then
+            `negatives`, `negative_pool` and `loss_scale` have no effect.
         images_per_place: images of a place in such a batch.
         negative_pool: random definite negatives among which the hardest are looked for.
-        mining: 'random' looks for them in `negative_pool`, 'full' in the whole database.
+        mining: 'random' looks for them in `negative_pool`, 'full' in the whole database. Of batches of places: places
+            at random, or such as look alike, from the queries of one refresh.
         database_queries: whether database images are queries of tuples too, each with other database images as positive
             and negatives. For small sets: more tuples from the same photos.
         refresh_every: queries after which cached descriptors are recomputed, rounded down to whole steps; doubles when
@@ -47,7 +48,11 @@ class PlaceSettings(TrainingSettings):
     )
     images_per_place: int = setting(4, "Images of a place where batches are of places.", least=2)
     negative_pool: int = 1000
-    mining: str = setting("random", "Negatives from a random pool or the whole database.", choices=("random", "full"))
+    mining: str = setting(
+        "random",
+        "Negatives from a random pool or the whole database; or places at random or alike.",
+        choices=("random", "full"),
+    )
     database_queries: bool = setting(False, "Take database images as queries of tuples too.")
     refresh_every: int = setting(1000, "Queries between refreshes of the cache.", least=1)
     select_by: int = setting(5, "N of the validation recall@N that chooses the best epoch.", least=1)

@@ -10,6 +10,8 @@ from keras_sare.distribution.workers import Workers
 from keras_sare.extraction import StoredInputs
 from keras_sare.extraction.extractor import Extractor
 from keras_sare.training import RecallValidation
+from keras_sare.training.cache_refresher import CacheRefresher
+from keras_sare.training.stage_timer import StageTimer
 
 
 @pytest.fixture
@@ -86,6 +88,16 @@ def test_batches_of_places_hold_images_of_one_place_each(places, extractor):
     batches = place[places.tuple_source().queries[order]].reshape(-1, 3)
     assert len(batches) == 4
     assert (np.sort(batches) == [0, 1, 2]).all()
+
+
+def test_too_few_places_apart_among_the_queries_of_a_refresh_are_told(places, extractor):
+    places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
+    settings = dataclasses.replace(places.settings, batches="places", mining="full", tuples_per_step=4)
+    refresher = CacheRefresher(dataclasses.replace(places, settings=settings), extractor, extractor.workers)
+    with pytest.raises(
+        ValueError, match="raise `refresh_every` or lower it. Received: tuples_per_step=4, of 4 queries"
+    ):
+        refresher.mine(refresher.windows(1)[0], 1, StageTimer())
 
 
 def test_another_timestamp_is_asked_of_mining_and_validation(places, extractor):
