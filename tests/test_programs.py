@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NO_PROGRAMS = ("export.fidelity.runtime_process", "export.localise")
-"""A part of another program, and a script that goes to devices alone."""
+NO_PROGRAMS = ("export.fidelity.runtime_process", "trainers.stages.ablation.measure_process", "export.localise")
+"""Parts of other programs, and a script that goes to devices alone."""
 
 WRONG = {
     "trainers.pitts": ["--root=nowhere", "--output=out"],
     "trainers.retrieval_sfm": ["--dataset=nowhere.npz", "--output=out"],
     "trainers.retrieval_table": ["--run=nowhere", "--ground_truth=nowhere", "--output=out"],
     "trainers.sfm": ["--images=nowhere", "--output=out"],
-    "trainers.compare_losses": ["--root=nowhere", "--output=out"],
+    "trainers.ablation": ["--root=nowhere", "--output=out"],
     "trainers.evaluate": ["--models=nowhere", "--root=nowhere", "--output=out"],
     "trainers.report": ["--evaluation=nowhere", "--output=out"],
     "trainers.runs": ["list", "nowhere"],

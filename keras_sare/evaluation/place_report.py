@@ -90,7 +90,7 @@ def report_places(
         ValueError: the dataset lacks a column that the protocol asks for.
     """
     truth = ground_truth(protocol, dataset)
-    protocols = _protocols(dataset, truth)
+    protocols = protocols_of(dataset, truth)
     for name, model in models.items():
         logger.info("Evaluating %s on %s", name, dataset.name)
         descriptors = extract(model)
@@ -111,8 +111,16 @@ def report_places(
     return "\n\n".join(texts.values())
 
 
-def _protocols(dataset: PlaceDataset, truth: GroundTruth) -> list[Measured]:
-    """The protocol itself, and those that exclude more images, where that says something."""
+def protocols_of(dataset: PlaceDataset, truth: GroundTruth) -> list[Measured]:
+    """A protocol itself, and those of `PROTOCOLS` that exclude more images, where that says something.
+
+    Args:
+        dataset: of the queries and the database.
+        truth: of the protocol.
+
+    Returns:
+        What models can be measured by, the protocol itself first.
+    """
     measured = [Measured(truth.protocol, _PLAIN, truth.positives, truth.exclude, truth.groups)]
     for beside in PROTOCOLS:
         exclude = beside.exclude(dataset)

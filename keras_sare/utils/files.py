@@ -94,6 +94,18 @@ def lock(path: str | os.PathLike[str]) -> None:
         logger.warning("Cannot lock %s (%s): let no other process run in its folder", path, error.strerror)
 
 
+def is_locked(path: str | os.PathLike[str]) -> bool:
+    """Whether another process holds the lock of a file; see `lock`. This process must not hold it itself."""
+    import fcntl
+
+    try:
+        with open(path, "r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    return False
+
+
 def check_writable_folder(folder: str | os.PathLike[str]) -> None:
     """Checks that files can be written to a folder, before hours go into what they will hold. Leaves nothing there.
 

@@ -14,7 +14,13 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def setting(
-    default: Any, text: str, *, choices: Iterable[str] = (), least: float | None = None, required: bool = False
+    default: Any,
+    text: str,
+    *,
+    choices: Iterable[str] = (),
+    least: float | None = None,
+    required: bool = False,
+    repeated: bool = False,
 ) -> Any:
     """Makes a field of a dataclass.
 
@@ -24,8 +30,9 @@ def setting(
         choices: the only values that text may have; empty for any.
         least: the smallest value that a number may have; None for no bound.
         required: whether a program cannot do without a value of the user's.
+        repeated: whether each value of a list is given by a flag of its own, as it may hold commas.
     """
-    known = {"text": text, "choices": tuple(choices), "least": least, "required": required}
+    known = {"text": text, "choices": tuple(choices), "least": least, "required": required, "repeated": repeated}
     return dataclasses.field(default=default, metadata=known)
 
 

@@ -23,6 +23,8 @@ from keras_sare.utils.keras_internals import all_layers
 from trainers import pitts
 from trainers.config import PittsConfig
 from trainers.config.flags import parse
+from trainers.stages.ablation import measuring
+from trainers.stages.ablation.measured_sets import MeasuredSet
 from trainers.stages.places import checks as place_checks
 from trainers.stages.places import stages as place_stages
 
@@ -98,6 +100,27 @@ def test_run_ends_with_models_tables_and_pictures(unbroken):
     assert f"Saved as model.keras: **{run.choice.saved}** (recall@5 on " in table
     assert table.strip() in printed
     assert len(history_of(run)) == EPOCHS + 1
+
+
+def test_an_ablation_measures_a_run_from_its_store_as_the_run_did_itself(unbroken, town, monkeypatch):
+    run = unbroken[0]
+    folder = run.path.parent
+    sets = [MeasuredSet(split, str(town), split, is_home=True) for split in ("val", "test")]
+    stored = sorted(path.stat().st_mtime_ns for path in (run.path / "trunk").rglob("*.npy"))
+    measuring.measure(folder, run.path, sets, run.path / "trunk")
+    assert sorted(path.stat().st_mtime_ns for path in (run.path / "trunk").rglob("*.npy")) == stored
+    tested = measuring.read_measured(folder, run.path, sets[1])["test"]
+    expected = json.loads((run.path / "recall.json").read_text())
+    for model, report in zip(tested.ranks, expected.values(), strict=True):
+        np.testing.assert_allclose([(tested.ranks[model] < n).mean() for n in tested.ns], report["recalls"])
+    validated = measuring.read_measured(folder, run.path, sets[0])["val"]
+    for model, report in zip(("trained", "whitened"), run.choice.validation.values(), strict=True):
+        np.testing.assert_allclose([(validated.ranks[model] < n).mean() for n in validated.ns], report["recalls"])
+    # What is measured is not measured again, and what the model before training answers is shared.
+    monkeypatch.setattr(measuring, "open_places", None)
+    measuring.measure(folder, run.path, sets, run.path / "trunk")
+    assert measuring.read_measured(folder, run.path, replace(sets[0], protocol="msls_radius")) is None
+    assert len(list((folder / "measured" / "off_the_shelf").iterdir())) == len(sets)
 
 
 def test_killed_run_is_resumed_to_the_same_result_as_an_unbroken_one(start, train, unbroken, tmp_path, caplog):

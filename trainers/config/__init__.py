@@ -10,7 +10,7 @@ A program's flags are made from its configuration, and its function takes one:
 Nothing here imports TensorFlow, so that `--help` answers at once.
 """
 
-from trainers.config.compare import CompareConfig
+from trainers.config.ablation import AblationConfig
 from trainers.config.config import Config
 from trainers.config.demo import DemoConfig
 from trainers.config.evaluate import DoctorConfig, EvaluateConfig, ImportConfig
@@ -23,7 +23,7 @@ from trainers.config.table import TableConfig
 from trainers.config.training import TrainingConfig
 
 __all__ = [
-    "CompareConfig",
+    "AblationConfig",
     "Config",
     "DemoConfig",
     "DoctorConfig",

@@ -51,6 +51,8 @@ def _define(values: flags.FlagValues, field: "dataclasses.Field[Any]", kind: typ
         flags.DEFINE_integer(*told, lower_bound=field.metadata["least"], **options)
     elif kind is float:
         flags.DEFINE_float(*told, lower_bound=field.metadata["least"], **options)
+    elif field.metadata["repeated"]:
+        flags.DEFINE_multi_string(field.name, list(default), field.metadata["text"], **options)
     elif kind is tuple:
         listed = None if default is None else [str(one) for one in default]
         flags.DEFINE_list(field.name, listed, field.metadata["text"], **options)

@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 
 from trainers.config import (
-    CompareConfig,
+    AblationConfig,
     DemoConfig,
     EvaluateConfig,
     PittsConfig,
@@ -18,7 +18,7 @@ from trainers.config import (
 from trainers.config.flags import define_flags, parse
 from trainers.config.recipes import RECIPES, RETRIEVAL_RECIPES
 
-CONFIGS = [PittsConfig, RetrievalConfig, SfMConfig, TableConfig, CompareConfig, DemoConfig, EvaluateConfig]
+CONFIGS = [PittsConfig, RetrievalConfig, SfMConfig, TableConfig, AblationConfig, DemoConfig, EvaluateConfig]
 
 
 def test_every_setting_is_a_flag_with_its_default_and_meaning():
@@ -63,7 +63,7 @@ def test_wrong_flags_are_named(config, arguments, message):
         (PittsConfig(root="a", output="b", epochs=-1), "`epochs` must be at least 0. Received: epochs=-1"),
         (PittsConfig(root="a", output="b", kernel="flat"), "`kernel` must be one of .*Received: kernel='flat'"),
         (RetrievalConfig(output="run"), "`dataset` must be given"),
-        (CompareConfig(root="a", output="b", seeds=("1", "x")), "`seeds` must be whole numbers. Received: seeds=1,x"),
+        (AblationConfig(root="a", output="b", seeds=("1", "x")), "`seeds` must be whole numbers. Received: seeds=1,x"),
     ],
 )
 def test_wrong_settings_are_named_whoever_gives_them(config, message):
@@ -101,7 +101,7 @@ def test_help_and_wrong_flags_answer_without_tensorflow():
     """In one process, which then tells what it has imported."""
     script = """
 import runpy, sys
-for module in ("pitts", "retrieval_sfm", "retrieval_table", "sfm", "compare_losses", "demo", "evaluate"):
+for module in ("pitts", "retrieval_sfm", "retrieval_table", "sfm", "ablation", "demo", "evaluate"):
     for argument in ("--help", "--nonsense=1"):
         sys.argv = [module, argument]
         try:

@@ -96,6 +96,19 @@ def open_run(config: PittsConfig) -> PlaceRun:
     return PlaceRun(config, config.settings(), strategy, Workers(strategy), folder, augmentation, datasets)
 
 
+def check_model(run: PlaceRun) -> None:
+    """Checks that the model can be built and trained as the settings say; writes nothing.
+
+    Raises:
+        ValueError: it cannot.
+        OSError: its weights cannot be read.
+    """
+    model = _build(run)
+    if run.config.whitening != "none":
+        _fit_dimension(run, model)
+    models.freeze_before(model, run.config.train_from)
+
+
 def make_off_the_shelf(run: PlaceRun) -> PlaceRun:
     """Builds or opens the model where the run has none, gives NetVLAD its clusters, and saves it."""
     if run.folder.off_the_shelf.is_file():
