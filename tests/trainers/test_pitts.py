@@ -240,6 +240,13 @@ def test_headings_of_positives_are_asked_of_data_that_have_them(make, town, monk
     assert "Training positives: within 10 m, headings within 40 degrees" in caplog.text
 
 
+def test_temperature_that_a_loss_cannot_take_is_told_before_anything_is_read(make):
+    with pytest.raises(ValueError, match="Argument `temperature` must be a positive, finite number.*temperature=-1"):
+        place_stages.open_run(make(temperature=-1.0))
+    with pytest.raises(ValueError, match="`temperature` is a number of sare_independent.*Received: .*loss='triplet'"):
+        place_stages.open_run(make(temperature=0.1, loss="triplet"))
+
+
 def test_dimension_that_the_images_cannot_give_is_refused_before_training(make, tmp_path):
     with pytest.raises(ValueError, match=r"`dim` must be at most \d+ for \d+ training database images.*dim=4096"):
         pitts.run(make(dim=4096))

@@ -28,6 +28,9 @@ class PittsConfig(TrainingConfig, PlaceSettings):
     image_size: tuple[int, int] = setting((480, 640), "height,width that images are resized to.")
     loss: str = setting("sare_independent", "Loss over tuples: sare_joint, triplet, contrastive, ...")
     kernel: str = setting("gaussian", "Kernel of SARE.", choices=("gaussian", "cauchy", "exponential"))
+    temperature: float | None = setting(
+        None, "Of SARE and InfoNCE: the smaller, the more the hardest negatives count; by default the loss's own."
+    )
     other_timestamps: bool | None = setting(
         None, "Positives have another timestamp than the query; by default TokyoTM's."
     )

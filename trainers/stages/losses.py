@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_sare import losses
-from keras_sare.losses import LOSSES, SARELoss, TupleLoss
+from keras_sare.losses import LOSSES, InfoNCELoss, SARELoss, TupleLoss
 
 PLACE_SCALES = {name: entry.published["places"] for name, entry in LOSSES.items() if "places" in entry.published}
 """Losses of `trainers.pitts`, and the scale at which published code trains them; see `TupleLoss`."""
@@ -17,14 +17,17 @@ RETRIEVAL_SCALES = {
 _Losses = Mapping[str, Callable[[str], TupleLoss]]
 
 
-def place_losses(kernel: str = "gaussian") -> _Losses:
+def place_losses(kernel: str = "gaussian", temperature: float | None = None) -> _Losses:
     """Losses of `trainers.pitts`, each made from a scale.
 
     Args:
         kernel: of SARE; no other loss has one.
+        temperature: of SARE and InfoNCE; None takes the loss's own.
     """
-    of_sare = {name: {"kernel": kernel} for name, entry in LOSSES.items() if entry.loss is SARELoss}
-    return {name: _maker(name, of_sare.get(name, {})) for name in PLACE_SCALES}
+    chosen: dict[type[TupleLoss], dict[str, Any]] = {SARELoss: {"kernel": kernel}, InfoNCELoss: {}}
+    if temperature is not None:
+        chosen = {loss: {**arguments, "temperature": temperature} for loss, arguments in chosen.items()}
+    return {name: _maker(name, chosen.get(LOSSES[name].loss, {})) for name in PLACE_SCALES}
 
 
 def retrieval_losses(tau: float = 0.7) -> _Losses:

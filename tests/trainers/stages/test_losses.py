@@ -32,6 +32,13 @@ def test_every_loss_is_made_with_its_published_scale():
 
 def test_flags_of_one_loss_reach_that_loss_alone():
     assert place_losses("cauchy")["sare_joint"]("tuple").kernel == "cauchy"
+
+
+def test_temperature_is_that_of_sare_and_info_nce_and_their_own_where_none_is_given():
+    chosen = place_losses("gaussian", 0.2)
+    assert [chosen[name]("tuple").temperature for name in ("sare_independent", "sare_joint", "info_nce")] == [0.2] * 3
+    assert [place_losses()[name]("tuple").temperature for name in ("sare_joint", "info_nce")] == [None, 0.07]
+    assert not hasattr(chosen["triplet"]("tuple"), "temperature")
     assert retrieval_losses(0.75)["contrastive"]("tuple").margin == 0.75
     assert retrieval_losses(0.75)["triplet"]("tuple").margin == 0.1
 

@@ -16,7 +16,7 @@ from keras_sare.evaluation.evaluation_record import write_record
 from keras_sare.evaluation.place_report import SavedModel
 from keras_sare.evaluation.protocols import named_protocol
 from keras_sare.extraction import Extractor
-from keras_sare.losses import PlaceBatchLoss
+from keras_sare.losses import PlaceBatchLoss, TupleLoss
 from keras_sare.training import (
     AugmentedInputs,
     Places,
@@ -73,6 +73,7 @@ def open_run(config: PittsConfig) -> PlaceRun:
     config = with_run_settings(config.completed(RECIPES[config.recipe].given_settings))
     config = fit_refreshes(config)
     check_choice("loss", config.loss, sorted(place_losses()))
+    _loss(config)  # A number that it cannot take is told before anything is read.
     if not config.starts_from_model:
         check_choice("model", config.model, sorted(models.PRESETS))
         if config.preprocessing:
@@ -163,9 +164,7 @@ def fit(run: PlaceRun, model: keras.Model, places: dict[str, Places]) -> int:
         train = replace(train, augmented=AugmentedInputs(train.dataset.paths, config.image_size, *how))
     # Where the frozen part's output is stored, that part keeps float32: the store does not depend on the precision.
     models.set_precision(head if train.stored else model, config.precision)
-    loss = place_losses(config.kernel)[config.loss](scale_of(config.loss, config.loss_scale, PLACE_SCALES))
-    if config.batches == "places":
-        loss = PlaceBatchLoss(loss)
+    loss = _loss(config)
     validation = RecallValidation(places["val"])
     trainer = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk)
     state = trainer.fit(run.seconds_before())
@@ -206,6 +205,17 @@ def _build(run: PlaceRun) -> keras.Model:
         if config.starts_from_model:
             return open_start(config.weights, config.image_size)
         return models.build(config.model, config.weights, preprocessing=config.preprocessing, clusters=config.clusters)
+
+
+def _loss(config: PittsConfig) -> TupleLoss:
+    scale = scale_of(config.loss, config.loss_scale, PLACE_SCALES)
+    loss = place_losses(config.kernel, config.temperature)[config.loss](scale)
+    if "temperature" in config.given and not hasattr(loss, "temperature"):
+        raise ValueError(
+            "`temperature` is a number of sare_independent, sare_joint and info_nce: leave it out. "
+            f"Received: temperature={config.temperature}, loss={config.loss!r}"
+        )
+    return PlaceBatchLoss(loss) if config.batches == "places" else loss
 
 
 def _fit_dimension(run: PlaceRun, model: keras.Model) -> PlaceRun:
