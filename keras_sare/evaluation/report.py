@@ -74,6 +74,17 @@ class RecallReport(JsonReport):
             raise ValueError(f"`n` must be one of the measured N, {self.ns}. Received: n={n}")
         return self.recalls[self.ns.index(n)]
 
+    @property
+    def mean_reciprocal_rank(self) -> float:
+        """Mean over the queries of 1 / rank of the first right image, 0 where none is among the largest N.
+
+        Every query moves it, and the first places most, so that it tells models apart where recall at one N is near 0
+        or 1 or rests on few queries. Ranks are known up to the measured N: one between two of these counts as the
+        larger.
+        """
+        found = zip(self.ns, self.recalls, (0.0, *self.recalls), strict=False)
+        return sum((recall - before) / n for n, recall, before in found)
+
 
 @plain_arguments
 def better(report_a: RecallReport, report_b: RecallReport, first: int = 5) -> bool:
@@ -85,12 +96,15 @@ def better(report_a: RecallReport, report_b: RecallReport, first: int = 5) -> bo
     Args:
         report_a: one report.
         report_b: another of the same dataset and protocol.
-        first: the N that decides; where a small database leaves it out, the largest N below it.
+        first: the N that decides; where a small database leaves it out, the largest N below it. 0: the mean reciprocal
+            rank decides.
 
     Raises:
         ValueError: the reports do not measure the same thing.
     """
     check_comparable({"report_a": report_a, "report_b": report_b})
+    if not first:
+        return report_a.mean_reciprocal_rank > report_b.mean_reciprocal_rank
     order = sorted(report_a.ns, key=lambda n: (n > first, -n if n <= first else n))
     return [report_a.at(n) for n in order] > [report_b.at(n) for n in order]
 

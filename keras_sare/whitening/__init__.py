@@ -4,7 +4,7 @@ from keras_sare.whitening.fitted import FittedWhitening
 from keras_sare.whitening.incremental import IncrementalPCAWhitening
 from keras_sare.whitening.learned import fit_learned_whitening
 from keras_sare.whitening.overlap import warn_of_overlap
-from keras_sare.whitening.pca import fit_pca_whitening, largest_dimension
+from keras_sare.whitening.pca import fit_pca_whitening, largest_dimension, shrunk_variances
 from keras_sare.whitening.spectrum import DimensionError
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "fit_learned_whitening",
     "fit_pca_whitening",
     "largest_dimension",
+    "shrunk_variances",
     "warn_of_overlap",
 ]

@@ -111,6 +111,17 @@ def test_another_n_may_decide_first():
     assert not better(high, low)
 
 
+def test_reciprocal_rank_counts_every_query_and_a_rank_between_two_n_as_the_larger():
+    """Of ten queries, four are right at once, two at the second, one within ten, three never."""
+    ranks = _report(0.4, 0.6, 0.7, ns=(1, 2, 10))
+    assert ranks.mean_reciprocal_rank == pytest.approx((4 / 1 + 2 / 2 + 1 / 10) / 10)
+    later = _report(0.4, 0.5, 0.9, ns=(1, 2, 10))
+    assert better(ranks, later, first=0)
+    assert not better(later, ranks, first=0)
+    assert better(later, ranks, first=10)
+    assert not better(ranks, ranks, first=0)
+
+
 def test_a_report_is_not_better_than_itself(report):
     assert not better(report, report)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from keras_sare.whitening import fit_pca_whitening, largest_dimension
+from keras_sare.whitening import fit_pca_whitening, largest_dimension, shrunk_variances
 
 
 def _project(whitening, descriptors):
@@ -119,6 +119,25 @@ def test_whitened_training_data_has_identity_covariance(draw, shape):
 
     np.testing.assert_allclose(np.cov(whitened.T), np.eye(15), atol=1e-5)
     np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_shrunk_variances_lie_between_those_of_the_samples_and_of_white_noise(draw, share):
+    samples = draw(*DUAL)
+    fitted = fit_pca_whitening(samples, 15)
+    shrunk = shrunk_variances(fitted, share)
+    variances = fitted.eigenvalues
+    left = variances / ((1 - share) * variances + share * variances.mean())
+    np.testing.assert_allclose(np.cov(_project(shrunk, samples).T), np.diag(left), atol=1e-5)
+    if share == 0:
+        np.testing.assert_array_equal(shrunk.projection, fitted.projection)
+    if share == 1:
+        np.testing.assert_allclose(np.linalg.norm(shrunk.projection, axis=0), variances.mean() ** -0.5, rtol=1e-5)
+
+
+def test_share_that_is_none_is_refused(draw):
+    with pytest.raises(ValueError, match="`share` must be between 0 and 1. Received: share=1.5"):
+        shrunk_variances(fit_pca_whitening(draw(*DUAL), 5), 1.5)
 
 
 def test_literal_values_of_a_line():

@@ -39,10 +39,12 @@ class PittsConfig(TrainingConfig, PlaceSettings):
     )
     whitening: str = setting(
         "auto",
-        "PCA whitening: always, never, or as validation recall says.",
+        "PCA whitening: always, never, or as validation says (whether, dimension, shrinkage).",
         choices=("auto", "none", "pca"),
     )
-    dim: int = setting(4096, "Dimension after PCA whitening.", least=1)
+    dim: int = setting(
+        4096, "Dimension after PCA whitening; with --whitening=auto at most, validation may choose less.", least=1
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", _image_size(self.image_size))

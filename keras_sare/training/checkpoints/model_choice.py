@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from keras_sare.evaluation import RecallReport, better
+from keras_sare.evaluation import RecallReport
 from keras_sare.evaluation.json_report import JsonReport
 
 
@@ -28,24 +28,22 @@ class ModelChoice(JsonReport):
     origin: str
 
 
-def choose(plain: RecallReport, whitened: RecallReport, select_by: int) -> tuple[bool, str]:
+def choose(plain: RecallReport, whitened: RecallReport) -> tuple[bool, str]:
     """Chooses between a model without whitening and with it by their validation.
 
-    The rule is the one that chooses the epoch, `keras_sare.evaluation.better`. Where it finds no difference the
-    whitened model is chosen: its descriptors are smaller.
+    The mean reciprocal rank decides, whatever chose the epoch: recall at one N is often the same for both, and says
+    nothing then. Where it finds no difference the whitened model is chosen: its descriptors are smaller.
 
     Args:
         plain: recall without whitening.
         whitened: the same with it.
-        select_by: the N of recall@N that decides.
 
     Returns:
         Whether the whitened one is chosen, and why.
     """
-    n = max((n for n in plain.ns if n <= select_by), default=plain.ns[0])
-    why = f"recall@{n} on {plain.dataset} is {whitened.at(n):.3f} with whitening and {plain.at(n):.3f} without"
-    if better(plain, whitened, select_by):
-        return False, why if plain.at(n) > whitened.at(n) else f"{why}, and at other N higher without"
-    if better(whitened, plain, select_by):
-        return True, why if whitened.at(n) > plain.at(n) else f"{why}, and at other N higher with it"
-    return True, f"{why}, alike at all N: the smaller descriptor"
+    with_it = whitened.mean_reciprocal_rank
+    without = plain.mean_reciprocal_rank
+    why = f"mean reciprocal rank on {plain.dataset} is {with_it:.4f} with whitening and {without:.4f} without"
+    if with_it == without:
+        return True, f"{why}: the smaller descriptor"
+    return with_it > without, why

@@ -30,7 +30,8 @@ class PlaceSettings(TrainingSettings):
         refresh_every: queries after which cached descriptors are recomputed, rounded down to whole steps; doubles when
             the learning rate halves.
         select_by: the N of the validation recall@N that chooses the best epoch (`keras_sare.evaluation.better`). The
-            published rule is 5; where that is near 1 before training, it cannot tell epochs apart, and 1 can.
+            published rule is 5; where that is near 1 before training, it cannot tell epochs apart, and 1 can. 0: the
+            mean reciprocal rank of the first right image decides, to which every query adds: for few queries.
         min_positive: metres; potential positives are farther than this. None takes the dataset's: 1 for dbStruct files,
             where nearer ones are the query's own panorama, and 0 for others, which excludes nothing but the query's own
             photo.
@@ -55,7 +56,7 @@ class PlaceSettings(TrainingSettings):
     )
     database_queries: bool = setting(False, "Take database images as queries of tuples too.")
     refresh_every: int = setting(1000, "Queries between refreshes of the cache.", least=1)
-    select_by: int = setting(5, "N of the validation recall@N that chooses the best epoch.", least=1)
+    select_by: int = setting(5, "N of the validation recall@N that chooses the epoch; 0: reciprocal rank.", least=0)
     min_positive: float | None = setting(
         None, "Metres that positives exceed; by default 1 for .mat files, 0 for places.csv.", least=0
     )

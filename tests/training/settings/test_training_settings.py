@@ -50,7 +50,6 @@ COUNTS = [
     [
         *((TrainingSettings, name) for name in COUNTS),
         (PlaceSettings, "refresh_every"),
-        (PlaceSettings, "select_by"),
         (SfMSettings, "mine_times"),
     ],
 )

@@ -101,6 +101,13 @@ def whitening_sample(config: PittsConfig, images: int) -> np.ndarray:
     return sample_ids(images, WHITENING_IMAGES, config.seed)
 
 
+def candidate_dims(config: PittsConfig) -> tuple[int, ...]:
+    """Dimensions among which validation chooses, largest first; the asked one alone where nothing is to be chosen."""
+    if config.whitening != "auto":
+        return (config.dim,)
+    return tuple(dict.fromkeys(max(1, config.dim // share) for share in (1, 2, 4)))
+
+
 def sample_ids(images: int, count: int, seed: int) -> np.ndarray:
     """At most `count` random ones of so many images: int64, ascending."""
     return np.sort(np.random.default_rng(seed).permutation(images)[:count])

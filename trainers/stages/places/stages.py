@@ -36,6 +36,7 @@ from trainers.stages.checks import check_room, disk_needed, spilled
 from trainers.stages.fitted import fit_clusters, fit_refreshes
 from trainers.stages.losses import PLACE_SCALES, place_losses, scale_of
 from trainers.stages.places.checks import (
+    candidate_dims,
     check_datasets,
     headings_rule,
     list_datasets,
@@ -179,7 +180,7 @@ def whiten(run: PlaceRun, model: keras.Model, places: dict[str, Places], kept_ep
     def fed(one: keras.Model) -> keras.Model:
         return _fed(run, one, places["train"])
 
-    stage = WhiteningStage(run, places, fed, run.config.whitening, run.config.dim, sample)
+    stage = WhiteningStage(run, places, fed, run.config.whitening, candidate_dims(run.config), sample)
     return stage.finish(model, kept_epoch)
 
 

@@ -1,24 +1,28 @@
 """The stage of `trainers.pitts` after training: whitening is fitted, and what is saved is chosen by validation."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
 
+from keras_sare.evaluation import RecallReport
 from keras_sare.evaluation.model_names import kept_name
 from keras_sare.extraction import Extractor
 from keras_sare.extraction.array_cache import model_digest
 from keras_sare.models import with_whitening
 from keras_sare.training import Places, PlaceSettings, RecallValidation
 from keras_sare.training.checkpoints.model_choice import ModelChoice, choose
-from keras_sare.whitening import fit_pca_whitening
+from keras_sare.whitening import FittedWhitening, fit_pca_whitening, shrunk_variances
 from trainers.config import PittsConfig
 from trainers.stages.checks import late_dimension
 from trainers.stages.run import Run
 
 logger = logging.getLogger("keras_sare.pitts")
+
+SHRINKAGES = (0.0, 0.25, 0.5, 1.0)
+"""Candidates for how far variances are shrunk; of equals the first one wins."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class WhiteningStage:
         places: the splits "train" and "val".
         fed: the part of a model that takes what the places give.
         mode: `whitening` of the configuration: "auto", "none" or "pca".
-        dim: of the whitened descriptors.
+        dims: candidates for the dimension of the whitened descriptors, the preferred one first; one, unless `mode` is
+            "auto".
         sample: int64 [n], training database images that whitening is fitted to.
     """
 
@@ -38,7 +43,7 @@ class WhiteningStage:
     places: Mapping[str, Places]
     fed: Callable[[keras.Model], keras.Model]
     mode: str
-    dim: int
+    dims: tuple[int, ...]
     sample: np.ndarray
 
     def finish(self, model: keras.Model, kept_epoch: int) -> ModelChoice:
@@ -66,9 +71,9 @@ class WhiteningStage:
     def _origin(self, model: keras.Model, kept_epoch: int) -> str:
         parts = [model_digest(model), f"epoch {kept_epoch}", self.mode]
         if self.mode != "none":
-            parts += [f"{self.dim}-D from {len(self.sample)} of {self.places['train'].fingerprint}"]
+            parts += [f"{self.dims}-D from {len(self.sample)} of {self.places['train'].fingerprint}"]
         if self.mode == "auto":
-            parts += [f"recall@{self.run.settings.select_by} of {self.places['val'].fingerprint}"]
+            parts += [f"reciprocal rank of {self.places['val'].fingerprint}"]
         return "; ".join(parts)
 
     def _save_plain(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
@@ -81,25 +86,74 @@ class WhiteningStage:
         descriptors = self.places["train"].extract(extractor, self.sample, "whitening")
         validated = self.places["val"].extract_all(extractor) if self.mode == "auto" else None
         plain = kept_name(kept_epoch)
-        whitened = f"{plain}, whitened to {self.dim}-D"
 
         def write() -> None:
             with late_dimension():
-                pca = fit_pca_whitening(descriptors, self.dim)
-            candidates = {plain: model, whitened: with_whitening(model, pca.projection, pca.bias, self.dim, pca.mean)}
-            saved = whitened
-            reason = f"--whitening={self.mode}"
-            reports = {}
-            if validated:
-                validation = RecallValidation(self.places["val"])
-                reports = {
-                    plain: validation.report(*validated),
-                    whitened: validation.report(*map(pca.apply, validated)),
-                }
-                wins, reason = choose(reports[plain], reports[whitened], self.run.settings.select_by)
-                saved = whitened if wins else plain
-            validations = {name: asdict(report) for name, report in reports.items()}
-            choice = ModelChoice(saved, reason, kept_epoch, {}, validations, origin)
-            self.run.folder.save_chosen(candidates, choice)
+                pca = fit_pca_whitening(descriptors, max(self.dims))
+            if validated is None:
+                self._save(model, pca, kept_epoch, {}, (True, f"--whitening={self.mode}"), origin)
+                return
+            validation = RecallValidation(self.places["val"])
+            without = validation.report(*validated)
+            chosen, report = best_whitening(pca, self.dims, validation, *validated)
+            dim = len(chosen.eigenvalues)
+            reports = {plain: without, f"{plain}, whitened to {dim}-D": report}
+            self._save(model, chosen, kept_epoch, reports, choose(without, report), origin)
 
         self.run.write_once(write)
+
+    def _save(
+        self,
+        model: keras.Model,
+        pca: FittedWhitening,
+        kept_epoch: int,
+        reports: Mapping[str, RecallReport],
+        decision: tuple[bool, str],
+        origin: str,
+    ) -> None:
+        dim = len(pca.eigenvalues)
+        plain = kept_name(kept_epoch)
+        whitened = f"{plain}, whitened to {dim}-D"
+        wins, reason = decision
+        candidates = {plain: model, whitened: with_whitening(model, pca.projection, pca.bias, dim, pca.mean)}
+        validations = {name: asdict(report) for name, report in reports.items()}
+        choice = ModelChoice(whitened if wins else plain, reason, kept_epoch, {}, validations, origin)
+        self.run.folder.save_chosen(candidates, choice)
+
+
+def best_whitening(
+    pca: FittedWhitening, dims: Sequence[int], validation: RecallValidation, queries: np.ndarray, database: np.ndarray
+) -> tuple[FittedWhitening, RecallReport]:
+    """Chooses a dimension and how far variances are shrunk by the mean reciprocal rank of validation images.
+
+    Args:
+        pca: at the largest dimension.
+        dims: candidates, the preferred one first: of equals the first one wins.
+        validation: measures descriptors.
+        queries: float32 [Q, D], not whitened, and so is `database`.
+        database: float32 [N, D].
+
+    Returns:
+        The best one, and its report.
+    """
+    # Once for all: a candidate scales directions of these and leaves some out, before the length is made 1 again.
+    projected = [pca.apply(descriptors) for descriptors in (queries, database)]
+    found: list[tuple[FittedWhitening, RecallReport]] = []
+    for dim in dims:
+        cut = pca.truncated(dim)
+        for share in SHRINKAGES:
+            shrunk = shrunk_variances(cut, share)
+            factors = np.sqrt(cut.eigenvalues / shrunk.eigenvalues).astype(np.float32)
+            report = validation.report(*(_unit(rows[:, :dim] * factors) for rows in projected))
+            logger.info(
+                "Whitening to %d-D, variances shrunk by %g: mean reciprocal rank %.4f",
+                dim,
+                share,
+                report.mean_reciprocal_rank,
+            )
+            found.append((shrunk, report))
+    return max(found, key=lambda one: one[1].mean_reciprocal_rank)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows / np.sqrt(1e-12 + np.square(rows).sum(axis=1, keepdims=True)))

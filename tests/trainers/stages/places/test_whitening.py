@@ -11,15 +11,19 @@ from keras_sare.datasets import ImageSet, PlaceDataset
 from keras_sare.distribution import Workers
 from keras_sare.extraction import Extractor, StoredInputs
 from keras_sare.training import Places, PlaceSettings, RecallValidation, RunFolder
-from trainers.stages.places.whitening import WhiteningStage
+from keras_sare.whitening import fit_pca_whitening, shrunk_variances
+from trainers.stages.places.whitening import SHRINKAGES, WhiteningStage
 from trainers.stages.run import Run
 
 DIM = 8
+TOO_FEW = 3
 NOISE_IS_SMALL = (1.0, 0.3, 0.3)
 NOISE_IS_LARGE = (0.3, 1.0, 0.03)
 """Scales of what tells places, in six directions, and of noise in two others and in four more."""
 
-TRAINED = ["trained", f"trained, whitened to {DIM}-D"]
+
+def names(dim=DIM):
+    return ["trained", f"trained, whitened to {dim}-D"]
 
 
 @pytest.fixture
@@ -52,40 +56,61 @@ def vectors(name, run, scales, seed, count=80):
 
 @pytest.fixture
 def make_stage(run):
-    """Where what tells places is large, whitening blows up the noise; where it is small, whitening brings it out."""
+    """Where what tells places is small beside noise, whitening brings it out; in too few dimensions nothing helps."""
 
-    def make(mode="auto", scales=NOISE_IS_SMALL, select_by=1):
-        chosen = dataclasses.replace(run, settings=dataclasses.replace(run.settings, select_by=select_by))
-        places = {name: vectors(name, chosen, scales, seed) for seed, name in enumerate(("train", "val"))}
-        return WhiteningStage(chosen, places, lambda model: model, mode, DIM, np.arange(80))
+    def make(mode="auto", scales=NOISE_IS_LARGE, dims=(DIM,)):
+        places = {name: vectors(name, run, scales, seed) for seed, name in enumerate(("train", "val"))}
+        return WhiteningStage(run, places, lambda model: model, mode, dims, np.arange(80))
 
     return make
 
 
-def recall_of(path, places):
+def rank_of(path, places):
     extractor = Extractor(keras.saving.load_model(path), tf.distribute.get_strategy())
-    return RecallValidation(places).report(*places.extract_all(extractor)).at(1)
+    return RecallValidation(places).report(*places.extract_all(extractor)).mean_reciprocal_rank
 
 
-@pytest.mark.parametrize(("scales", "saved"), [(NOISE_IS_SMALL, TRAINED[0]), (NOISE_IS_LARGE, TRAINED[1])])
+@pytest.mark.parametrize(("scales", "dim", "wins"), [(NOISE_IS_SMALL, TOO_FEW, 0), (NOISE_IS_LARGE, DIM, 1)])
 def test_saved_model_is_the_better_one_by_validation_and_the_other_lies_beside_it(
-    make_stage, run, model, scales, saved
+    make_stage, run, model, scales, dim, wins
 ):
-    stage = make_stage(scales=scales)
+    stage = make_stage(scales=scales, dims=(dim,))
     choice = stage.finish(model, 3)
-    assert (choice.saved, choice.kept_epoch, list(choice.files)) == (saved, 3, TRAINED)
-    recalls = {name: recall_of(run.folder.path / file, stage.places["val"]) for name, file in choice.files.items()}
-    assert max(recalls, key=recalls.get) == saved
-    assert abs(recalls[TRAINED[0]] - recalls[TRAINED[1]]) > 0.1
-    assert {name: report["recalls"][0] for name, report in choice.validation.items()} == recalls
+    saved = names(dim)[wins]
+    assert (choice.saved, choice.kept_epoch, list(choice.files)) == (saved, 3, names(dim))
+    ranks = {name: rank_of(run.folder.path / file, stage.places["val"]) for name, file in choice.files.items()}
+    assert max(ranks, key=ranks.get) == saved
+    assert abs(ranks[names(dim)[0]] - ranks[names(dim)[1]]) > 0.1
     assert choice.files[saved] == "model.keras"
-    assert choice.reason == "recall@1 on val is {1:.3f} with whitening and {0:.3f} without".format(*recalls.values())
+    why = "mean reciprocal rank on val is {1:.4f} with whitening and {0:.4f} without"
+    assert choice.reason == why.format(*ranks.values())
     assert json.loads((run.folder.path / "choice.json").read_text())["saved"] == saved
+
+
+def test_dimension_and_shrinkage_are_those_of_the_best_rank(make_stage, run, model):
+    """Of the twelve the best is saved, computed here from its definition; a forced one is whitened in full."""
+    stage = make_stage(dims=(DIM, DIM // 2, DIM // 4))
+    choice = stage.finish(model, 3)
+    extractor = Extractor(model, tf.distribute.get_strategy())
+    fitted = fit_pca_whitening(stage.places["train"].extract(extractor, np.arange(80), ""), DIM)
+    queries, database = stage.places["val"].extract_all(extractor)
+    ranks = {}
+    for dim in (DIM, DIM // 2, DIM // 4):
+        for share in SHRINKAGES:
+            candidate = shrunk_variances(fitted.truncated(dim), share)
+            report = RecallValidation(stage.places["val"]).report(candidate.apply(queries), candidate.apply(database))
+            ranks[dim, share] = report.mean_reciprocal_rank
+    best = max(ranks, key=ranks.get)
+    assert len(set(ranks.values())) > 6
+    assert choice.saved == f"trained, whitened to {best[0]}-D"
+    assert rank_of(run.folder.model, stage.places["val"]) == pytest.approx(ranks[best], abs=1e-3)
+    forced = make_stage("pca", NOISE_IS_SMALL).finish(model, 3)
+    assert (forced.saved, forced.reason) == (names()[1], "--whitening=pca")
 
 
 def test_descriptors_keep_their_width_without_whitening_and_no_image_is_described(make_stage, run, model):
     stage = make_stage("none")
-    stage = dataclasses.replace(stage, dim=10_000, sample=None, fed=None, places=None)
+    stage = dataclasses.replace(stage, dims=(10_000,), sample=None, fed=None, places=None)
     choice = stage.finish(model, 2)
     assert (choice.saved, choice.reason, choice.files) == ("trained", "--whitening=none", {"trained": "model.keras"})
     assert run.folder.load_model().output.shape == (None, 12)
@@ -93,7 +118,7 @@ def test_descriptors_keep_their_width_without_whitening_and_no_image_is_describe
 
 def test_whitening_that_is_asked_for_is_saved_however_bad_it_is(make_stage, run, model):
     choice = make_stage("pca").finish(model, 2)
-    assert (choice.saved, choice.reason, choice.validation) == (TRAINED[1], "--whitening=pca", {})
+    assert (choice.saved, choice.reason, choice.validation) == (names()[1], "--whitening=pca", {})
     assert run.folder.load_model().output.shape == (None, DIM)
     assert keras.saving.load_model(run.folder.unwhitened).output.shape == (None, 12)
 
@@ -124,7 +149,7 @@ def changed_weights(run, model):
     ("mode", "changed", "epoch", "prepare"),
     [
         ("pca", {}, 1, None),
-        ("auto", {"dim": 5}, 1, None),
+        ("auto", {"dims": (5,)}, 1, None),
         ("auto", {"sample": np.arange(40)}, 1, None),
         ("auto", {}, 2, None),
         ("auto", {}, 1, changed_weights),
@@ -133,17 +158,17 @@ def changed_weights(run, model):
     ],
 )
 def test_resumed_run_saves_anew_what_changed_or_is_gone(make_stage, run, model, mode, changed, epoch, prepare):
-    make_stage().finish(model, 1)
+    make_stage(scales=NOISE_IS_SMALL, dims=(TOO_FEW,)).finish(model, 1)
     before = run.folder.model.stat().st_mtime_ns
     other = prepare(run, model) if prepare else None
-    choice = dataclasses.replace(make_stage(mode), **changed).finish(other or model, epoch)
+    choice = dataclasses.replace(make_stage(mode, NOISE_IS_SMALL, (TOO_FEW,)), **changed).finish(other or model, epoch)
     assert run.folder.model.stat().st_mtime_ns > before
     assert choice == run.folder.choice
     assert all((run.folder.path / file).is_file() for file in choice.files.values())
 
 
 def test_nothing_of_an_earlier_choice_is_left_beside_the_model(make_stage, run, model):
-    make_stage("auto").finish(model, 1)
+    make_stage("auto", NOISE_IS_SMALL, (TOO_FEW,)).finish(model, 1)
     assert run.folder.whitened.is_file()
     make_stage("none").finish(model, 1)
     assert sorted(path.name for path in run.folder.path.glob("*.keras")) == ["model.keras"]
