@@ -1,6 +1,6 @@
 """A dataset of places together with what the model is fed for each of its images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,15 +32,10 @@ class Places(TrainingImages):
         Raises:
             ValueError: no query has a potential positive, or there are too few negatives.
         """
-        settings = self.settings
-        dataset = self.dataset
         ids = self.query_ids()
-        if settings.database_queries:
-            ids = np.concatenate([ids, np.arange(len(dataset.database))])
-        positives = training_positives(
-            dataset, ids, settings.positive_radius, settings.min_positive, settings.positive_heading
-        )
-        return self._of_places(ids, positives) if settings.batches == "places" else self._of_tuples(ids, positives)
+        if self.settings.database_queries:
+            ids = np.concatenate([ids, np.arange(len(self.dataset.database))])
+        return self._of_places(ids) if self.settings.batches == "places" else self._of_tuples(ids)
 
     def query_ids(self, queries: np.ndarray | None = None) -> np.ndarray:
         """Ids of queries, all by default."""
@@ -52,10 +47,16 @@ class Places(TrainingImages):
         database = self.extract(extractor, np.arange(len(self.dataset.database)), f"{self.name} database")
         return self.extract(extractor, self.query_ids(), f"{self.name} queries"), database
 
-    def _of_tuples(self, ids: np.ndarray, positives: Neighbours) -> TupleSource:
+    def _positives(self, dataset: PlaceDataset, ids: np.ndarray) -> Neighbours:
+        settings = self.settings
+        return training_positives(
+            dataset, ids, settings.positive_radius, settings.min_positive, settings.positive_heading
+        )
+
+    def _of_tuples(self, ids: np.ndarray) -> TupleSource:
         settings = self.settings
         miner = HardNegativeMiner(
-            positives,
+            self._positives(self.dataset, ids),
             self.dataset.nearby(settings.negative_radius, ids=ids),
             len(self.dataset.database),
             settings.negatives,
@@ -69,12 +70,14 @@ class Places(TrainingImages):
 
         return TupleSource(miner, len(self.dataset.database), ids, queries_of)
 
-    def _of_places(self, ids: np.ndarray, positives: Neighbours) -> TupleSource:
+    def _of_places(self, ids: np.ndarray) -> TupleSource:
         settings = self.settings
+        # A place is shown by photos of both sides, which are of different walks.
+        images = len(self.dataset.paths)
+        both = replace(self.dataset, database=self.dataset.images_of(np.arange(images)))
         # Then every image of a place is a negative of every image of the others.
-        near = self.dataset.nearby(settings.negative_radius + settings.positive_radius, ids=ids)
-        miner = PlaceBatchMiner(positives, near, settings.images_per_place, settings.seed)
-
+        near = both.nearby(settings.negative_radius + settings.positive_radius, ids=ids)
+        miner = PlaceBatchMiner(self._positives(both, ids), near, settings.images_per_place, settings.seed)
         size = settings.tuples_per_step
 
         def queries_of(epoch: int) -> np.ndarray:
@@ -87,8 +90,8 @@ class Places(TrainingImages):
             return miner.arrange(queries, descriptors, epoch, size)
 
         if settings.mining == "random":
-            return TupleSource(miner, len(self.dataset.database), ids, queries_of)
-        return TupleSource(miner, len(self.dataset.database), ids, shuffled, arrange)
+            return TupleSource(miner, images, ids, queries_of)
+        return TupleSource(miner, images, ids, shuffled, arrange)
 
     def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
         read = [images.paths, images.places if images.positions is None else images.positions]

@@ -75,15 +75,17 @@ def test_named_places_are_enough_to_mine_tuples(places, extractor, database_quer
     assert (tuples[:, 0] != ids).all()
 
 
-def test_batches_of_places_hold_images_of_one_place_each(places, extractor):
+def test_batches_of_places_hold_images_of_one_place_each_from_both_sides(places, extractor):
     places = named_places(places, ["hall", "hall", "roof", "roof", "yard", "yard"])
     settings = dataclasses.replace(
-        places.settings, batches="places", images_per_place=3, tuples_per_step=3, database_queries=True
+        places.settings, batches="places", images_per_place=4, tuples_per_step=3, database_queries=True
     )
     places = dataclasses.replace(places, settings=settings)
     ids, images = mined(places, extractor)
     place = np.tile(np.arange(6) // 2, 2)
-    np.testing.assert_array_equal(place[images], np.repeat(place[ids][:, None], 2, axis=1))
+    np.testing.assert_array_equal(place[images], np.repeat(place[ids][:, None], 3, axis=1))
+    shown = np.sort(np.concatenate([ids[:, None], images], axis=1))
+    assert (np.diff(shown) > 0).all(), "a place has two photos on each side, and all of them are taken"
     order = places.tuple_source().queries_of(1)
     batches = place[places.tuple_source().queries[order]].reshape(-1, 3)
     assert len(batches) == 4
