@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Photo = str | Path | bytes
 """A file, or what is in one."""
+MOST_BYTES = 64 * 2**20
+"""Of a file, as many as a server takes in a request."""
 
 
 class Localizer:
@@ -138,7 +140,9 @@ def _contents(photos: Sequence[Photo]) -> tuple[list[bytes], list[str]]:
 
 def _read(path: str | Path) -> tuple[bytes, str]:
     try:
-        return Path(path).read_bytes(), ""
+        with Path(path).open("rb") as file:
+            contents = file.read(MOST_BYTES + 1)
+        return (contents, "") if len(contents) <= MOST_BYTES else (b"", f"more than {MOST_BYTES} bytes")
     except FileNotFoundError:
         return b"", "missing"
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte.

@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from keras_sare.localization import PlaceIndex
+from keras_sare.localization import DamagedIndexError, PlaceIndex
 from keras_sare.localization.index_record import FILE
 from keras_sare.localization.reranking.reranked import Reranker
 from keras_sare.utils.error_text import one_line
@@ -68,15 +69,17 @@ class Maps:
         """What there is to say of a map, as JSON has it.
 
         Raises:
-            RequestError: NOT_FOUND, there is no such map.
+            RequestError: NOT_FOUND, there is no such map; UNAVAILABLE, it cannot be read.
         """
         opened = self._found(name)
         index = opened.index
+        with readable(name):
+            bounds = _track(opened).bounds
         return {
             "name": name,
             "photos": len(index),
             "kind": index.record.kind,
-            "bounds": _track(opened).bounds,
+            "bounds": bounds,
             "calibrated": index.record.calibration is not None,
             "digest": index.record.model,
             "built": opened.built.isoformat(timespec="seconds"),
@@ -86,10 +89,11 @@ class Maps:
         """Where the photos of a map are, thinned out where they are many, as JSON has it.
 
         Raises:
-            RequestError: NOT_FOUND, there is no such map.
+            RequestError: NOT_FOUND, there is no such map; UNAVAILABLE, it cannot be read.
         """
         opened = self._found(name)
-        track = _track(opened)
+        with readable(name):
+            track = _track(opened)
         return {
             "map": name,
             "kind": opened.index.record.kind,
@@ -101,10 +105,12 @@ class Maps:
         """The thumbnail of a photo, a JPEG file.
 
         Raises:
-            RequestError: NOT_FOUND, there is no such map, no such photo in it, or the photo has none.
+            RequestError: NOT_FOUND, there is no such map, no such photo in it, or the photo has none; UNAVAILABLE, the
+                map cannot be read.
         """
         try:
-            found = self[name].thumbnail(photo)
+            with readable(name):
+                found = self[name].thumbnail(photo)
         except KeyError:
             found = None
         if found is None:
@@ -135,6 +141,24 @@ class Maps:
         if trouble and trouble != self._troubles.get(name):
             logger.error("map %s stays as it was: %s", name, trouble)
         self._troubles[name] = trouble
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Tells clients of maps whose files cannot be read no more than that they may ask again.
+
+    Args:
+        name: of the map.
+
+    Raises:
+        RequestError: UNAVAILABLE, it cannot be read.
+    """
+    try:
+        yield
+    except (DamagedIndexError, OSError) as error:
+        logger.error("map %s cannot be read: %s", name, one_line(error))
+        text = f"map {name} cannot be read at the moment; the server's log tells why"
+        raise RequestError(grpc.StatusCode.UNAVAILABLE, text) from error
 
 
 def map_folders(places: Sequence[str]) -> dict[str, Path]:

@@ -1,18 +1,53 @@
 """What compares unsure photos with their candidates, point by point."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keras_sare.localization import PlaceIndex
-from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
+import numpy as np
+
+from keras_sare.localization import Candidates, PlaceIndex
+from keras_sare.localization.reranking.reranked import Reranked, Reranker
 from keras_sare.utils.choices import check_choice
+from serving.arguments import named_folder
+
+if TYPE_CHECKING:
+    from keras_sare.localization.reranking.lazy_photos import LazyPhotos
+    from keras_sare.localization.reranking.local_reranker import LocalReranker
 
 _TRIED = 100
 
 
+class TimedReranker:
+    """A re-ranker for one request: it compares no more candidates once nobody waits for the answer.
+
+    Args:
+        reranker: what compares them.
+        check: called before each comparison; what it raises ends the work.
+    """
+
+    def __init__(self, reranker: Reranker, check: Callable[[], None]) -> None:
+        self._reranker = reranker
+        self._check = check
+
+    def rerank(
+        self,
+        candidates: Candidates,
+        photos: Sequence[np.ndarray],
+        chosen: np.ndarray,
+        check: Callable[[], None] | None = None,
+    ) -> Reranked:
+        """See `Reranker.rerank`."""
+        return self._reranker.rerank(candidates, photos, chosen, check or self._check)
+
+    def lazy(self, photos: Sequence[str | Path | bytes]) -> "LazyPhotos":
+        """See `Reranker.lazy`."""
+        return self._reranker.lazy(photos)
+
+
 def open_rerankers(
     first: int, map_photos: Sequence[str], folders: Mapping[str, str | Path]
-) -> dict[str, LocalReranker]:
+) -> dict[str, "LocalReranker"]:
     """Opens the re-rankers of maps, by the maps' names.
 
     Args:
@@ -27,14 +62,19 @@ def open_rerankers(
         RuntimeError: weights could not be fetched.
         ValueError: there is no such map, or `first` is not positive.
     """
-    only = next(iter(folders)) if len(folders) == 1 else ""
+    # With it comes TensorFlow.
+    from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
+
     rerankers = {}
-    for root in map_photos:
-        name, _, folder = root.rpartition("=")
-        name = name or only
+    for text in map_photos:
+        name, folder = named_folder(text)
+        if "=" not in text and len(folders) == 1:
+            (name,) = folders
         check_choice("map_photos", name, folders)
+        if name in rerankers:
+            raise ValueError(f"`map_photos` must name each map once. Received: {name} twice")
         index = PlaceIndex(folders[name])
-        _check_photos(Path(folder), index.names(_TRIED))
+        _check_photos(folder, index.names(_TRIED))
         reading = index.record.preprocessing or {}
         settings = RerankingSettings(first=first, orientation=reading.get("orientation", "upright"))
         rerankers[name] = LocalReranker(folder, settings)

@@ -1,7 +1,6 @@
 """The addresses of maps and of what was taken where."""
 
 import json
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +14,8 @@ from serving.rpc.calls import Call
 
 _MOST_NAME = 1024
 _JPEG = "image/jpeg"
+# Some ten thousand positions are written.
+_TRACK_IMAGES = 0.25
 # A map's photos seldom change; what is behind a token is nobody else's to keep. A map may be a stranger's, and hold
 # anything as a picture.
 _HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
@@ -48,19 +49,21 @@ class _Api:
         return await self._requests.answer(request, "REST/localize", answer)
 
     async def maps(self, request: Request) -> Response:
-        def described() -> list[dict[str, Any]]:
+        def described() -> bytes:
             maps = self._service.maps
-            return [maps.description(name) for name in maps.names]
+            return json.dumps([maps.description(name) for name in maps.names]).encode()
 
-        async def answer(_: Call) -> bytes:
-            return json.dumps(await self._service.read(described)).encode()
+        async def answer(call: Call) -> bytes:
+            return await self._service.read(call, described)
 
         return await self._requests.answer(request, "REST/maps", answer, b"")
 
     async def track(self, request: Request) -> Response:
-        async def answer(_: Call) -> bytes:
-            track = await self._service.read(self._service.maps.track, request.path_params["name"])
-            return json.dumps(track).encode()
+        def track() -> bytes:
+            return json.dumps(self._service.maps.track(request.path_params["name"])).encode()
+
+        async def answer(call: Call) -> bytes:
+            return await self._service.read(call, track, _TRACK_IMAGES)
 
         return await self._requests.answer(request, "REST/track", answer, b"")
 
@@ -70,8 +73,11 @@ class _Api:
         except RequestError as error:
             return refusal(error)
 
-        async def answer(_: Call) -> bytes:
-            return await self._service.read(self._service.maps.thumbnail, request.path_params["name"], photo)
+        def thumbnail() -> bytes:
+            return self._service.maps.thumbnail(request.path_params["name"], photo)
+
+        async def answer(call: Call) -> bytes:
+            return await self._service.read(call, thumbnail)
 
         return await self._requests.answer(request, "REST/thumbnail", answer, b"", _JPEG, _HEADERS)
 

@@ -3,29 +3,31 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import model_pb2
 
-from keras_sare.localization import DescriptorLocalizer, PhotoAnswer, photo_answers
+from keras_sare.localization import DescriptorLocalizer, PhotoAnswer, PlaceIndex, photo_answers
 from keras_sare.localization.photo_models import TOLERANT, errors_of
-from serving.errors import RequestError, invalid_argument
+from serving.errors import RequestError, exhausted, invalid_argument
 from serving.limits import Limits
 from serving.localization.encodings import Encoding, ProtobufEncoding, Question
-from serving.localization.maps import Maps
+from serving.localization.maps import Maps, readable
 from serving.localization.messages import METHOD, SERVICE
 from serving.localization.options import Options
+from serving.localization.rerankers import TimedReranker
 from serving.models.manager import ModelManager
 from serving.models.model import ServedModel
 from serving.rpc.calls import Call
 from serving.scheduling.admission import Admission, Ticket
-from serving.scheduling.quota import Quota
+from serving.scheduling.quota import READ_IMAGES, Quota
 
 T = TypeVar("T")
 
 _THREADS = 2
+_MOST_READS = 256
 _PROTOBUF = ProtobufEncoding()
 
 
@@ -58,6 +60,7 @@ class LocalizationService:
         # Apart from the workers: a wrong request is refused, and a thumbnail shown, also while all of them compute.
         self._parsers = ThreadPoolExecutor(_THREADS, thread_name_prefix="parsing")
         self._readers = ThreadPoolExecutor(_THREADS, thread_name_prefix="maps")
+        self._reading = 0
 
     @property
     def methods(self) -> dict[str, Callable[[Call], Awaitable[bytes]]]:
@@ -103,9 +106,33 @@ class LocalizationService:
                 del data
                 return await self._compute(call, question, ticket, encoding)
 
-    async def read(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Reads something of the maps in a thread, of which there are a few."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+    async def read(self, call: Call, function: Callable[[], T], images: float = READ_IMAGES) -> T:
+        """Reads something of the maps for a client, within its quota.
+
+        Args:
+            call: the call.
+            function: what reads.
+            images: that it counts as.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, the client or all together ask for too much.
+        """
+        with self._quota.read(call.client, images):
+            return await self.in_thread(function)
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Runs something that reads the maps, or a file, in one of a few threads.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, too much waits for them.
+        """
+        if self._reading >= _MOST_READS:
+            raise exhausted(f"The server reads at most {_MOST_READS} things of maps at once; try again later", "reads")
+        self._reading += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+        finally:
+            self._reading -= 1
 
     async def _compute(self, call: Call, question: Question, ticket: Ticket, encoding: Encoding) -> bytes:
         photos = len(question.photos)
@@ -114,10 +141,10 @@ class LocalizationService:
         model = ticket.held.enter_context(self._manager.find(self._spec))
         call.fields["version"] = model.version
         loop = asyncio.get_running_loop()
-        localizers = await loop.run_in_executor(self._parsers, self._localizers, question.options, model.digest)
+        indexes = await loop.run_in_executor(self._parsers, self._indexes, question.options, model.digest)
 
         def work() -> bytes:
-            return encoding.answer(self._answers(model, question, localizers, call))
+            return encoding.answer(self._answers(model, question, indexes, call))
 
         try:
             kind = (SERVICE, model.version)
@@ -127,18 +154,24 @@ class LocalizationService:
             call.fields["compute_seconds"] = ticket.compute_seconds
 
     def _answers(
-        self, model: ServedModel, question: Question, localizers: dict[str, DescriptorLocalizer], call: Call
+        self, model: ServedModel, question: Question, indexes: dict[str, PlaceIndex], call: Call
     ) -> list[PhotoAnswer]:
+        limited = call.limited(self._limits.seconds)
         inputs = {"image_bytes": _strings(question.photos)}
-        outputs = model.predict(TOLERANT, inputs, (), self._limits, call.seconds_left)
+        outputs = model.predict(TOLERANT, inputs, (), self._limits, limited.seconds_left)
         options = question.options
         errors = errors_of(outputs["error"])
-        # The same for all maps.
-        reranker = next(iter(self.maps.rerankers.values()), None)
-        photos = None if reranker is None else reranker.lazy(question.photos)
-        return photo_answers(localizers, outputs["embedding"], errors, options.prior, options.walk, photos)
+        rerankers = {name: TimedReranker(one, limited.check_time) for name, one in self.maps.rerankers.items()}
+        maps = {
+            name: DescriptorLocalizer(index, options.k, options.precision, reranker=rerankers.get(name))
+            for name, index in indexes.items()
+        }
+        # Each re-ranker reads them in its own way.
+        photos = None if not rerankers else next(iter(rerankers.values())).lazy(question.photos)
+        with readable(", ".join(indexes)):
+            return photo_answers(maps, outputs["embedding"], errors, options.prior, options.walk, photos)
 
-    def _localizers(self, options: Options, digest: str) -> dict[str, DescriptorLocalizer]:
+    def _indexes(self, options: Options, digest: str) -> dict[str, PlaceIndex]:
         chosen = {name: self.maps[name] for name in options.maps or self.maps.names}
         for name, index in chosen.items():
             if index.record.model != digest:
@@ -151,11 +184,7 @@ class LocalizationService:
             options.prior.check_maps({index.record.kind for index in chosen.values()})
         except ValueError as error:
             raise invalid_argument(str(error)) from error
-        rerankers = self.maps.rerankers
-        return {
-            name: DescriptorLocalizer(index, options.k, options.precision, reranker=rerankers.get(name))
-            for name, index in chosen.items()
-        }
+        return chosen
 
 
 def _check_signature(model: ServedModel) -> None:

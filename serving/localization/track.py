@@ -30,23 +30,26 @@ class Track:
 
 
 def track_of(index: PlaceIndex, most: int = MOST_POSITIONS) -> Track:
-    """Reads the positions of an index batch by batch, twice.
+    """Reads the positions of an index batch by batch; where they are too many, twice.
 
     Args:
-        index: of the map.
+        index: of the map. Photos may come and go meanwhile.
         most: positions that are kept.
     """
     version = index.version
     photos = 0
     low = np.full(2, np.inf)
     high = np.full(2, -np.inf)
+    kept = [np.zeros((0, 2))]
     for batch in index.positions():
         photos += len(batch)
-        low = np.minimum(low, batch.min(axis=0))
-        high = np.maximum(high, batch.max(axis=0))
+        low = np.minimum(low, batch.min(axis=0, initial=np.inf))
+        high = np.maximum(high, batch.max(axis=0, initial=-np.inf))
+        kept = [*kept, batch] if photos <= most else []
     if not photos:
         return Track(version, 0, None, [])
-    kept = [*index.positions()] if photos <= most else _thinned(index.positions(), low, high, isqrt(most))
+    if photos > most:
+        kept = _thinned(index.positions(), low, high, isqrt(most))
     return Track(version, photos, [low.tolist(), high.tolist()], np.concatenate(kept).tolist())
 
 
@@ -54,7 +57,7 @@ def _thinned(batches: Iterable[np.ndarray], low: np.ndarray, high: np.ndarray, s
     """The first position in each of side x side cells."""
     taken = np.zeros(side * side, bool)
     step = np.maximum(high - low, np.finfo(np.float64).tiny) / side
-    kept = []
+    kept = [np.zeros((0, 2))]
     for batch in batches:
         # What was added between the two readings may lie outside.
         cells = np.clip((batch - low) / step, 0, side - 1).astype(np.int64)

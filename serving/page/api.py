@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.errors import RequestError, invalid_argument
+from serving.errors import RequestError, exhausted, invalid_argument
 from serving.localization.service import LocalizationService
 from serving.page.feedback import FeedbackFile, read_feedback
 from serving.rest.requests import JSON, Requests
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_NAME = 1024
 _PHOTOS = 2
+_MOST_WAITING = 8
 
 
 class PageApi:
@@ -50,6 +54,7 @@ class PageApi:
         self._feedback = feedback
         # So pictures of what agreed take one worker of those that compute answers.
         self._turn = asyncio.Lock()
+        self._waiting = 0
 
     @property
     def routes(self) -> list[Route]:
@@ -76,10 +81,11 @@ class PageApi:
             # Browsers send other types here for anybody's page, without asking first whether that may be.
             if request.headers.get("content-type", "").split(";")[0].strip().lower() != JSON:
                 raise invalid_argument(f"Feedback must come with Content-Type: {JSON}")
-            maps = self._service.maps
-            said = read_feedback(await call.receive(), {name: maps[name].record.kind for name in maps.names})
-            await self._service.read(self._feedback.append, said)
-            return b"{}"
+            with self._backend.quota.read(call.client):
+                maps = self._service.maps
+                said = read_feedback(await call.receive(), {name: maps[name].record.kind for name in maps.names})
+                await self._service.in_thread(partial(self._feedback.append, said))
+                return b"{}"
 
         return await self._requests.answer(request, "REST/feedback", answer)
 
@@ -90,15 +96,28 @@ class PageApi:
         with self._backend.quota.request(call.client):
             photo = await call.receive()
             call.fields |= {"bytes_in": len(photo), "images": _PHOTOS}
-            with self._backend.admission.admitted(len(photo)) as ticket:
-                candidate = await self._service.read(self._service.maps.thumbnail, map_, name)
-                self._backend.quota.spend(call.client, _PHOTOS)
+            self._backend.quota.spend(call.client, _PHOTOS)
+            with self._bounded(), self._backend.admission.admitted(len(photo)) as ticket:
+                candidate = await self._service.in_thread(partial(self._service.maps.thumbnail, map_, name))
 
                 def work() -> bytes:
+                    call.check_time()
                     return _answered(heat_maps, photo, candidate)
 
                 async with self._turn:
                     return await self._backend.admission.compute(ticket, "heatmaps", _PHOTOS, call.seconds_left(), work)
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Bounds those that wait for their turn: each holds a place that a prediction could have."""
+        most = min(_MOST_WAITING, 1 + self._backend.places // 4)
+        if self._waiting >= most:
+            raise exhausted(f"The server makes and queues at most {most} heat maps; try again later", "heatmaps")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
 
 def _answered(heat_maps: "HeatMaps", photo: bytes, candidate: bytes) -> bytes:

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import grpc
@@ -39,6 +39,19 @@ class Call:
     def seconds_left(self) -> float:
         """Until the client's deadline."""
         return self.deadline - time.monotonic()
+
+    def limited(self, seconds: float) -> "Call":
+        """The same call with the deadline of a computation that begins now, also where its client has none."""
+        return replace(self, deadline=min(self.deadline, time.monotonic() + seconds))
+
+    def check_time(self) -> None:
+        """Ends work whose result nobody waits for any more.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED, the client's deadline is over.
+        """
+        if self.seconds_left() <= 0:
+            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline was over before the answer", "deadline")
 
 
 class Service(Protocol):

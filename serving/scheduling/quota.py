@@ -7,15 +7,21 @@ from contextlib import contextmanager
 
 from serving.errors import exhausted
 
+READ_IMAGES = 0.05
+"""Images that what computes nothing counts as, such as a thumbnail: an answer's twenty count as one."""
+
+# A browser asks for six things at a time.
+_READS = 8
 _MOST_CLIENTS = 10_000
 _BURST_SECONDS = 10.0
 
 
 class Quota:
-    """Bounds the predictions of each client.
+    """Bounds the predictions of each client, and what it reads beside them.
 
     Args:
-        requests: of a client under way at the same time; None for as many as the server takes.
+        requests: of a client under way at the same time, beside eight times as many that compute nothing; None for as
+            many as the server takes.
         images_per_second: of a client on average over ten seconds, which it may send at once; None for any number.
         clock: seconds.
 
@@ -36,6 +42,7 @@ class Quota:
         self._rate = images_per_second
         self._clock = clock
         self._under_way: Counter[str] = Counter()
+        self._reading: Counter[str] = Counter()
         # When the images that a client sent are paid off: one more second for each `images_per_second` of them.
         self._paid: OrderedDict[str, float] = OrderedDict()
 
@@ -49,20 +56,41 @@ class Quota:
         Raises:
             RequestError: RESOURCE_EXHAUSTED, the client has too many.
         """
-        if self._requests is not None and self._under_way[client] >= self._requests:
+        with self._counted(self._under_way, client, 1):
+            yield
+
+    @contextmanager
+    def read(self, client: str, images: float = READ_IMAGES) -> Iterator[None]:
+        """Counts a request that computes nothing as long as it is under way.
+
+        Args:
+            client: who sent it.
+            images: that it counts as.
+
+        Raises:
+            RequestError: RESOURCE_EXHAUSTED, the client has too many, or has sent too many of late.
+        """
+        with self._counted(self._reading, client, _READS):
+            self.spend(client, images)
+            yield
+
+    @contextmanager
+    def _counted(self, under_way: Counter[str], client: str, each: int) -> Iterator[None]:
+        if self._requests is not None and under_way[client] >= each * self._requests:
             raise exhausted(
-                f"A client may have at most {self._requests} requests under way (`max_client_requests`); wait for one",
+                f"A client may have at most {each * self._requests} requests under way (`max_client_requests`); wait "
+                "for one",
                 "max_client_requests",
             )
-        self._under_way[client] += 1
+        under_way[client] += 1
         try:
             yield
         finally:
-            self._under_way[client] -= 1
-            if not self._under_way[client]:
-                del self._under_way[client]
+            under_way[client] -= 1
+            if not under_way[client]:
+                del under_way[client]
 
-    def spend(self, client: str, images: int) -> None:
+    def spend(self, client: str, images: float) -> None:
         """Counts the images of a request.
 
         Args:

@@ -21,6 +21,7 @@ from keras_sare.localization import (
     PlaceRows,
     Prior,
     photo_answers,
+    photo_localizer,
 )
 from keras_sare.localization.photo_models import open_photo_model
 from keras_sare.models.model_file import identity_of
@@ -64,6 +65,16 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     build(folder / "east", range(4, 10), "metres")
     build(folder / "earth", range(9, 12), "degrees")
     return {name: folder / name for name in ("west", "east", "earth")}
+
+
+def test_a_file_of_any_size_is_read_no_further_than_a_photo_may_be_long(
+    maps: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_localizer, "MOST_BYTES", 3)
+    (tmp_path / "long.txt").write_bytes(b"0002")
+    (tmp_path / "short.txt").write_bytes(b"002")
+    answers = keras_sare.Localizer(maps["west"], Numbered()).locate([tmp_path / "long.txt", tmp_path / "short.txt"])
+    assert [answer.error for answer in answers] == ["more than 3 bytes", None]
 
 
 def test_answers_are_those_of_the_descriptors(maps: dict[str, Path], tmp_path: Path) -> None:

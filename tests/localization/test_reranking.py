@@ -12,6 +12,7 @@ from PIL import Image
 import keras_sare
 from keras_sare.local_features import LocalFeatures
 from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows, photo_answers
+from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.local_reranker import LocalReranker, RerankingSettings
 
 pytest.importorskip("lancedb")
@@ -75,6 +76,44 @@ def test_a_photo_that_is_too_small_is_not_compared_and_harms_no_other(
     np.testing.assert_array_equal(reranked.inliers, [[-1, -1, -1], [POINTS, 0, -1]])
     np.testing.assert_array_equal(reranked.candidates.names[0], candidates.names[0])
     assert caplog.text.count("Photo 0 is not compared with its candidates: too small") == 1
+
+
+def test_no_candidate_is_compared_once_a_check_ends_the_work(index: PlaceIndex, folder: Path) -> None:
+    extracted = []
+
+    def extract(image: np.ndarray) -> LocalFeatures:
+        extracted.append(image)
+        return seen(image)
+
+    def check() -> None:
+        if len(extracted) >= 3:
+            raise TimeoutError
+
+    candidates = index.search(look(np.array([3]), confusing=True), 5)
+    with pytest.raises(TimeoutError):
+        reranker(folder, extract, first=5).rerank(candidates, [view(3, step=8)], np.array([True]), check)
+    # The photo's and those of two candidates.
+    assert len(extracted) == 3
+
+
+@pytest.mark.parametrize("orientation", ["upright", "stored"])
+def test_each_map_reads_photos_as_it_was_built(index: PlaceIndex, folder: Path, orientation: str) -> None:
+    """Also those that were opened for a map that reads them in another way."""
+    shapes = []
+
+    def extract(image: np.ndarray) -> LocalFeatures:
+        shapes.append(image.shape)
+        return seen(image)
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(view(3, step=8)).resize((48, 32)).save(folder / "turned.jpg", exif=exif)
+    candidates = index.search(look(np.array([3]), confusing=True), 1)
+    for opened in ("upright", "stored"):
+        photos = LazyPhotos([folder / "turned.jpg"], orientation=opened)
+        reranker(folder, extract, orientation=orientation).rerank(candidates, photos, np.array([True]))
+        assert shapes[0] == ((48, 32, 3) if orientation == "upright" else (32, 48, 3))
+        shapes.clear()
 
 
 def test_memory_of_the_photos_features_is_bounded(folder: Path) -> None:

@@ -49,3 +49,7 @@ class LazyPhotos(Sequence[np.ndarray]):
     def of(self, numbers: Sequence[int]) -> "LazyPhotos":
         """Those with these numbers, not yet read."""
         return LazyPhotos([self._photos[number] for number in numbers], self._longer_side, self._orientation)
+
+    def read_as(self, longer_side: int, orientation: str) -> "LazyPhotos":
+        """The same photos, read in another way."""
+        return LazyPhotos(self._photos, longer_side, orientation)

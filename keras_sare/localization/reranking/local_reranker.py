@@ -1,9 +1,10 @@
 """Re-ranking by local features: the candidate that shows the same points as the photo is the place."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,8 @@ from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.reranked import Reranked, compare
 from keras_sare.utils.choices import check_choice
 from keras_sare.utils.error_text import one_line
+
+Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
@@ -85,15 +88,23 @@ class LocalReranker:
         self._extract = extract or XFeat(keypoints=self.settings.keypoints).extract
         self._match = match or _matcher(self.settings.matcher)
 
-    def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
+    def rerank(
+        self,
+        candidates: Candidates,
+        photos: Sequence[np.ndarray],
+        chosen: np.ndarray,
+        check: Callable[[], None] | None = None,
+    ) -> Reranked:
         """Orders the first candidates of photos by the number of points that they share with the photo.
 
         A photo that is too small or cannot be read is not compared, nor one of whose candidates none can be read.
 
         Args:
             candidates: of Q photos.
-            photos: Q, each [height, width, 3], RGB in 0..255; only those that are chosen are asked for.
+            photos: Q, each [height, width, 3], RGB in 0..255; only those that are chosen are asked for. `LazyPhotos`
+                are read as the index's photos are.
             chosen: bool [Q], photos whose candidates are ordered anew.
+            check: called before each comparison; what it raises ends the work.
 
         Raises:
             ValueError: there is another number of photos.
@@ -102,15 +113,18 @@ class LocalReranker:
             raise ValueError(
                 f"`photos` must be those of the {len(candidates.names)} descriptors. Received: {len(photos)} photos"
             )
+        settings = self.settings
+        if isinstance(photos, LazyPhotos):
+            photos = photos.read_as(settings.longer_side, settings.orientation)
 
         def inliers(photo: int, names: list[str]) -> np.ndarray:
             try:
-                return self._shared(self.features(photos[photo]), names)
+                return self._shared(self.features(photos[photo]), names, check)
             except (FileNotFoundError, ValueError, tf.errors.InvalidArgumentError) as error:
                 logger.warning("Photo %d is not compared with its candidates: %s", photo, one_line(error))
                 return np.full(len(names), -1, np.int64)
 
-        return compare(candidates, self.settings.first, chosen, inliers)
+        return compare(candidates, settings.first, chosen, inliers)
 
     def lazy(self, photos: Sequence[str | Path | bytes]) -> LazyPhotos:
         """Photos for `rerank`, read when they are asked for.
@@ -147,14 +161,15 @@ class LocalReranker:
         """
         return self._shared(self.features(photo), names)
 
-    def _shared(self, own: LocalFeatures, names: Sequence[str]) -> np.ndarray:
-        others = [self._database[name] for name in names]
+    def _shared(self, own: LocalFeatures, names: Sequence[str], check: Callable[[], None] | None = None) -> np.ndarray:
+        others = [self._database[name] for name in _checked(names, check)]
         if names and all(other is None for other in others):
             raise FileNotFoundError(
                 "`photos` must be the folder of the index's photos: none of the candidates can be read there. "
                 f"Received: {names[0]!r}"
             )
-        return np.array([0 if other is None else self._inliers(own, other) for other in others], np.int64)
+        counts = [0 if other is None else self._inliers(own, other) for other in _checked(others, check)]
+        return np.array(counts, np.int64)
 
     def _inliers(self, own: LocalFeatures, other: LocalFeatures) -> int:
         matches = self._match(own, other)
@@ -163,6 +178,13 @@ class LocalReranker:
     def _read(self, path: Path) -> LocalFeatures:
         photo = load_image(path, self.settings.longer_side, orientation=self.settings.orientation)
         return self._extract(photo)
+
+
+def _checked(items: Iterable[Item], check: Callable[[], None] | None) -> Iterator[Item]:
+    for item in items:
+        if check is not None:
+            check()
+        yield item
 
 
 def _matcher(name: str) -> Callable[[LocalFeatures, LocalFeatures], np.ndarray]:

@@ -62,8 +62,17 @@ def evidence(scores: np.ndarray, inliers: np.ndarray | None) -> np.ndarray:
 class Reranker(Protocol):
     """What compares candidates with a photo: a `LocalReranker`, whose module brings TensorFlow, or one of your own."""
 
-    def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
-        """Orders candidates of Q photos, of those that are chosen, bool [Q]."""
+    def rerank(
+        self,
+        candidates: Candidates,
+        photos: Sequence[np.ndarray],
+        chosen: np.ndarray,
+        check: Callable[[], None] | None = None,
+    ) -> Reranked:
+        """Orders candidates of Q photos, of those that are chosen, bool [Q].
+
+        `check` is called before each comparison; what it raises ends the work.
+        """
         ...
 
     def lazy(self, photos: Sequence[str | Path | bytes]) -> "LazyPhotos":

@@ -4,9 +4,10 @@ import ast
 import base64
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +110,9 @@ def test_a_map_of_another_model_is_refused_at_the_start_and_when_the_model_chang
 class LastFirst:
     """Says that a photo has more in common with a candidate the less similar it is."""
 
-    def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
+    def rerank(
+        self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray, check: object = None
+    ) -> Reranked:
         def inliers(photo: int, names: list[str]) -> np.ndarray:
             assert photos[photo].shape == (48, 64, 3)
             return 100 ** np.arange(len(names)) - 1
@@ -136,6 +139,61 @@ def test_unsure_answers_are_re_ranked_where_a_map_has_its_photos(
         assert answer["position"] == one.position
     (before,) = Localizer(folders["town"], model, k=4, precision=1).locate(photos[:1])
     assert answers[0]["candidates"][0]["name"] == before.candidates[2].name
+
+
+class TooLong(LastFirst):
+    """Compares candidates until the request's time is over."""
+
+    def rerank(
+        self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray, check: Any = None
+    ) -> Reranked:
+        check()
+        assert check.__self__.seconds_left() <= 60
+        check.__self__.deadline = 0.0
+        check()
+        raise AssertionError("compared")
+
+
+def test_candidates_are_no_longer_compared_once_the_request_has_taken_its_time(
+    folders: dict[str, Path], manager: ModelManager
+) -> None:
+    maps = Maps([str(folders["harbour"])], {"harbour": TooLong()})
+    backend = Backend(manager, Limits(seconds=60), 1, 0, None, Quota(), None, maps=(maps, "small"))
+    body = {"photos": [{"b64": base64.b64encode(encoded(picture(22, 70))).decode()}]}
+    with TestClient(rest_app(backend)) as client:
+        answer = client.post("/v1/localize", json=body)
+    assert answer.status_code == 504
+    assert answer.json()["error"] == "The deadline was over before the answer"
+    assert backend.admission.wait_until_idle(timeout=30)
+    backend.admission.close()
+
+
+def test_a_map_whose_files_have_gone_is_unavailable_until_they_are_back(
+    town: Path, manager: ModelManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Backend(manager, Limits(), 1, 1, None, Quota(), None, maps=(Maps([str(town)]), "small"))
+    away = town.with_name("away")
+    ways = {
+        "/v1/maps": None,
+        "/v1/maps/town/track": None,
+        "/v1/maps/town/thumbnails?name=walk/3 %26 more/6.jpg": None,
+        "/v1/localize": encoded(picture(3, 70)),
+    }
+    with TestClient(rest_app(backend)) as client:
+
+        def asked(path: str, photo: bytes | None) -> Any:
+            method = "POST" if photo else "GET"
+            return client.request(method, path, content=photo, headers={"content-type": "image/jpeg"})
+
+        town.rename(away)
+        for path, photo in ways.items():
+            answer = asked(path, photo)
+            assert answer.status_code == 503, path
+            assert answer.json()["error"] == "map town cannot be read at the moment; the server's log tells why"
+        assert "no place index any more" in caplog.text
+        away.rename(town)
+        assert [asked(path, photo).status_code for path, photo in ways.items()] == [200] * 4
+    backend.admission.close()
 
 
 def test_a_server_without_maps_imports_nothing_of_them() -> None:
@@ -181,6 +239,20 @@ def test_tracks_of_many_photos_are_thinned_out_evenly(tmp_path: Path) -> None:
     assert (apart.max(axis=2).min(axis=1) <= 1).all()
     index.remove([str(number) for number in range(1000)])
     assert track_of(index).bounds is None
+
+
+def test_a_track_is_bounded_also_where_photos_come_while_it_is_read() -> None:
+    class Growing:
+        version = 1
+        photos = 150
+
+        def positions(self) -> Iterator[np.ndarray]:
+            yield np.arange(2.0 * self.photos).reshape(-1, 2)
+            self.photos = 700
+
+    growing = Growing()
+    assert len(track_of(growing, most=200).positions) == 150
+    assert len(track_of(growing, most=200).positions) <= 200
 
 
 def test_unknown_maps_are_not_found(folders: dict[str, Path]) -> None:

@@ -174,6 +174,20 @@ def test_limits_tokens_quota_log_and_metrics_are_those_of_predictions(connect: C
     assert answered["client"] == "garden"
 
 
+def test_what_only_reads_the_maps_is_bounded_by_the_same_quota_and_counts_as_little(connect: Connect) -> None:
+    """Ten seconds of it are one photo, or an answer's twenty thumbnails; a track is as much as five."""
+    client = connect(quota=Quota(images_per_second=0.1, clock=lambda: 0.0))
+    thumbnail = "/v1/maps/town/thumbnails?name=walk/3 %26 more/6.jpg"
+    paths = ("/v1/maps", "/v1/maps/town/track", thumbnail)
+    assert [client.get(path).status_code for path in (*paths, *[thumbnail] * 13)] == [200] * 16
+    for path in paths:
+        answer = client.get(path)
+        assert answer.status_code == 429, path
+        assert "(`max_client_images_per_second`)" in answer.json()["error"]
+    assert client.post("/v1/localize", json={"photos": [B64]}).status_code == 429
+    assert client.get("/openapi.json").status_code == 200
+
+
 def test_answers_are_as_described_for_programs(served: SimpleNamespace) -> None:
     document = served.http.get("/openapi.json").json()
     answers = {

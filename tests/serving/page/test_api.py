@@ -1,8 +1,11 @@
 """What the page asks beside where a photo was taken, over HTTP."""
 
+import asyncio
 import base64
 import io
+import itertools
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +14,16 @@ import httpx
 import jsonschema
 import pytest
 from PIL import Image
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from serving.limits import Limits
 from serving.localization.maps import Maps
 from serving.models.manager import ModelManager
+from serving.page.api import PageApi
 from serving.page.site import PageOptions, page
 from serving.rest.app import rest_app
+from serving.rest.requests import Requests
 from serving.rpc.backend import Backend
 from serving.scheduling.quota import Quota
 
@@ -106,6 +112,52 @@ def test_a_server_offers_what_it_was_started_with(backend: Backend, colours: Sim
             assert answer.status_code == 404
             assert flag in answer.json()["error"]
         assert "Where was this photo taken?" in client.get("/").text
+
+
+class Waiting:
+    """Heat maps that wait."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def of(self, *_: bytes) -> tuple[bytes, bytes]:
+        self.go_on.wait()
+        return b"photo", b"candidate"
+
+
+def test_heat_maps_that_wait_leave_places_for_answers(backend: Backend) -> None:
+    """Two at a time on a server of five places."""
+    assert backend.localization is not None
+    waiting = Waiting()
+    api = PageApi(backend, backend.localization, Requests(backend), waiting, None)
+
+    async def asked() -> tuple[list[int], list[int]]:
+        transport = httpx.ASGITransport(Starlette(routes=api.routes))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            posts = [client.post("/v1/heatmaps", params=HEATMAPS, content=photo("red")) for _ in range(5)]
+            tasks = [asyncio.ensure_future(post) for post in posts]
+            refused = []
+            for ended in itertools.islice(asyncio.as_completed(tasks), 3):
+                answer = await ended
+                assert "at most 2 heat maps" in answer.text
+                refused.append(answer.status_code)
+            assert backend.admission.load.computing + backend.admission.load.queued == 2
+            waiting.go_on.set()
+            return refused, sorted([(await task).status_code for task in tasks])
+
+    assert asyncio.run(asked()) == ([429] * 3, [200] * 2 + [429] * 3)
+
+
+def test_feedback_counts_for_a_clients_quota(manager: ModelManager, places: list[str], tmp_path: Path) -> None:
+    quota = Quota(images_per_second=0.005, clock=lambda: 0.0)
+    maps = (Maps(places), "colours")
+    backend = Backend(manager, Limits(), max_workers=1, max_queue=4, tokens=None, quota=quota, log=None, maps=maps)
+    options = PageOptions(feedback=str(tmp_path / "feedback.jsonl"))
+    said = {"sha256": "0a" * 32, "verdict": "right", "answer": {"known": False, "candidates": []}}
+    with TestClient(rest_app(backend, [page(options, backend, tmp_path)])) as client:
+        assert [client.post("/v1/feedback", json=said).status_code for _ in range(2)] == [200, 429]
+    assert len((tmp_path / "feedback.jsonl").read_text().splitlines()) == 1
+    backend.admission.close()
 
 
 def test_what_is_wrong_with_the_page_is_told_before_it_is_served(

@@ -1,6 +1,7 @@
 """What one client may ask for."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,20 @@ def test_requests_of_a_client_under_way_are_bounded_and_those_of_others_are_not(
             pass
     with quota.request("a"), quota.request("a"):
         pass
+
+
+def test_more_of_what_only_reads_may_be_under_way_beside_the_others() -> None:
+    quota = Quota(requests=1)
+    with ExitStack() as stack:
+        stack.enter_context(quota.request("a"))
+        for _ in range(8):
+            stack.enter_context(quota.read("a"))
+        with pytest.raises(RequestError, match=r"at most 8 requests under way \(`max_client_requests`\)"):
+            stack.enter_context(quota.read("a"))
+        stack.enter_context(quota.read("b"))
+    for count in (quota.request, quota.read):
+        with count("a"):
+            pass
 
 
 def test_images_of_a_client_are_bounded_over_ten_seconds() -> None:
