@@ -1,5 +1,6 @@
 """The one place that imports pycolmap."""
 
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,17 +26,33 @@ def import_pycolmap() -> Any:
     return pycolmap
 
 
+class _Quiet:
+    """Blocks of `quiet_pycolmap` that run, and the level that the last of them brings back."""
+
+    lock = threading.Lock()
+    blocks = 0
+    level = 0
+
+
 @contextmanager
 def quiet_pycolmap() -> Iterator[Any]:
     """Yields the module pycolmap, which writes nothing to standard error meanwhile: what goes wrong is raised anyway.
+
+    Safe in several threads at a time.
 
     Raises:
         ImportError: it is not installed.
     """
     pycolmap = import_pycolmap()
-    level = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL)
+    with _Quiet.lock:
+        if not _Quiet.blocks:
+            _Quiet.level = pycolmap.logging.minloglevel
+            pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL)
+        _Quiet.blocks += 1
     try:
         yield pycolmap
     finally:
-        pycolmap.logging.minloglevel = level
+        with _Quiet.lock:
+            _Quiet.blocks -= 1
+            if not _Quiet.blocks:
+                pycolmap.logging.minloglevel = _Quiet.level

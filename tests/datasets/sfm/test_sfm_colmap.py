@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_sare.datasets.sfm.sfm_colmap import model_folders, read_model, read_models
-from keras_sare.datasets.sfm.sfm_pycolmap import quiet_pycolmap
+from keras_sare.datasets.sfm.sfm_pycolmap import import_pycolmap, quiet_pycolmap
 
 CAMERAS = "1 SIMPLE_PINHOLE 640 480 100 320 240\n2 PINHOLE 640 480 200 300 320 240\n"
 # b.jpg looks along x, from (2, 0, 4): its pose turns the model by -90 degrees about y.
@@ -48,6 +48,19 @@ def as_binary(folder, target):
     with quiet_pycolmap() as pycolmap:
         pycolmap.Reconstruction(str(folder)).write_binary(str(target))
     return target
+
+
+def test_pycolmap_is_quiet_as_long_as_one_of_several_threads_wants_it_so():
+    first, second = quiet_pycolmap(), quiet_pycolmap()
+    pycolmap = import_pycolmap()
+    before = pycolmap.logging.minloglevel
+    assert before != int(pycolmap.logging.FATAL)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert pycolmap.logging.minloglevel == int(pycolmap.logging.FATAL)
+    second.__exit__(None, None, None)
+    assert pycolmap.logging.minloglevel == before
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
