@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from keras_sare.localization.place_rows import AXES
+from keras_sare.localization.place_rows import AXES, MOST
 from serving.errors import exhausted, invalid_argument
 
 MOST_BYTES = 64 * 2**20
@@ -21,7 +21,6 @@ _MOST_LINE = 8192
 _MOST_NAMES = 20
 _DIGEST = re.compile("[0-9a-f]{64}")
 _VERDICTS = ("right", "wrong")
-_MOST = {"latitude": 90.0, "longitude": 180.0}
 
 
 class FeedbackFile:
@@ -142,8 +141,8 @@ def _position(given: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, f
     position = given.get("position")
     if position is None:
         return None
-    axes = AXES[kinds[given["map"]]]
-    return {axis: _number(position[axis], _MOST.get(axis, math.inf)) for axis in axes}
+    kind = kinds[given["map"]]
+    return {axis: _number(position[axis], most) for axis, most in zip(AXES[kind], MOST[kind], strict=True)}
 
 
 def _names(given: Any) -> list[str]:

@@ -10,6 +10,7 @@ const MOST_PIXELS = 100_000_000;
 const $ = (id) => document.getElementById(id);
 const state = { settings: null, maps: [], map: null, file: null, type: null, answer: null, asking: null, agreeing: null };
 
+/** Asks the server what it knows and offers; once more where a token was given since. */
 async function start() {
   try {
     [state.settings, state.maps] = await Promise.all([api.settings(), api.maps()]);
@@ -22,14 +23,15 @@ async function start() {
   $("known-maps").textContent = `Compared with ${count.toLocaleString("en")} photos of ${names}.`;
   $("credit").textContent = state.settings.tiles_credit;
   $("agreed-label").hidden = !state.settings.heatmaps;
-  state.map = new PlaceMap($("map"), state.settings.tiles, chooseOnMap, picked);
+  state.map ??= new PlaceMap($("map"), state.settings.tiles, chooseOnMap, picked);
   offerMaps();
   await showMap(state.maps[0].name);
 }
 
 function offerMaps() {
+  $("map-shown").replaceChildren(...state.maps.map((map) => new Option(map.name)));
+  $("maps").querySelectorAll("label").forEach((label) => label.remove());
   for (const map of state.maps) {
-    $("map-shown").append(new Option(map.name));
     const box = element("input", "");
     box.type = "checkbox";
     box.value = map.name;
@@ -59,7 +61,8 @@ async function showMap(name) {
 
 /** Takes a photo that was chosen, dropped, pasted or taken. */
 async function take(file) {
-  if (!file) {
+  // Before the server has said what it offers, the page says why it has not.
+  if (!file || !state.map) {
     return;
   }
   forget();
@@ -95,6 +98,10 @@ async function preview(file) {
 
 /** Asks the server about the photo that is there. */
 async function ask() {
+  if (!ticked().length) {
+    told(new api.Refused("Tick at least one map to look in.", 0), "No map is chosen.");
+    return;
+  }
   const asking = new AbortController();
   state.asking?.abort();
   state.asking = asking;
@@ -113,16 +120,21 @@ async function ask() {
   }
 }
 
+/** Names of the maps that are looked in. */
+function ticked() {
+  return [...$("maps").querySelectorAll("input:checked")].map((box) => box.value);
+}
+
 function options() {
   const near = [$("near-first").value, $("near-second").value];
   const isNear = near.every((value) => value !== "");
-  const boxes = [...$("maps").querySelectorAll("input")];
+  const maps = ticked();
   return {
     precision: $("precision").value,
     near: isNear ? near.join(",") : "",
     within: isNear ? $("within").value : "",
     time_of_day: $("time-of-day").value,
-    maps: boxes.every((box) => box.checked) ? "" : boxes.filter((box) => box.checked).map((box) => box.value).join(","),
+    maps: maps.length === state.maps.length ? "" : maps.join(","),
   };
 }
 
@@ -171,6 +183,9 @@ async function shown(answer) {
   const name = answer.known ? answer.map : answer.candidates[0]?.map;
   if (name && name !== state.map.name) {
     await showMap(name);
+    if (state.answer !== answer) {
+      return;
+    }
   }
   state.map.locate(answer);
   if (items.length) {
@@ -304,7 +319,7 @@ $("token-form").addEventListener("submit", (event) => {
   api.useToken($("token").value);
   $("token-form").hidden = true;
   $("answer").replaceChildren();
-  start();
+  start().then(() => state.file && ask());
 });
 $("map-shown").addEventListener("change", async () => {
   await showMap($("map-shown").value);

@@ -17,6 +17,7 @@ from trainers.stages.chromium import Chromium
 
 HOSTILE_NAME = "street/<img src=x onerror=document.title='owned'>.jpg"
 VERDICT = "document.querySelector('.verdict')"
+TOKEN = "0123456789abcdef" * 2
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
 
@@ -316,6 +317,16 @@ def test_options_bound_the_answer(page: Chromium, photos: SimpleNamespace) -> No
     assert page.evaluate("document.querySelector('.match .name').title") == "walk/1.jpg"
 
 
+def test_a_map_at_least_must_be_ticked(page: Chromium, photos: SimpleNamespace) -> None:
+    asked(page, photos.known)
+    page.events.clear()
+    page.evaluate("document.querySelectorAll('#maps input').forEach((box) => box.click())")
+    page.evaluate("document.getElementById('options-form').requestSubmit()")
+    page.wait("document.querySelector('.verdict.error')")
+    assert page.evaluate(f"{VERDICT}.innerText") == "No map is chosen.\nTick at least one map to look in."
+    assert [url for url in requests(page) if "/v1/localize" in url] == []
+
+
 def test_what_agreed_is_laid_over_the_photo_and_the_chosen_match(page: Chromium, photos: SimpleNamespace) -> None:
     asked(page, photos.known)
     assert page.evaluate("document.getElementById('photo-heat').hidden")
@@ -359,7 +370,7 @@ def test_a_server_that_asks_for_a_token_gets_it(
     browser.resize(*DESKTOP)
     browser.open(guarded.address)
     browser.wait("!document.getElementById('token-form').hidden")
-    for token in ("wrong", "0123456789abcdef" * 2):
+    for token in ("wrong", TOKEN):
         browser.evaluate(f"document.getElementById('token').value = '{token}'")
         browser.evaluate("document.getElementById('token-form').requestSubmit()")
         browser.wait(f"{VERDICT} || document.querySelector('#map canvas')")
@@ -370,6 +381,14 @@ def test_a_server_that_asks_for_a_token_gets_it(
     assert browser.evaluate("document.querySelector('.match img').src").startswith("blob:")
     offered = "['feedback', 'agreed-label', 'photo-heat'].filter((id) => !document.getElementById(id).hidden)"
     assert browser.evaluate(offered) == []
+    # One that is refused later, as after a restart of the server.
+    browser.evaluate("import(new URL('page/api.js', location.href)).then((api) => api.useToken('old'))")
+    assert asked(browser, photos.unknown).startswith("There is no answer.")
+    browser.evaluate(f"document.getElementById('token').value = '{TOKEN}'")
+    browser.evaluate("document.getElementById('token-form').requestSubmit()")
+    browser.wait("document.querySelector('.verdict.unknown')")
+    assert browser.evaluate("document.getElementById('map-shown').length") == 2
+    assert browser.evaluate("document.querySelectorAll('#maps label').length") == 2
 
 
 def test_photos_have_the_same_digest_without_the_browsers_help(page: Chromium) -> None:
