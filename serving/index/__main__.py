@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_sare.utils.error_text import expected_errors
+from keras_sare.utils.text import printable
 from serving.arguments import OneLineParser
 
 if TYPE_CHECKING:
@@ -113,8 +114,8 @@ def _info(flags: argparse.Namespace) -> None:
     if record.calibration is not None:
         calibrated = f"calibrated on {record.calibration.photos} photos, within {record.calibration.radius:g} m"
     sys.stdout.write(
-        f"{index.folder}: {len(index)} photos, version {index.version}, {size / 1e6:.1f} MB\n"
-        f"  descriptors: {record.dim} of {record.model_name} ({record.model[:12]})\n"
+        f"{printable(index.folder)}: {len(index)} photos, version {index.version}, {size / 1e6:.1f} MB\n"
+        f"  descriptors: {record.dim} of {printable(record.model_name)} ({printable(record.model[:12])})\n"
         f"  positions: {', '.join(record.axes)}, {record.kind}\n"
         f"  answers: {calibrated}\n"
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_sare.utils.error_text import expected_errors
+from keras_sare.utils.text import printable
 from serving.arguments import OneLineParser, named_folder
 
 if TYPE_CHECKING:
@@ -171,15 +172,16 @@ def _numbers(text: str) -> list[float]:
 
 
 def _told(photo: str, answer: "PhotoAnswer") -> str:
-    similar = answer.candidates[0].name if answer.candidates else "none"
+    # Names may be a stranger's: of photos, and of those of an index.
+    similar = printable(answer.candidates[0].name) if answer.candidates else "none"
     if not answer.known or answer.position is None:
-        return f"{photo}: not known; the most similar photo is {similar}\n"
+        return f"{printable(photo)}: not known; the most similar photo is {similar}\n"
     place = ", ".join(f"{axis} {value:.6f}" for axis, value in answer.position.items())
     sure = ""
     if answer.probability is not None:
         within = "" if answer.uncertainty is None else f", within {answer.uncertainty:.0f} m"
         sure = f" (probability {answer.probability:.2f}{within})"
-    return f"{photo}: {place}{sure}, as {similar}\n"
+    return f"{printable(photo)}: {place}{sure}, as {similar}\n"
 
 
 def _parser() -> argparse.ArgumentParser:

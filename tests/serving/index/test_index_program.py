@@ -92,8 +92,11 @@ def test_an_index_is_built_grows_and_shrinks(
     assert f"calibrated on {2 * PLACES} photos" in said
     main(["remove", str(place), "database/1_0_0.jpg", "database/nowhere.jpg"])
     assert "Removed 1 of 2 photos; 58 are left." in capsys.readouterr().out
+    record = place / "index.json"
+    record.write_text(record.read_text().replace('"model_name": "', r'"model_name": "\u001b[31m'))
     main(["info", str(place)])
-    assert "58 photos" in capsys.readouterr().out
+    assert "58 photos" in (said := capsys.readouterr().out)
+    assert r"32 of \x1b[31msmall" in said
 
 
 def test_answers_are_those_of_the_photos_that_went_in(root: Path, flags: list[str], tmp_path: Path) -> None:
@@ -210,9 +213,12 @@ def test_photos_are_located_as_table_csv_and_geojson(
     photos = [str(data / "query" / f"1_{i}_0.jpg") for i in (4, 7)]
     (tmp_path / "no.jpg").write_bytes(b"no photo")
     capsys.readouterr()
-    locate([str(place), *photos, str(tmp_path / "no.jpg"), *flags, "--k=1"])
+    hostile = tmp_path / "\x1b[31m7.jpg"
+    hostile.write_bytes(Path(photos[1]).read_bytes())
+    locate([str(place), *photos, str(hostile), str(tmp_path / "no.jpg"), *flags, "--k=1"])
     printed = capsys.readouterr().out.splitlines()
-    assert [line.endswith(f"as database/1_{i}_0.jpg") for i, line in zip((4, 7), printed, strict=True)] == [True, True]
+    assert [line.rpartition(" as ")[2] for line in printed] == [f"database/1_{i}_0.jpg" for i in (4, 7, 7)]
+    assert printed[2].startswith(f"{tmp_path}/\\x1b[31m7.jpg: ")
     locate([str(place), *photos, *flags, "--k=1", f"--output={tmp_path / 'answers.csv'}"])
     with (tmp_path / "answers.csv").open(newline="") as file:
         answers = [*csv.DictReader(file)]
