@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
 import numpy as np
@@ -36,6 +36,10 @@ from serving.client.exchange import (
     with_unread,
 )
 from serving.client.settings import Deadline, RequestSettings
+
+if TYPE_CHECKING:
+    from keras_sare.localization import PhotoAnswer
+    from serving.localization.asking import Photo
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -124,6 +128,21 @@ class AsyncEmbeddingClient:
         async for answer in self._in_order(embed, file_groups(names_of(paths), batch_size, self.settings.max_bytes)):
             yield answer
 
+    async def localize(self, photos: "Sequence[Photo]", batch_size: int = 8, **options: Any) -> "list[PhotoAnswer]":
+        """Says where photos were taken; arguments, result and errors are those of `EmbeddingClient.localize`."""
+        # Here, because a client that does not ask for it needs nothing of it.
+        from serving.localization.asking import groups_of, localized
+
+        check_batch_size(batch_size)
+        deadline = Deadline(self.settings)
+
+        async def locate(group: list[bytes]) -> "list[PhotoAnswer]":
+            answers: list[PhotoAnswer] = await self._perform(deadline, localized(group, options, self.settings))
+            return answers
+
+        groups = groups_of(photos, batch_size, options, self.settings.max_bytes)
+        return [answer async for part in self._in_order(locate, groups) for answer in part]
+
     async def _embedded(self, deadline: Deadline, batch: Batch, signature: str, tolerant: bool = False) -> Answer:
         target = Target(self.model, signature, self.settings.version)
         return await self._perform(deadline, embedded(batch, target, self.settings, tolerant))
@@ -152,11 +171,16 @@ class AsyncEmbeddingClient:
     async def _in_order(
         self, function: Callable[[Item], Awaitable[Result]], items: Iterable[Item]
     ) -> AsyncIterator[Result]:
-        """Results in the order of the items, of which as many are under way as the settings say."""
+        """Results in the order of the items, of which as many are under way as the settings say.
+
+        Items are made in a thread: they may be what is read from files.
+        """
         waiting: deque[asyncio.Future[Result]] = deque()
+        left = iter(items)
+        end = object()
         try:
-            for item in items:
-                waiting.append(asyncio.ensure_future(function(item)))
+            while (item := await asyncio.to_thread(next, left, end)) is not end:
+                waiting.append(asyncio.ensure_future(function(cast(Item, item))))
                 if len(waiting) == self.settings.concurrency:
                     yield await waiting.popleft()
             while waiting:

@@ -236,7 +236,7 @@ class EmbeddingClient:
             TimeoutError: the deadline of the settings is over.
         """
         # Here, because a client that does not ask for it needs nothing of it.
-        from serving.localization.asking import localized, one_group, photo_groups
+        from serving.localization.asking import groups_of, localized
 
         check_batch_size(batch_size)
         calls = self._calls(self.settings)
@@ -245,9 +245,7 @@ class EmbeddingClient:
             answers: list[PhotoAnswer] = calls.perform(localized(group, options, self.settings))
             return answers
 
-        most = self.settings.max_bytes
-        # Frames of one walk are asked about together.
-        groups = one_group(photos, most) if options.get("sequence") else photo_groups(photos, batch_size, most)
+        groups = groups_of(photos, batch_size, options, self.settings.max_bytes)
         return [answer for group in calls.in_order(locate, groups) for answer in group]
 
     def _target(self, signature: str) -> Target:

@@ -16,18 +16,23 @@ Photo = str | os.PathLike[str] | bytes
 """A file, or what is in one."""
 
 
-def photo_groups(photos: Iterable[Photo], most: int, max_bytes: int) -> Iterator[list[bytes]]:
-    """Puts photos together for requests, which are read as groups are asked for.
+def groups_of(photos: Sequence[Photo], most: int, options: Mapping[str, Any], max_bytes: int) -> Iterable[list[bytes]]:
+    """Puts photos together for requests, which are read as groups are asked for; those of a walk are one request.
 
     Args:
         photos: files, or their contents.
         most: photos in a group.
+        options: of the requests.
         max_bytes: of the photos in a group.
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: one has more than `max_bytes`.
+        ValueError: one, or a walk, has more than `max_bytes`.
     """
+    return _one_group(photos, max_bytes) if options.get("sequence") else _photo_groups(photos, most, max_bytes)
+
+
+def _photo_groups(photos: Iterable[Photo], most: int, max_bytes: int) -> Iterator[list[bytes]]:
     group: list[bytes] = []
     for photo in photos:
         contents = photo if isinstance(photo, bytes) else read_photo(os.fspath(photo), max_bytes)
@@ -39,20 +44,14 @@ def photo_groups(photos: Iterable[Photo], most: int, max_bytes: int) -> Iterator
         yield group
 
 
-def one_group(photos: Sequence[Photo], max_bytes: int) -> list[list[bytes]]:
-    """The photos of a walk in a group of their own; none where there are none.
-
-    Raises:
-        OSError: a file cannot be read.
-        ValueError: they have more than `max_bytes` together.
-    """
-    groups = [*photo_groups(photos, len(photos), max_bytes)]
+def _one_group(photos: Sequence[Photo], max_bytes: int) -> Iterator[list[bytes]]:
+    groups = [*_photo_groups(photos, len(photos), max_bytes)]
     if len(groups) > 1:
         raise ValueError(
             f"The photos of a sequence must fit one request of {max_bytes} bytes (`max_bytes`); send fewer or smaller "
             f"ones. Received: {len(photos)} photos"
         )
-    return groups
+    yield from groups
 
 
 def localized(photos: Sequence[bytes], options: Mapping[str, Any], settings: RequestSettings) -> Steps:

@@ -1,5 +1,6 @@
 """One photo, one answer: by REST, by gRPC, in Python and on the command line."""
 
+import asyncio
 import base64
 import csv
 import json
@@ -12,7 +13,7 @@ import pytest
 
 import keras_sare
 from keras_sare.localization import Motion, PhotoModel, Prior
-from serving.client import EmbeddingClient, RequestSettings
+from serving.client import AsyncEmbeddingClient, EmbeddingClient, EmbeddingError, RequestSettings
 from serving.locate.__main__ import main as locate
 from serving.locate.locating import Request, located, open_maps
 from trainers.stages.evaluated.evaluated import Evaluated, Rows
@@ -60,6 +61,27 @@ def test_rest_grpc_and_python_say_the_same(
         kind = "gif" if photo.startswith(b"GIF") else "jpeg"
         one = served.http.post("/v1/localize?k=7&precision=1", content=photo, headers={"content-type": f"Image/{kind}"})
         assert without_thumbnails(one.json()["answers"]) == [expected]
+
+
+def test_the_client_for_asyncio_says_the_same(served: SimpleNamespace, files: list[str]) -> None:
+    photos = [*files, b"no photo"]
+    bound = RequestSettings(max_bytes=max(Path(file).stat().st_size for file in files))
+
+    async def asked() -> None:
+        async with AsyncEmbeddingClient(served.client.address, "small") as client:
+            assert await client.localize(photos, batch_size=1, k=4) == served.client.localize(photos, k=4)
+            walk = await client.localize(files, batch_size=1, sequence=True)
+            assert walk == served.client.localize(files, sequence=True)
+            assert await client.localize([]) == []
+            with pytest.raises(EmbeddingError, match="`k` must be a whole number"):
+                await client.localize(photos, k=0)
+            with pytest.raises(FileNotFoundError, match="nowhere"):
+                await client.localize(["nowhere.jpg"])
+        async with AsyncEmbeddingClient(served.client.address, "small", settings=bound) as small:
+            with pytest.raises(ValueError, match="The photos of a sequence must fit one request"):
+                await small.localize(files, sequence=True)
+
+    asyncio.run(asked())
 
 
 def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict[str, Path], model: PhotoModel) -> None:
