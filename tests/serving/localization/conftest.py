@@ -16,30 +16,19 @@ from PIL import Image
 from export.converters.embedding_module import EmbeddingModule
 from export.source import Source
 from keras_sare.layers import MAC
-from keras_sare.localization import Calibration, IndexRecord, PhotoModel, PlaceIndex, PlaceRows
+from keras_sare.localization import IndexRecord, PhotoModel, PlaceIndex, PlaceRows
 from keras_sare.localization.photo_models import open_photo_model
 from serving.client import EmbeddingClient
 from serving.localization.maps import Maps
 from serving.models.manager import ModelManager
 from serving.rest.server import RestServer
 from serving.rpc.server import ModelServer
+from tests.serving.calibrations import calibration
 
 pytest.importorskip("lancedb")
 
 PLACES = 20
 SIGNATURES = ("serving_default", "tolerant", "images")
-CALIBRATION = Calibration(
-    radius=25.0,
-    mean=(0.9, 0.0, 0.5),
-    scale=(0.1, 1.0, 0.5),
-    weights=(2.0, 0.1, 0.5),
-    bias=0.5,
-    probabilities=(0.1, 0.5, 0.9),
-    radii=(300.0, 40.0, 10.0),
-    thresholds=(0.1, 0.5, 0.9),
-    precisions=(0.6, 0.9, 1.0),
-    photos=100,
-)
 
 
 def picture(place: int, seed: int) -> Image.Image:
@@ -95,7 +84,7 @@ def folders(model: PhotoModel, tmp_path_factory: pytest.TempPathFactory) -> dict
         photos = rows(model, places, kind)
         record = IndexRecord(model.identity, "small_mac", photos.descriptors.shape[1], kind)
         PlaceIndex.create(folder / name, record, [photos])
-    PlaceIndex(folder / "town").calibrate(CALIBRATION)
+    PlaceIndex(folder / "town").calibrate(calibration((2.0, 0.1, 0.5), 0.5))
     return {name: folder / name for name in ("town", "harbour")}
 
 

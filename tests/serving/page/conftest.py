@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sare.layers import MAC
-from keras_sare.localization import Calibration, IndexRecord, PlaceIndex, PlaceRows
+from keras_sare.localization import IndexRecord, PlaceIndex, PlaceRows
 from keras_sare.models.model_file import weights_digest
 from keras_sare.utils.digests import path_digest
 from serving.limits import Limits
@@ -26,6 +26,7 @@ from serving.page.site import PageOptions, page
 from serving.rest.server import RestServer
 from serving.rpc.credentials import Tokens
 from serving.rpc.server import Access, ModelServer
+from tests.serving.calibrations import calibration
 from trainers.stages.chromium import Chromium, chromium, find_chromium
 
 pytest.importorskip("lancedb")
@@ -34,18 +35,7 @@ HOSTILE_NAME = "street/<img src=x onerror=document.title='owned'>.jpg"
 PHOTOS = 8
 TOKEN = "0123456789abcdef" * 2
 TOO_LARGE = "too large: it declares more pixels than are read"
-SURE_OF_SCORES = Calibration(
-    radius=25.0,
-    mean=(0.9, 0.0, 0.5),
-    scale=(0.1, 1.0, 0.5),
-    weights=(3.0, 0.0, 0.0),
-    bias=0.0,
-    probabilities=(0.1, 0.5, 0.9),
-    radii=(300.0, 40.0, 10.0),
-    thresholds=(0.1, 0.5, 0.9),
-    precisions=(0.6, 0.9, 1.0),
-    photos=100,
-)
+SURE_OF_SCORES = calibration((3.0, 0.0, 0.0))
 """Right with 0.95 where the most similar photo is the same, and with 0 where it is of another colour."""
 
 
