@@ -141,7 +141,7 @@ class AsyncEmbeddingClient:
             return answers
 
         groups = groups_of(photos, batch_size, options, self.settings.max_bytes)
-        return [answer async for part in self._in_order(locate, groups) for answer in part]
+        return [answer async for part in self._in_order(locate, _made_in_threads(groups)) for answer in part]
 
     async def _embedded(self, deadline: Deadline, batch: Batch, signature: str, tolerant: bool = False) -> Answer:
         target = Target(self.model, signature, self.settings.version)
@@ -169,18 +169,13 @@ class AsyncEmbeddingClient:
             return error
 
     async def _in_order(
-        self, function: Callable[[Item], Awaitable[Result]], items: Iterable[Item]
+        self, function: Callable[[Item], Awaitable[Result]], items: Iterable[Item] | AsyncIterator[Item]
     ) -> AsyncIterator[Result]:
-        """Results in the order of the items, of which as many are under way as the settings say.
-
-        Items are made in a thread: they may be what is read from files.
-        """
+        """Results in the order of the items, of which as many are under way as the settings say."""
         waiting: deque[asyncio.Future[Result]] = deque()
-        left = iter(items)
-        end = object()
         try:
-            while (item := await asyncio.to_thread(next, left, end)) is not end:
-                waiting.append(asyncio.ensure_future(function(cast(Item, item))))
+            async for item in items if isinstance(items, AsyncIterator) else _each(items):
+                waiting.append(asyncio.ensure_future(function(item)))
                 if len(waiting) == self.settings.concurrency:
                     yield await waiting.popleft()
             while waiting:
@@ -189,3 +184,16 @@ class AsyncEmbeddingClient:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item
+
+
+async def _made_in_threads(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """Items that are read from files when they are asked for."""
+    left = iter(items)
+    end = object()
+    while (item := await asyncio.to_thread(next, left, end)) is not end:
+        yield cast(Item, item)
