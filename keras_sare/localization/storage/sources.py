@@ -38,8 +38,8 @@ class Names:
         if there:
             raise ValueError(
                 "`names` must be new to the index: replace the photos that are there (--replace), or put a name before "
-                f"these (--name_prefix=NAME/). Received: {there[0]!r} and {len(there) - 1} more that are there, "
-                f"of {len(names)}"
+                f"these (--name_prefix=NAME/). Received: {len(names)} names, of which {len(there)} are there, such as "
+                f"{there[0]!r}"
             )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from keras_sare.localization.index_record import IndexRecord
+from keras_sare.utils.error_text import one_line
 
 if TYPE_CHECKING:
     import lancedb
@@ -62,11 +63,15 @@ def forget_versions(
     old = [version["timestamp"] for version in table.list_versions() if version["timestamp"] < now - GRACE]
     if len(old) <= _MOST_OLD:
         return
-    # Whatever is not in an index would be merged into it.
-    index_columns(table, record, anew=True)
-    # The last of the old ones may have been the map until a moment ago.
-    table.optimize(cleanup_older_than=datetime.now() - max(old) + margin)  # noqa: DTZ005
-    logger.info("Removed versions from before %s", f"{max(old):%Y-%m-%d %H:%M}")
+    try:
+        # Whatever is not in an index would be merged into it.
+        index_columns(table, record, anew=True)
+        # The last of the old ones may have been the map until a moment ago.
+        table.optimize(cleanup_older_than=datetime.now() - max(old) + margin)  # noqa: DTZ005
+    except (RuntimeError, ValueError, OSError) as error:  # The change that came before has been made all the same.
+        logger.warning("Old versions stay until the next change: %s", one_line(error))
+    else:
+        logger.info("Removed versions from before %s", f"{max(old):%Y-%m-%d %H:%M}")
 
 
 def _unindexed(table: "lancedb.table.Table", column: str) -> int:

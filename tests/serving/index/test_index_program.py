@@ -84,7 +84,7 @@ def test_an_index_is_built_grows_and_shrinks(
     more = ["append", str(place), f"--root={tmp_path / 'more'}", *flags, "--no_thumbnails", "--name_prefix=more/"]
     main(more)
     assert f"{2 * PLACES - 1} photos" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"--replace.* Received: 'more/database/2_0_0.jpg' and 29 more .*, of 30$"):
+    with pytest.raises(SystemExit, match="--replace.*: 30 names, of which 30 are there, such as 'more/database/2_0"):
         main(more)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["accuracy", "index", "more"]
     main(["calibrate", str(place), f"--root={tmp_path / 'more'}", *flags, "--split=test"])
@@ -96,7 +96,8 @@ def test_an_index_is_built_grows_and_shrinks(
     record.write_text(record.read_text().replace('"model_name": "', r'"model_name": "\u001b[31m'))
     main(["info", str(place)])
     assert "58 photos" in (said := capsys.readouterr().out)
-    assert r"32 of \x1b[31msmall" in said
+    assert r"32 of \x1b[31m" in said
+    assert "\x1b" not in said
 
 
 def test_answers_are_those_of_the_photos_that_went_in(root: Path, flags: list[str], tmp_path: Path) -> None:
