@@ -34,7 +34,10 @@ EPOCHS = 2
 def models_of(run):
     """Names in the tables: what the kept epoch's model is called depends on which that is."""
     trained = "trained" if run.choice.kept_epoch else "untrained (epoch 0)"
-    return ["off the shelf", trained, f"{trained}, whitened to 8-D"]
+    plain, whitened = run.choice.files
+    assert plain == trained
+    assert whitened in [f"{trained}, whitened to {dim}-D" for dim in (8, 4, 2)]
+    return ["off the shelf", plain, whitened]
 
 
 DIM = 4 * 16
@@ -97,7 +100,7 @@ def test_run_ends_with_models_tables_and_pictures(unbroken):
     for name in ("recall.md", "recall.png", "matches.png", "evaluation.json", "training.png", "off_the_shelf.keras"):
         assert (run.path / name).stat().st_size > 100
     table = (run.path / "recall.md").read_text()
-    assert f"Saved as model.keras: **{run.choice.saved}** (recall@5 on " in table
+    assert f"Saved as model.keras: **{run.choice.saved}** (mean reciprocal rank on " in table
     assert table.strip() in printed
     assert len(history_of(run)) == EPOCHS + 1
 
@@ -149,12 +152,10 @@ def test_two_logical_processors_train_under_mirrored_strategy(train, mirrored, m
     monkeypatch.setattr(place_stages, "choose_strategy", lambda count: {2: mirrored}[count])
     run = train("mirrored", "--logical_cpus=2", "--epochs=1")
     assert [row["epoch"] for row in history_of(run)] == ["0", "1"]
-    assert {
-        name: keras.saving.load_model(run.path / file).output.shape[1] for name, file in run.choice.files.items()
-    } == {
-        run.choice.saved.removesuffix(", whitened to 8-D"): DIM,
-        f"{run.choice.saved.removesuffix(', whitened to 8-D')}, whitened to 8-D": 8,
-    }
+    _, plain, whitened = models_of(run)
+    widths = {name: keras.saving.load_model(run.path / file).output.shape[1] for name, file in run.choice.files.items()}
+    assert widths[plain] == DIM
+    assert whitened == f"{plain}, whitened to {widths[whitened]}-D"
 
 
 def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(train):

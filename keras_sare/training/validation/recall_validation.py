@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_sare.distribution.workers import Workers
 from keras_sare.evaluation import RecallReport, better, evaluate
+from keras_sare.evaluation.recall import first_ranks, remaining
 from keras_sare.extraction.extractor import Extractor
 from keras_sare.training.data.places import Places
 from keras_sare.training.validation.validation import Validation
@@ -42,6 +43,17 @@ class RecallValidation(Validation[RecallReport]):
             queries, database, self.positives, protocol=protocol, dataset=self.images.name, exclude=self.exclude
         )
         return report
+
+    def reciprocal_ranks(self, queries: np.ndarray, database: np.ndarray) -> np.ndarray:
+        """1 / rank of the first right image of each query, float64 [Q]; 0 where the first 100 hold none.
+
+        Args:
+            queries: float32 [Q, D].
+            database: float32 [N, D].
+        """
+        report, predictions = evaluate(queries, database, self.positives, exclude=self.exclude)
+        ranks = first_ranks(predictions, remaining(self.positives, self.exclude))
+        return np.where(ranks < report.ns[-1], 1.0 / (ranks + 1), 0.0)
 
     def is_better(self, report: RecallReport, best: str) -> bool:
         """Compares as NetVLAD's training does; see `keras_sare.evaluation.better`."""

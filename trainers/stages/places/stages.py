@@ -44,6 +44,7 @@ from trainers.stages.places.checks import (
     warn_of_whitened_tests,
     whitening_sample,
 )
+from trainers.stages.places.gain import warn_of_chance
 from trainers.stages.places.whitening import WhiteningStage
 from trainers.stages.run import Run, check_folder, store_folder, with_run_settings
 from trainers.stages.starting_model import open_start
@@ -170,6 +171,8 @@ def fit(run: PlaceRun, model: keras.Model, places: dict[str, Places]) -> int:
     trainer = Trainer(head, loss, train, validation, run.folder.path, run.strategy, trunk)
     state = trainer.fit(run.seconds_before())
     models.set_precision(model, "float32")
+    if state.best_epoch:
+        warn_of_chance(run, model, places["val"], lambda one: _fed(run, one, places["val"]))
     return state.best_epoch
 
 
