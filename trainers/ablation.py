@@ -35,7 +35,7 @@ def run(config: AblationConfig) -> None:
         SystemExit: runs failed; the text says which, with the ends of their logs.
     """
     from keras_sare.utils.files import check_writable_folder, lock
-    from trainers.stages.ablation.checks import check_runs, hide_gpus, log_stores
+    from trainers.stages.ablation.checks import check_runs, leave_devices, log_stores
     from trainers.stages.ablation.grid import read_grid
     from trainers.stages.ablation.measured_sets import sets_of
     from trainers.stages.ablation.rounds import Budget, Rounds
@@ -46,7 +46,7 @@ def run(config: AblationConfig) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"Terminated. {GOES_ON}"))
     if not Path(config.root).is_dir():
         raise FileNotFoundError(f"`root` must be the folder of a dataset. Received: root={config.root!r}")
-    hide_gpus()
+    leave_devices()
     output = Path(config.output)
     check_writable_folder(output)
     grid = read_grid(config)

@@ -131,7 +131,8 @@ def test_a_run_of_a_version_that_did_not_know_a_setting_is_the_same_run(ablate, 
     ablate(*LOSSES, "--seeds=0")
     known = json.loads((output / "runs.json").read_text())
     for run in known.values():
-        del run["settings"]["jit_compile"]
+        for name in ("jit_compile", "positive_heading", "images_per_place"):  # The last has no effect here.
+            del run["settings"][name]
     (output / "runs.json").write_text(json.dumps(known))
     assert ablate(*LOSSES, "--seeds=0") == []
 
@@ -332,9 +333,25 @@ def test_combinations_that_would_train_the_same_are_left_out_and_told(caplog):
     ]
 
 
+def test_settings_of_other_batches_have_no_effect():
+    grid = grid_of("--grid=batches=places,tuples", "--grid=negatives=5,10", "--grid=images_per_place=2,4")
+    assert [one.name for one in grid.combinations] == [
+        "batches=places, images_per_place=2",
+        "batches=places, images_per_place=4",
+        "batches=tuples, negatives=5",
+        "batches=tuples, negatives=10",
+    ]
+
+
 def test_a_baseline_that_was_left_out_is_the_one_that_it_equals():
     grid = grid_of("--grid=loss=triplet,sare_joint", "--grid=kernel=gaussian,cauchy", "--baseline=kernel=cauchy")
     assert grid.baseline.name == "loss=triplet"
+
+
+def test_several_workers_are_refused(ablate, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
+    with pytest.raises(ValueError, match="TF_CONFIG must not be set"):
+        ablate(*LOSSES)
 
 
 @pytest.mark.parametrize("text", ["tower", "tower=", "tower=folder", "to wer=folder:val", "tower=folder:"])
@@ -383,7 +400,9 @@ def test_what_trainers_pitts_would_refuse_is_told_before_the_first_run(town, fla
     wanted = runs.plan(tmp_path / "out", grid.combinations, [0])
     with pytest.raises(ValueError, match="correct the 2 errors above"):
         checks.check_runs(wanted, [MeasuredSet("val", str(town), "val", is_home=True)])
-    assert "negatives=2, tuples_per_step=40 and 1 more: " in caplog.text
+    for setting in ("tuples_per_step", "negatives"):
+        assert f"`{setting}` must not exceed" in caplog.text
+    assert " and 1 more: " in caplog.text  # One of two is told for the combination that has both.
     with pytest.raises(ValueError, match=r"tower=.*:walk: `split` must be one"):
         checks.check_runs(wanted, [MeasuredSet("tower", str(town), "walk")])
     assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ from keras_sare.utils.files import (
     check_writable_file,
     check_writable_folder,
     free_bytes,
+    is_locked,
     lock,
     partials,
     remove_partials,
@@ -170,7 +171,10 @@ def test_a_locked_folder_keeps_others_out_until_the_process_ends(tmp_path):
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(RuntimeError, match="Another process runs in .*/new'.* Wait until it ends, or name another"):
             lock(path)
+        assert is_locked(path)
         other.kill()
+    assert not is_locked(path)
+    assert not is_locked(path.with_name("none.lock"))
     lock(path)
     lock(path)
     second = subprocess.run([sys.executable, "-c", HOLDS, path], capture_output=True, text=True, input="")

@@ -1,7 +1,7 @@
 """Training runs of a grid of settings and seeds: what each answered, and how combinations of settings compare."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -154,7 +154,7 @@ def compare_combinations(runs: Sequence[GridRun], table: str, model: str, baseli
             combination=name,
             seeds=tuple(of),
             off_the_shelf=float(_hits(list(of.values()), OFF_THE_SHELF).mean()),
-            recalls={n: estimate_mean(_hits(list(of.values()), model, n)) for n in shown_ns(list(of.values()))},
+            recalls={n: _recall(list(of.values()), model, n) for n in shown_ns(list(of.values()))},
             gain=gains[name],
             gain_p=gain_p[name],
             over_baseline=over.get(name),
@@ -182,6 +182,11 @@ def is_beyond_chance(p_value: float | None) -> bool:
 def _hits(measured: Sequence[MeasuredRanks], model: str, n: int = 1) -> np.ndarray:
     """Whether each query is answered rightly among the first N, bool [S, Q]."""
     return np.stack([one.ranks[model] < n for one in measured])
+
+
+def _recall(measured: Sequence[MeasuredRanks], model: str, n: int) -> Estimate:
+    one = estimate_mean(_hits(measured, model, n))
+    return replace(one, low=max(0.0, one.low), high=min(1.0, one.high))  # A share is between 0 and 1.
 
 
 def _gain(measured: Sequence[MeasuredRanks], model: str) -> Estimate:

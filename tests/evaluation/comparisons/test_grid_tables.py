@@ -116,6 +116,13 @@ def test_csv_holds_the_same_unrounded(runs):
     assert [each[i]["minutes"] for i in (0, 17)] == ["1.0", "3.0"]
 
 
+def test_intervals_of_recalls_end_at_0_and_1(runs):
+    [row] = compare_combinations(
+        [run("a", seed, found) for seed, found in ((0, 199), (1, 200), (2, 1))], "val", "trained", "a"
+    )
+    assert (row.recalls[1].low, row.recalls[1].high) == (0, 1)
+
+
 def test_recalls_that_a_small_database_leaves_out_have_no_columns(runs):
     small = replace(runs[0].measured["val"], ns=(1, 5))
     assert "recall@10" not in format_grid([replace(runs[0], measured={"val": small})], "loss=sare")

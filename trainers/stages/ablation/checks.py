@@ -1,6 +1,7 @@
 """What would stop the runs of a grid is found before the first one starts."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +23,17 @@ _OF_STORE = ("model", "weights", "preprocessing", "train_from", "image_size", "o
 _OF_MODEL = ("model", "weights", "preprocessing", "clusters", "train_from", "whitening", "dim", "image_size")
 
 
-def hide_gpus() -> None:
-    """Leaves GPUs to the processes that train: this one would take their memory for its checks."""
+def leave_devices() -> None:
+    """Leaves GPUs to the processes that train: this one would take their memory for its checks.
+
+    Raises:
+        ValueError: TF_CONFIG names workers, for which this process would wait.
+    """
+    if os.environ.get("TF_CONFIG"):
+        raise ValueError(
+            "TF_CONFIG must not be set: the runs of a grid are trained on one machine, one after the other. Unset it. "
+            f"Received: TF_CONFIG={os.environ['TF_CONFIG']!r}"
+        )
     with suppress(RuntimeError):  # They are in use already, as where this is not the program itself.
         tf.config.set_visible_devices([], "GPU")
 

@@ -9,7 +9,7 @@ from typing import Any, get_origin, get_type_hints
 
 from absl import flags
 
-from keras_sare.losses import LOSSES, SARELoss
+from keras_sare import losses
 from keras_sare.utils.choices import check_choice
 from keras_sare.utils.error_text import one_line
 from trainers.config import AblationConfig, PittsConfig
@@ -29,10 +29,12 @@ class Combination:
 
     Attributes:
         chosen: values as the user wrote them, by setting of the grid.
-        config: of its runs, but for the seed and the folder.
+        effective: those of them that have an effect.
+        config: of its runs, made of these, but for the seed and the folder.
     """
 
     chosen: Mapping[str, str]
+    effective: Mapping[str, str]
     config: PittsConfig
 
     @cached_property
@@ -42,17 +44,13 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """In words, without settings that have no effect: "loss=triplet, mining=full"."""
-        told = [f"{name}={value}" for name, value in self.chosen.items() if not self._is_idle(name)]
-        return ", ".join(told) or "as given"
+        """In words: "loss=triplet, mining=full"."""
+        return _told(self.effective) or "as given"
 
     @property
     def flags(self) -> list[str]:
         """Of `trainers.pitts`."""
-        return [f"--{name}={value}" for name, value in self.chosen.items() if not self._is_idle(name)]
-
-    def _is_idle(self, name: str) -> bool:
-        return self.settings.get(name, "") is None and getattr(self.config, name) is not None
+        return _flags(self.effective)
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def read_grid(config: AblationConfig) -> Grid:
     start = [f"--root={config.root}", f"--output={config.output}", *config.passed_on]
     products = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
     made = [(one, *_tried(_combination, start, one)) for one in products]
-    stop_at(grouped((", ".join(f"{n}={v}" for n, v in one.items()), error) for one, _, error in made))
+    stop_at(grouped((_told(one), error) for one, _, error in made))
     everything = [combination for _, combination, _ in made if combination]
     kept = _different(everything)
     chosen = next(one for one in everything if one.chosen == baseline)
@@ -104,8 +102,9 @@ def effective_settings(config: PittsConfig) -> dict[str, Any]:
     settings = {name: value for name, value in config.recorded().items() if name not in ("recipe", "seed")}
     settings["loss_scale"] = scale_of(config.loss, config.loss_scale, PLACE_SCALES)
     idle: list[str] = []
-    if LOSSES[config.loss].loss is not SARELoss:
-        idle += ["kernel"]
+    loss = losses.get(config.loss)
+    idle += [name for name in ("kernel", "temperature") if not hasattr(loss, name)]
+    idle += ["negatives", "loss_scale"] if config.batches == "places" else ["images_per_place"]
     if config.whitening == "none":
         idle += ["dim"]
     if config.select == "last":
@@ -183,10 +182,24 @@ def _baseline(given: Sequence[str], values: Mapping[str, Sequence[str]], errors:
 
 
 def _combination(start: Sequence[str], chosen: Mapping[str, str]) -> Combination:
-    config, _ = parse(PittsConfig, [*start, *(f"--{name}={value}" for name, value in chosen.items())])
+    config, _ = parse(PittsConfig, [*start, *_flags(chosen)])
     config.check()
     check_choice("loss", config.loss, sorted(PLACE_SCALES))
-    return Combination(chosen, config)
+    settings = effective_settings(config)
+    effective = {
+        name: value
+        for name, value in chosen.items()
+        if settings.get(name, "") is not None or getattr(config, name) is None
+    }
+    return Combination(chosen, effective, parse(PittsConfig, [*start, *_flags(effective)])[0])
+
+
+def _flags(chosen: Mapping[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in chosen.items()]
+
+
+def _told(chosen: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in chosen.items())
 
 
 def _different(combinations: Sequence[Combination]) -> list[Combination]:
@@ -196,8 +209,7 @@ def _different(combinations: Sequence[Combination]) -> list[Combination]:
         if same is None:
             kept.append(one)
         else:
-            told = ", ".join(f"{name}={value}" for name, value in one.chosen.items())
-            logger.info("Left out: %s, which is the same training as %s", told, same.name)
+            logger.info("Left out: %s, which is the same training as %s", _told(one.chosen), same.name)
     return kept
 
 

@@ -223,10 +223,13 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _is_same(known: Mapping[str, Any], one: Combination, seed: int) -> bool:
-    """Whether a known run has these settings; one that an earlier version had not has its default there."""
+    """Whether a known run has these settings; those that an earlier version did not have are as they are by default."""
     defaults = PittsConfig().recorded()
-    before = {name: known["settings"].get(name, defaults[name]) for name in one.settings}
-    return known["seed"] == seed and before == json.loads(json.dumps(one.settings))
+    now = json.loads(json.dumps(one.settings))
+    before = known["settings"]
+    added = now.keys() - before.keys()
+    is_default = all(now[name] in (None, defaults[name]) for name in added)
+    return known["seed"] == seed and is_default and all(now[name] == before[name] for name in now.keys() - added)
 
 
 def _new_name(one: Combination, seed: int, taken: Mapping[str, Any]) -> str:
