@@ -343,6 +343,16 @@ def test_settings_of_other_batches_have_no_effect():
     ]
 
 
+def test_a_loss_is_not_given_what_it_does_not_take():
+    grid = grid_of("--grid=loss=sare_joint,triplet", "--grid=temperature=0.1,0.2")
+    assert [one.flags for one in grid.combinations] == [
+        ["--loss=sare_joint", "--temperature=0.1"],
+        ["--loss=sare_joint", "--temperature=0.2"],
+        ["--loss=triplet"],
+    ]
+    assert "temperature" not in grid.combinations[2].config.given
+
+
 def test_a_baseline_that_was_left_out_is_the_one_that_it_equals():
     grid = grid_of("--grid=loss=triplet,sare_joint", "--grid=kernel=gaussian,cauchy", "--baseline=kernel=cauchy")
     assert grid.baseline.name == "loss=triplet"
