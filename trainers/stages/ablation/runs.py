@@ -164,7 +164,8 @@ def cost_of(run: Planned) -> RunCost:
 
 def seconds_again(run: Planned) -> float | None:
     """What a finished run took, but for the frozen layers' output, which others find; None if not known."""
-    seconds = cost_of(run).seconds
+    cost = cost_of(run)
+    seconds = cost.seconds if cost.is_whole else None
     history = last_state(run.folder / "checkpoints").get("history", [])
     return (
         None if seconds is None else max(0.0, seconds - sum(row.get("seconds_frozen_layers", 0.0) for row in history))
