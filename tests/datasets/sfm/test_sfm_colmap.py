@@ -51,7 +51,8 @@ def as_binary(folder, target):
 
 
 def test_pycolmap_is_quiet_as_long_as_one_of_several_threads_wants_it_so():
-    first, second = quiet_pycolmap(), quiet_pycolmap()
+    first = quiet_pycolmap()
+    second = quiet_pycolmap()
     pycolmap = import_pycolmap()
     before = pycolmap.logging.minloglevel
     assert before != int(pycolmap.logging.FATAL)
