@@ -18,7 +18,7 @@ class PittsConfig(TrainingConfig, PlaceSettings):
     recipe: str = setting(
         "pitts30k",
         "Values of the settings that are not given.",
-        choices=("pitts30k", "demo", "few_photos", "phone"),
+        choices=("pitts30k", "demo", "few_photos", "streets", "phone"),
     )
     root: str = setting("", "Dataset: datasets/*.mat or places.csv, images/, queries/.", required=True)
     prefix: str = setting("", "Start of the .mat files' names, where --root holds several datasets.")
