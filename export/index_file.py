@@ -186,11 +186,10 @@ def _open(path: Path, size: Size) -> Any:
 
 def _positions(images: ImageSet) -> tuple[np.ndarray, tuple[str, ...]]:
     """Positions as the dataset gives them, and what their columns are."""
-    if images.coordinates is not None:
-        return images.coordinates, _DEGREES
-    if images.positions is None:
+    positions = images.given_positions
+    if positions is None:
         return np.zeros((len(images), 0)), ()
-    return images.positions, _METRES[images.positions.shape[1]]
+    return positions, _METRES[positions.shape[1]] if images.coordinates is None else _DEGREES
 
 
 def _names(images: ImageSet, root: Path) -> np.ndarray:

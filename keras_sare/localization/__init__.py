@@ -6,23 +6,27 @@
   single photos or of one walk, with what is known of them already (`Prior`, `Motion`).
 * `estimate_positions`: the place that candidates agree about.
 * `track_places`: the way through the candidates of a walk's photos; `match_traversal`: SeqSLAM.
-* `Calibration`: the probability that an answer is right, learned from photos with known positions.
+* `Calibration`: the probability that an answer is right, learned from photos with known positions; one for each kind of
+  answers: of single photos, re-ranked, near a rough position, of walks.
 """
 
+from keras_sare.localization.answering.answers import Answers
 from keras_sare.localization.calibration import Calibration, calibration_error, reliability
 from keras_sare.localization.candidates import Candidates
 from keras_sare.localization.estimates import Estimates, estimate_positions
 from keras_sare.localization.index_record import IndexRecord
-from keras_sare.localization.localizer import Answers, DescriptorLocalizer
+from keras_sare.localization.localizer import DescriptorLocalizer
 from keras_sare.localization.photo_answers import PhotoAnswer, PhotoCandidate, photo_answers
 from keras_sare.localization.photo_localizer import Localizer
 from keras_sare.localization.photo_models import PhotoModel
 from keras_sare.localization.place_index import Appended, PlaceIndex
 from keras_sare.localization.place_rows import PlaceRows
 from keras_sare.localization.priors.prior import Prior, box_around
+from keras_sare.localization.priors.rough_position import rough_position
 from keras_sare.localization.sequences.hidden_markov import Track, track_places
 from keras_sare.localization.sequences.motion import Motion
 from keras_sare.localization.sequences.straight_lines import LineMatches, match_traversal
+from keras_sare.localization.sequences.walk_features import walk_features
 from keras_sare.localization.storage.tables import DamagedIndexError
 
 __all__ = [
@@ -50,5 +54,7 @@ __all__ = [
     "match_traversal",
     "photo_answers",
     "reliability",
+    "rough_position",
     "track_places",
+    "walk_features",
 ]

@@ -10,8 +10,9 @@ import numpy as np
 from keras_sare.evaluation.measures import bootstrap, numbers
 from keras_sare.evaluation.measures.bootstrap import Statistic
 from keras_sare.evaluation.measures.measure_files import Measure, finite_or_none, mean_of, shown_measure
+from keras_sare.localization.answering.answers import Answers
 from keras_sare.localization.calibration import calibration_error
-from keras_sare.localization.localizer import Answers, DescriptorLocalizer
+from keras_sare.localization.localizer import DescriptorLocalizer
 from keras_sare.utils.arguments import plain_arguments
 from keras_sare.utils.files import atomic_path
 
@@ -72,7 +73,8 @@ class Accuracy:
         """All numbers by name, with 95 % intervals by bootstrap over the photos.
 
         Those that need a calibration (AUC-PR, the calibration error, the share within the uncertainty, and what is said
-        of known answers) are missing where the index has none.
+        of known answers) are missing where the index has none of such answers. Of answers of which only some have a
+        probability, the calibration error and the share within the uncertainty are of those.
         """
         right = self.right.astype(np.float64)
         of: dict[str, Statistic] = {f"recall@{n}": mean_of(self.ranks < n) for n in NS if n <= self.k}
@@ -86,14 +88,17 @@ class Accuracy:
 
     def _of_calibration(self, right: np.ndarray) -> dict[str, Statistic]:
         known = self.answers.known.astype(np.int64)
+        stated = np.isfinite(self.answers.probability)
         probability = np.nan_to_num(self.answers.probability)
-        return {
+        within = self.errors <= self.answers.uncertainty
+        of: dict[str, Statistic] = {
             "known": mean_of(known),
             "right among the known": partial(_share, right, known),
             "AUC-PR": lambda weights: numbers.precision_recall_area(probability, self.right, weights),
-            "expected calibration error": partial(calibration_error, probability, right),
-            "within the stated uncertainty": mean_of(self.errors <= self.answers.uncertainty),
+            "expected calibration error": lambda weights: calibration_error(probability, right, weights * stated),
+            "within the stated uncertainty": partial(_share, within, stated),
         }
+        return of if stated.all() else of | {"with a probability": mean_of(stated)}
 
     def write(self, path: Path) -> str:
         """Writes all numbers as JSON, and returns them as a table, Markdown. The file appears whole or not at all."""

@@ -26,9 +26,10 @@ def draw_accuracy(path: str | os.PathLike[str], accuracy: Accuracy, title: str =
     errors, *rest = figure.subplots(1, 3 if calibrated else 1, squeeze=False)[0]
     _draw_errors(errors, accuracy)
     if calibrated:
-        probability = np.nan_to_num(accuracy.answers.probability)
-        _draw_reliability(rest[0], probability, accuracy.right)
-        _draw_precision(rest[1], probability, accuracy)
+        probability = accuracy.answers.probability
+        stated = np.isfinite(probability)
+        _draw_reliability(rest[0], probability[stated], accuracy.right[stated])
+        _draw_precision(rest[1], np.nan_to_num(probability), accuracy)
     for axes in (errors, *rest):
         axes.grid(color="#d0d7de", linewidth=0.8)
         axes.set_axisbelow(True)

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from keras_sare.utils.arguments import plain_arguments
+from keras_sare.utils.choices import check_choice
 
 _BINS = 10
 _COVERED = 0.9
 _FEWEST = 50
 _SMALLEST_MARGIN = 1e-4
-_FEATURES = 3
-_COUNTS = (_FEATURES, _FEATURES + 1)
+FEATURES = {"photos": 3, "near": 3, "reranked": 4, "walks": 2}
+"""Kinds of answers, each of which has a calibration of its own, and how many features speak for them."""
+
 _LEVELS = 20
 _FEWEST_KNOWN = 20
 _MOST_CANDIDATES = 1000
@@ -24,14 +26,15 @@ _LISTS = ("mean", "scale", "weights", "probabilities", "radii", "thresholds", "p
 class Calibration:
     """Turns what speaks for an answer into the probability that it is right.
 
-    A logistic regression on the features of `Estimates`, fitted on photos whose position is known (Platt,
-    "Probabilistic outputs for support vector machines", 1999). It is a few numbers, kept as JSON with the index.
-    Answers that local features re-ranked have a fourth feature, the inliers of the best candidate, and a calibration
-    of their own.
+    A logistic regression on what speaks for answers, fitted on photos whose position is known (Platt, "Probabilistic
+    outputs for support vector machines", 1999). It is a few numbers, kept as JSON with the index. Answers of each kind
+    have a calibration of their own: those of single "photos" and of photos "near" a rough position with the features of
+    `Estimates`; "reranked" ones with a fourth, the inliers of the best candidate; those of "walks" with those of
+    `walk_features`.
 
     Attributes:
         radius: metres within which an answer is right.
-        mean, scale: of the features, three each, or four.
+        mean, scale: of the features, one each.
         weights: of the scaled features.
         bias: of the regression.
         probabilities: rising probabilities of the photos it was fitted on, at most 10.
@@ -40,6 +43,7 @@ class Calibration:
         precisions: share of right answers among those that reach a threshold.
         photos: number of photos it was fitted on.
         k: candidates of which the features were made; of more or fewer they mean something else.
+        of: kind of the answers, a key of `FEATURES`.
     """
 
     radius: float
@@ -53,24 +57,30 @@ class Calibration:
     precisions: tuple[float, ...]
     photos: int
     k: int = 20
+    of: str = "photos"
 
     @classmethod
     @plain_arguments
-    def fit(cls, features: np.ndarray, errors: np.ndarray, radius: float = 25.0, k: int = 20) -> "Calibration":
+    def fit(
+        cls, features: np.ndarray, errors: np.ndarray, radius: float = 25.0, k: int = 20, of: str = "photos"
+    ) -> "Calibration":
         """Fits it on answers whose error is known.
 
         Args:
-            features: [n, 3] of `Estimates`, or [n, 4] with numbers of inliers last.
+            features: [n, as many as `FEATURES` says]: of `Estimates`, with numbers of inliers last where answers were
+                re-ranked, or of `walk_features`.
             errors: [n] metres between the answer and the truth.
             radius: metres within which an answer is right.
             k: candidates of which the features were made.
+            of: kind of the answers, a key of `FEATURES`.
 
         Raises:
             ValueError: an error is not finite, there are fewer than 50 answers, or all of them are right, or all wrong:
-                nothing can be learned from them. Or `k` is not in 1 to 1000.
+                nothing can be learned from them. Or `k` is not in 1 to 1000, or there is no such kind of answers.
         """
         from sklearn.linear_model import LogisticRegression
 
+        check_choice("of", of, FEATURES)
         if not np.isfinite(errors).all():
             raise ValueError("`errors` must be finite: leave photos without an answer out")
         right = np.asarray(errors) <= radius
@@ -79,7 +89,7 @@ class Calibration:
                 f"A calibration must see right and wrong answers of at least {_FEWEST} photos; add photos with known "
                 f"positions. Received: {right.sum()} right and {(~right).sum()} wrong within {radius:g} m"
             )
-        scaled = _scaled(features)
+        scaled = _scaled(features, of)
         mean = scaled.mean(axis=0)
         scale = np.maximum(scaled.std(axis=0), 1e-6)
         model = LogisticRegression().fit((scaled - mean) / scale, right)
@@ -94,6 +104,7 @@ class Calibration:
             precisions=(),
             photos=len(right),
             k=k,
+            of=of,
         )
         found = found._with_tables(found.probability(features), np.asarray(errors, np.float64), right)
         found._check()
@@ -102,13 +113,9 @@ class Calibration:
     @plain_arguments
     def probability(self, features: np.ndarray) -> np.ndarray:
         """Probability that an answer is within `radius`, float64 [Q], of features as it was fitted on."""
-        scaled = (_scaled(features) - np.array(self.mean)) / np.array(self.scale)
-        return 1 / (1 + np.exp(-(scaled @ np.array(self.weights) + self.bias)))
-
-    @property
-    def counts_inliers(self) -> bool:
-        """Whether it is one of answers that local features re-ranked."""
-        return len(self.weights) == _FEATURES + 1
+        scaled = (_scaled(features, self.of) - np.array(self.mean)) / np.array(self.scale)
+        # The logistic function, without overflow for answers that are far from those it was fitted on.
+        return 0.5 * (1 + np.tanh(0.5 * (scaled @ np.array(self.weights) + self.bias)))
 
     @plain_arguments
     def uncertainty(self, probability: np.ndarray) -> np.ndarray:
@@ -145,7 +152,8 @@ class Calibration:
                 radius=float(values["radius"]),
                 bias=float(values["bias"]),
                 photos=int(values["photos"]),
-                k=int(values.get("k", 20)),  # Indexes of before it was noted.
+                k=int(values.get("k", 20)),  # Indexes of before it was noted; as was the kind.
+                of=str(values.get("of", "reranked" if len(values["weights"]) == FEATURES["reranked"] else "photos")),
                 **{name: tuple(map(float, values[name])) for name in _LISTS},
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -154,9 +162,12 @@ class Calibration:
         return found
 
     def _check(self) -> None:
-        count = len(self.weights)
-        if not len(self.mean) == len(self.scale) == count or count not in _COUNTS or not self.probabilities:
-            raise ValueError("A calibration must have three or four features and a table of probabilities")
+        counts = {len(self.mean), len(self.scale), len(self.weights)}
+        if counts != {FEATURES.get(self.of)} or not self.probabilities:
+            raise ValueError(
+                f"A calibration must be of {', '.join(FEATURES)}, with numbers for their features and a table of "
+                f"probabilities. Received: of={self.of[:32]!r}"
+            )
         if len(self.probabilities) != len(self.radii) or len(self.thresholds) != len(self.precisions):
             raise ValueError("A calibration must have a radius for each probability, a precision for each threshold")
         numbers = [self.radius, self.bias, *(value for name in _LISTS for value in getattr(self, name))]
@@ -182,13 +193,15 @@ class Calibration:
         )
 
 
-def _scaled(features: np.ndarray) -> np.ndarray:
-    """Margins and numbers of inliers differ by orders of magnitude, so their logarithms count."""
+def _scaled(features: np.ndarray, of: str) -> np.ndarray:
+    """Margins of photos and numbers of inliers differ by orders of magnitude, so their logarithms count."""
     features = np.array(features, np.float64)
-    if features.ndim != 2 or features.shape[1] not in _COUNTS:
-        raise ValueError(f"`features` must be [Q, 3] or [Q, 4]. Received: features.shape={features.shape}")
-    features[:, 1] = np.log(np.maximum(features[:, 1], _SMALLEST_MARGIN))
-    features[:, _FEATURES:] = np.log1p(features[:, _FEATURES:])
+    if features.ndim != 2 or features.shape[1] != FEATURES[of]:
+        raise ValueError(f"`features` must be [Q, {FEATURES[of]}] of {of}. Received: features.shape={features.shape}")
+    if of != "walks":
+        features[:, 1] = np.log(np.maximum(features[:, 1], _SMALLEST_MARGIN))
+    if of == "reranked":
+        features[:, 3] = np.log1p(features[:, 3])
     return features
 
 
@@ -205,12 +218,12 @@ def calibration_error(probability: np.ndarray, right: np.ndarray, weights: np.nd
         weights: [..., n], how often each answer counts; each once by default.
 
     Returns:
-        float64 [...].
+        float64 [...]; 0 where none counts.
     """
     weights = np.ones(len(probability)) if weights is None else np.asarray(weights, np.float64)
     bins = np.eye(_BINS)[_bins(probability, _BINS)]
     apart = weights @ (bins * np.subtract(probability, right, dtype=np.float64)[:, None])
-    return np.asarray(np.abs(apart).sum(axis=-1) / weights.sum(axis=-1))
+    return np.asarray(np.abs(apart).sum(axis=-1) / np.maximum(weights.sum(axis=-1), np.finfo(np.float64).tiny))
 
 
 @plain_arguments

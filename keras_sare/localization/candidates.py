@@ -55,6 +55,10 @@ class Candidates:
         """The first `k` of each photo."""
         return Candidates(**{field.name: getattr(self, field.name)[:, :k] for field in fields(self)})
 
+    def subset(self, rows: np.ndarray) -> "Candidates":
+        """Those of some photos, in that order."""
+        return Candidates(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
     @classmethod
     def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
         """Candidates of some photos and then of others."""

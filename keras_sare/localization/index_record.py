@@ -15,6 +15,8 @@ FILE = "index.json"
 FORMAT = 1
 """Of the folder; a higher one is refused."""
 
+_FIELDS = {"photos": "calibration", "near": "near", "reranked": "reranked", "walks": "walks"}
+"""Of an `IndexRecord`, by the kind of the answers that a calibration is of."""
 _LARGEST_FILE = 1 << 20
 _LARGEST_DIM = 1 << 16
 
@@ -33,6 +35,8 @@ class IndexRecord:
             descriptors decide.
         calibration: how sure answers are; None where the index was not calibrated.
         reranked: how sure answers are that local features re-ranked; None likewise.
+        near: how sure answers are where a rough position was known; None likewise.
+        walks: how sure answers are to the photos of a walk; None likewise.
     """
 
     model: str
@@ -43,24 +47,42 @@ class IndexRecord:
     exact_rows: int = 200_000
     calibration: Calibration | None = None
     reranked: Calibration | None = None
+    near: Calibration | None = None
+    walks: Calibration | None = None
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, AXES)
         if not 0 < self.dim <= _LARGEST_DIM:
             raise ValueError(f"`dim` must be from 1 to {_LARGEST_DIM}. Received: dim={self.dim}")
+        wrong = [of for of, one in self.calibrations.items() if one.of != of]
+        if wrong or len({one.k for one in self.calibrations.values()}) > 1:
+            raise ValueError("Calibrations of an index must be of the kinds that they stand for, and of one `k`")
 
     @property
     def axes(self) -> tuple[str, str]:
         """Names of the columns of a position."""
         return AXES[self.kind]
 
-    def calibrated(self, calibration: Calibration | None) -> "IndexRecord":
-        """The same with another calibration, of answers as they are or of re-ranked ones; None removes both."""
-        if calibration is None:
-            return replace(self, calibration=None, reranked=None)
-        if calibration.counts_inliers:
-            return replace(self, reranked=calibration)
-        return replace(self, calibration=calibration)
+    @property
+    def calibrations(self) -> dict[str, Calibration]:
+        """Those that there are, by the kind of the answers that they are of."""
+        found = {of: getattr(self, name) for of, name in _FIELDS.items()}
+        return {of: one for of, one in found.items() if one is not None}
+
+    def considered(self, k: int) -> int:
+        """Candidates that answers are made of where `k` are asked for: those that the calibrations saw, if any."""
+        return next((one.k for one in self.calibrations.values()), k)
+
+    def calibrated(self, *calibrations: Calibration) -> "IndexRecord":
+        """The same with other calibrations of the kinds of answers that they are of; without any, with none at all.
+
+        What was made of another number of candidates does not stay.
+        """
+        made_of = {one.k for one in calibrations}
+        kept = [one for one in self.calibrations.values() if one.k in made_of]
+        found = {_FIELDS[one.of]: one for one in (*kept, *calibrations)}
+        changes: dict[str, Any] = {name: found.get(name) for name in _FIELDS.values()}
+        return replace(self, **changes)
 
     def write(self, folder: Path) -> None:
         """Writes it into the folder of an index; it appears whole or not at all."""
@@ -94,7 +116,7 @@ class IndexRecord:
     def _parsed(cls, values: Mapping[str, Any]) -> "IndexRecord":
         if values["format"] > FORMAT:
             raise ValueError(f"a later version wrote it (format {values['format']}, here {FORMAT})")
-        calibrations = {"calibration": values["calibration"], "reranked": values.get("reranked")}
+        calibrations = {name: values.get(name) for name in _FIELDS.values()}  # Earlier versions knew two.
         return cls(
             model=str(values["model"]),
             model_name=str(values["model_name"]),

@@ -1,57 +1,23 @@
 """Where photos were taken: what an index finds for their descriptors, what that agrees about, and how sure that is."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from keras_sare.localization.answering import learned
+from keras_sare.localization.answering.answers import Answers
+from keras_sare.localization.answering.place_search import PlaceSearch
+from keras_sare.localization.answering.sureness import Sureness
 from keras_sare.localization.calibration import Calibration
 from keras_sare.localization.candidates import Candidates
-from keras_sare.localization.estimates import Estimates, estimate_positions
 from keras_sare.localization.place_index import PlaceIndex
 from keras_sare.localization.priors.prior import Prior
 from keras_sare.localization.reranking.reranked import Reranked, Reranker
 from keras_sare.localization.sequences.hidden_markov import track_places
 from keras_sare.localization.sequences.motion import Motion
+from keras_sare.localization.sequences.walk_features import walk_features
 from keras_sare.utils.arguments import plain_arguments
-
-_BATCH = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """Where Q photos were taken.
-
-    Attributes:
-        candidates: the most similar photos of the index.
-        positions: float64 [Q, 2], as the index has them: easting and northing, or latitude and longitude; NaN where
-            there was no candidate.
-        probability: float64 [Q] that the position is within the calibration's radius; NaN without a calibration. Of
-            the photos of a walk it is that of `Track`, and so is the uncertainty.
-        uncertainty: float64 [Q] metres within which nine of ten such answers are; NaN without a calibration.
-        known: bool [Q], whether the answer is sure enough; without a calibration, whether there is one.
-        similarity: float64 [Q] of the best candidate at the position; of a walk's photo that has none there, of its
-            last candidate. NaN where there is no candidate.
-        inliers: int64 [Q, k], points that a photo shares with a candidate, -1 where they were not compared; None where
-            nothing was re-ranked. Candidates are then in falling order of inliers, before those not compared.
-    """
-
-    candidates: Candidates
-    positions: np.ndarray
-    probability: np.ndarray
-    uncertainty: np.ndarray
-    known: np.ndarray
-    similarity: np.ndarray
-    inliers: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    @property
-    def surest(self) -> int:
-        """Number of the photo with the most probable answer, the answer for a walk; -1 where there is none."""
-        there = np.isfinite(self.positions).all(axis=1)
-        return int(np.where(there, np.nan_to_num(self.probability), -1.0).argmax()) if there.any() else -1
 
 
 class DescriptorLocalizer:
@@ -80,13 +46,15 @@ class DescriptorLocalizer:
     ) -> None:
         if k < 1:
             raise ValueError(f"`k` must be positive. Received: k={k}")
+        for calibration in index.record.calibrations.values():
+            calibration.threshold(
+                precision
+            )  # Here: whoever gives a wrong one shall not learn of it at the first photo.
         self.index = index
         self._k = k
-        self._radius = radius
         self._precision = precision
         self._reranker = reranker
-        calibration = index.record.calibration
-        self._threshold = 0.0 if calibration is None else calibration.threshold(precision)
+        self._search = PlaceSearch(index, radius)
 
     @plain_arguments
     def locate(
@@ -96,37 +64,34 @@ class DescriptorLocalizer:
 
         Args:
             descriptors: [Q, dim] of norm 1, of the index's model.
-            prior: what is known of them already.
+            prior: what is known of them already. Answers near a rough position have a calibration of their own
+                (`calibrate_near`); a time of day has none.
             photos: Q, the photos themselves for the re-ranker, each [height, width, 3], RGB in 0..255; a sequence that
                 reads one when it is asked for keeps the others out of memory. None re-ranks nothing.
 
         Returns:
-            An answer for each photo. What re-ranking changed has the probability that `PlaceIndex.record.reranked`
-            says; where the index has none, that of the answer before.
+            An answer for each photo. See `Answers` for those that have no probability, as re-ranked ones where the
+            index has no calibration of such.
 
         Raises:
             ValueError: shapes do not agree, or a value is out of range.
         """
         prior = prior or Prior()
-        calibration = self.index.record.calibration
-        considered = self._k if calibration is None else calibration.k
-        candidates = self._candidates(descriptors, prior, max(considered, self._k))
-        estimates = self._estimates(candidates.first(considered), prior)
+        considered = self.index.record.considered(self._k)
+        candidates = self._search.candidates(descriptors, prior, max(considered, self._k))
+        estimates = self._search.estimates(candidates.first(considered), prior)
         there = estimates.best >= 0
-        probability = np.full(len(there), np.nan)
-        uncertainty = np.full(len(there), np.nan)
-        known = there
-        if calibration is not None:
-            probability[there] = calibration.probability(estimates.features[there])
-            uncertainty[there] = calibration.uncertainty(probability[there])
-            known = there & (probability >= self._threshold)
-        positions = self._as_indexed(estimates.positions)
-        shown = candidates.first(self._k)
-        answers = Answers(shown, positions, probability, uncertainty, known, estimates.scores)
+        roughly = prior.has_position(len(there))
+        free = ~roughly & (prior.minutes is None)
+        sure = self._sureness("photos" if prior.minutes is None else "", estimates.features, there)
+        if roughly.any() and prior.minutes is None:
+            sure = self._sureness("near", estimates.features, there).where(roughly, sure)
+        positions = self._search.as_indexed(estimates.positions)
+        answers = _answers(candidates.first(self._k), positions, sure, estimates.scores)
         if self._reranker is None or photos is None:
             return answers
-        unsure = there if calibration is None else there & ~known
-        return self._reranked(answers, unsure, self._reranker.rerank(candidates, photos, unsure), considered)
+        unsure = there & ~sure.known if self.index.record.calibrations else there
+        return self._reranked(answers, unsure, free, self._reranker.rerank(candidates, photos, unsure))
 
     @plain_arguments
     def locate_sequence(
@@ -141,27 +106,31 @@ class DescriptorLocalizer:
 
         Args:
             descriptors: [F, dim] of norm 1 in the order of the walk.
-            prior: what is known of the photos already.
+            prior: what is known of the photos already; no calibration is of walks for which something is.
             motion: how far it is from one to the next.
 
         Returns:
-            An answer for each photo; `Answers.surest` is the one for the walk. The probability is that of the model,
-            see `track_places`, which no photos with known positions have checked: on a hard map it is too sure.
-            `known` is whether it reaches `precision`, with or without a calibration.
+            An answer for each photo; `Answers.surest` is the one for the walk. See `calibrate_walks` for their
+            probability.
 
         Raises:
             ValueError: shapes do not agree, or a value is out of range.
         """
         prior = prior or Prior()
-        candidates = self._candidates(descriptors, prior, self._k)
-        scores = candidates.scores - self._penalties(candidates, prior)
-        track = track_places(scores, self._in_metres(candidates.positions), motion, self._radius)
-        known = np.nan_to_num(track.probability) >= self._precision
-        positions = self._as_indexed(track.positions)
-        there = np.isfinite(candidates.scores)
+        candidates = self._search.candidates(descriptors, prior, max(self.index.record.considered(self._k), self._k))
+        considered = candidates.first(self.index.record.considered(self._k))
+        scores = self._search.scores(considered, prior)
+        places = self._search.in_metres(considered.positions)
+        track = track_places(scores, places, motion, self._search.radius)
+        positions = self._search.as_indexed(track.positions)
+        features = walk_features(track, scores, places, self._search.radius)
+        free = prior.minutes is None and not prior.has_position(len(positions)).any()
+        sure = self._sureness("walks" if free else "", features, np.isfinite(track.probability))
+        there = np.isfinite(considered.scores)
         chosen = np.where(track.path >= 0, track.path, np.maximum(there.sum(axis=1) - 1, 0))
-        similarity = candidates.scores[np.arange(len(chosen)), chosen]
-        return Answers(candidates, positions, track.probability, track.uncertainty, known, similarity)
+        similarity = considered.scores[np.arange(len(chosen)), chosen]
+        answers = _answers(candidates.first(self._k), positions, sure, similarity)
+        return replace(answers, posterior=track.probability)
 
     @plain_arguments
     def calibrate(
@@ -182,99 +151,80 @@ class DescriptorLocalizer:
         Raises:
             ValueError: see `Calibration.fit`.
         """
-        parts = []
-        for part in _batches(descriptors, positions):
-            candidates = self.index.search(descriptors[part], self._k)
-            estimates = self._estimates(candidates)
-            features = estimates.features
-            if self._reranker is not None and photos is not None:
-                own = [photos[number] for number in range(part.start, min(part.stop, len(positions)))]
-                reranked = self._reranker.rerank(candidates, own, estimates.best >= 0)
-                estimates, features = self._judged(reranked)
-            errors = np.linalg.norm(estimates.positions - self._in_metres(positions[part]), axis=-1)
-            parts.append((features, errors))
-        features, errors = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return Calibration.fit(features, errors, radius, self._k)
+        known = (self._search, descriptors, positions, radius, self._k)
+        if self._reranker is None or photos is None:
+            return learned.of_photos(*known)
+        return learned.of_reranked(*known, self._reranker, photos)
+
+    @plain_arguments
+    def calibrate_near(self, descriptors: np.ndarray, positions: np.ndarray, radius: float = 25.0) -> Calibration:
+        """Learns how sure answers are where a rough position is known (`Prior.near`).
+
+        Rough positions are simulated: where each photo was taken with a normal error, whose two standard deviations are
+        the metres within which it is looked for, 50 to 3000 m in turn.
+
+        Args:
+            descriptors: as for `calibrate`.
+            positions: likewise.
+            radius: likewise.
+
+        Raises:
+            ValueError: see `Calibration.fit`.
+        """
+        return learned.of_near(self._search, descriptors, positions, radius, self._k)
+
+    @plain_arguments
+    def calibrate_walks(
+        self,
+        descriptors: np.ndarray,
+        positions: np.ndarray,
+        walks: Sequence[np.ndarray],
+        motion: Motion | None = None,
+        radius: float = 25.0,
+    ) -> Calibration:
+        """Learns how sure answers to the photos of walks are (`locate_sequence`).
+
+        Args:
+            descriptors: as for `calibrate`.
+            positions: likewise.
+            walks: of each walk the numbers of its photos in their order, int64 [F]; ten walks at least.
+            motion: how far it is from one photo to the next.
+            radius: metres within which an answer is right.
+
+        Raises:
+            ValueError: there are too few walks, or see `Calibration.fit`.
+        """
+        return learned.of_walks(self._search, descriptors, positions, radius, self._k, walks, motion)
 
     @plain_arguments
     def errors(self, positions: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Metres between positions [Q, 2] and true ones [Q, 2], both as the index has them; NaN where one is."""
-        return np.asarray(np.linalg.norm(self._in_metres(positions) - self._in_metres(truth), axis=-1))
+        return self._search.errors(positions, truth)
 
-    def _reranked(self, answers: Answers, unsure: np.ndarray, reranked: Reranked, considered: int) -> Answers:
-        estimates, features = self._judged(reranked.first(considered))
-        similarity = np.take_along_axis(reranked.candidates.scores, np.maximum(estimates.best, 0)[:, None], axis=1)
+    def _sureness(self, of: str, features: np.ndarray, there: np.ndarray) -> Sureness:
+        return Sureness.of_answers(self.index.record, of, features, there, self._precision)
+
+    def _reranked(self, answers: Answers, unsure: np.ndarray, free: np.ndarray, reranked: Reranked) -> Answers:
+        """Answers with those that are `unsure` as re-ranking has them; only `free` of a prior they are calibrated."""
+        first = reranked.first(self.index.record.considered(self._k))
+        estimates, features = self._search.reranked_estimates(first)
+        similarity = np.take_along_axis(first.candidates.scores, np.maximum(estimates.best, 0)[:, None], axis=1)
+        # A photo that could not be compared keeps the answer that it had.
+        changed = unsure & (first.inliers >= 0).any(axis=1)
+        before = Sureness(answers.probability, answers.uncertainty, answers.known)
+        sure = self._sureness("reranked", features, changed & free).where(changed & free, before)
+        sure = self._sureness("", features, changed & ~free).where(changed & ~free, sure)
         shown = reranked.first(self._k)
-        placed = replace(
-            answers,
-            candidates=shown.candidates,
-            inliers=shown.inliers,
-            positions=np.where(unsure[:, None], self._as_indexed(estimates.positions), answers.positions),
-            similarity=np.where(unsure, similarity[:, 0], answers.similarity),
-        )
-        calibration = self.index.record.reranked
-        if calibration is None:
-            return placed
-        probability = calibration.probability(features)
-        sure = probability >= calibration.threshold(self._precision)
         return replace(
-            placed,
-            probability=np.where(unsure, probability, answers.probability),
-            uncertainty=np.where(unsure, calibration.uncertainty(probability), answers.uncertainty),
-            known=np.where(unsure, sure, answers.known),
+            _answers(
+                shown.candidates,
+                np.where(changed[:, None], self._search.as_indexed(estimates.positions), answers.positions),
+                sure,
+                np.where(changed, similarity[:, 0], answers.similarity),
+            ),
+            inliers=shown.inliers,
         )
 
-    def _judged(self, reranked: Reranked) -> tuple[Estimates, np.ndarray]:
-        """Estimates by similarity and inliers, and features of their calibration."""
-        metres = self._in_metres(reranked.candidates.positions)
-        estimates = estimate_positions(reranked.evidence, metres, self._radius)
-        best = np.maximum(estimates.best, 0)[:, None]
-        inliers = np.maximum(np.take_along_axis(reranked.inliers, best, axis=1), 0)
-        return estimates, np.concatenate([estimates.features, inliers], axis=1)
 
-    def _candidates(self, descriptors: np.ndarray, prior: Prior, k: int) -> Candidates:
-        boxes = prior.boxes(len(descriptors), self.index.record.kind)
-        parts = [descriptors] if len(boxes) == 1 else np.split(descriptors, len(descriptors))
-        asked = zip(parts, boxes, strict=True)
-        found = [self.index.search(part, k, box, prior.minutes) for part, box in asked]
-        return found[0] if len(found) == 1 else Candidates.joined(found)
-
-    def _estimates(self, candidates: Candidates, prior: Prior | None = None) -> Estimates:
-        scores = candidates.scores if prior is None else candidates.scores - self._penalties(candidates, prior)
-        return estimate_positions(scores, self._in_metres(candidates.positions), self._radius)
-
-    def _penalties(self, candidates: Candidates, prior: Prior) -> np.ndarray:
-        """What candidates lose by their distance from a rough position: [Q, k]."""
-        if prior.near is None or not prior.penalty:
-            return np.zeros_like(candidates.scores)
-        near = self._in_metres(prior.near.reshape(-1, 1, 2))
-        apart = np.linalg.norm(self._in_metres(candidates.positions) - near, axis=2)
-        return prior.penalty * np.nan_to_num(apart / prior.within) ** 2
-
-    def _in_metres(self, positions: np.ndarray) -> np.ndarray:
-        if self.index.record.kind == "metres":
-            return np.asarray(positions, np.float64)
-        from keras_sare.datasets import earth_centred  # With it comes TensorFlow: seconds, and 700 MB.
-
-        flat = np.reshape(positions, (-1, 2))
-        there = np.isfinite(flat).all(axis=1)
-        metres = np.full((len(flat), 3), np.nan)
-        metres[there] = earth_centred(*flat[there].T)
-        return metres.reshape(*np.shape(positions)[:-1], 3)
-
-    def _as_indexed(self, metres: np.ndarray) -> np.ndarray:
-        if self.index.record.kind == "metres":
-            return metres
-        from keras_sare.datasets import geodetic
-
-        return geodetic(metres)
-
-
-def _batches(descriptors: np.ndarray, positions: np.ndarray) -> Iterator[slice]:
-    if len(descriptors) != len(positions):
-        raise ValueError(
-            "`positions` must say for each of the `descriptors` where it was taken. "
-            f"Received: {len(descriptors)} descriptors, {len(positions)} positions"
-        )
-    for start in range(0, len(descriptors), _BATCH):
-        yield slice(start, start + _BATCH)
+def _answers(candidates: Candidates, positions: np.ndarray, sure: Sureness, similarity: np.ndarray) -> Answers:
+    return Answers(candidates, positions, sure.probability, sure.uncertainty, sure.known, similarity)

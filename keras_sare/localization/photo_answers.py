@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_sare.localization.localizer import Answers, DescriptorLocalizer
+from keras_sare.localization.answering.answers import Answers
+from keras_sare.localization.localizer import DescriptorLocalizer
 from keras_sare.localization.priors.prior import Prior
 from keras_sare.localization.reranking.reranked import evidence
 from keras_sare.localization.sequences.motion import Motion
@@ -48,13 +49,15 @@ class PhotoAnswer:
     """Where a photo was taken.
 
     Attributes:
-        known: whether the answer is sure enough; without a calibration, whether there is one.
+        known: whether the answer is sure enough; without any calibration, whether there is one. Answers of a kind that
+            a calibrated map has no calibration for are not known; see `Answers`.
         position: the estimate; None where there was no candidate.
-        uncertainty: metres within which nine of ten such answers are; None without a calibration.
-        probability: that the position is within the calibration's radius; None without a calibration.
+        uncertainty: metres within which nine of ten such answers are; None without a calibration of such answers.
+        probability: that the position is within the calibration's radius; None without a calibration of such answers.
         map: that the position is of; None where there was no candidate.
         candidates: in falling order of similarity, for which points that they share with the photo count.
         error: why the photo could not be read; nothing else is said of it then. None where it could.
+        surest: whether this is the surest answer of a walk, the one for the walk as a whole; None of a single photo.
     """
 
     known: bool = False
@@ -64,6 +67,7 @@ class PhotoAnswer:
     map: str | None = None
     candidates: tuple[PhotoCandidate, ...] = ()
     error: str | None = None
+    surest: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it; of a photo that could not be read the error alone."""
@@ -125,9 +129,11 @@ def answers_of_maps(
         walk: whether the photos are of one walk.
     """
     way = max(found, key=lambda name: _mean_similarity(found[name])) if walk else None
+    surest = None if way is None else found[way].surest
     for row in range(len(next(iter(found.values())))):
         best = way or max(found, key=lambda name: _sureness(found[name], row))
-        yield _answer(maps, found, best, row)
+        answer = _answer(maps, found, best, row)
+        yield answer if surest is None else replace(answer, surest=row == surest)
 
 
 def _answer(maps: Mapping[str, DescriptorLocalizer], found: Mapping[str, Answers], best: str, row: int) -> PhotoAnswer:

@@ -154,14 +154,19 @@ class PlaceIndex:
         self._end_writing()
         return removed
 
-    def calibrate(self, calibration: Calibration | None) -> None:
-        """Keeps how sure answers are with the index, in place of what was there.
+    def calibrate(self, *calibrations: Calibration) -> None:
+        """Keeps how sure answers are with the index, all at once.
+
+        Args:
+            calibrations: each in place of the one that was there of the same kind of answers; without any, what was
+                there is removed.
 
         Raises:
+            ValueError: they were made of different numbers of candidates.
             RuntimeError: another process writes to the index.
         """
         self._begin_writing()
-        self.record = self.record.calibrated(calibration)
+        self.record = self.record.calibrated(*calibrations)
         self.record.write(self.folder)
 
     @plain_arguments

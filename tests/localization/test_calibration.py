@@ -52,10 +52,34 @@ def test_it_comes_back_from_json() -> None:
     np.testing.assert_array_equal(again.probability(features), calibration.probability(features))
     good = calibration.to_json()
     changes = [{"mean": [1.0]}, {"probabilities": []}, {"radii": [1.0]}, {"bias": "NaN"}, {"scale": [1, 0, 1]}]
+    changes += [{"of": "walks"}, {"of": "reranked"}, {"of": "nothing"}, {"weights": 3}]
     changes += [{"k": 0}, {"k": 10**9}, {"k": float("inf")}]
     for damaged in ({}, *({**good, **change} for change in changes)):
         with pytest.raises(ValueError, match="A calibration must"):
             Calibration.from_json(damaged)
+
+
+def test_each_kind_of_answers_has_features_of_its_own() -> None:
+    features, errors, _ = answers(200, seed=4)
+    inliers = np.where(errors <= 25, 30, 2)[:, None]
+    odds = np.stack([np.where(errors <= 25, 2.0, -1.0), features[:, 0] - 0.65], axis=1)
+    for of, one in {"near": features, "reranked": np.concatenate([features, inliers], axis=1), "walks": odds}.items():
+        calibration = Calibration.fit(one, errors, of=of)
+        assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
+        assert calibration_error(calibration.probability(one), errors <= 25) < 0.1
+        # Earlier versions did not write which kind it is of.
+        old = {name: value for name, value in calibration.to_json().items() if name != "of"}
+        if of == "reranked":
+            assert Calibration.from_json(old) == calibration
+    with pytest.raises(ValueError, match="`of` must be one of photos, near, reranked, walks"):
+        Calibration.fit(features, errors, of="dreams")
+
+
+def test_answers_far_from_those_it_was_fitted_on_are_sure_or_hopeless() -> None:
+    features, errors, _ = answers(200, seed=5)
+    calibration = Calibration.fit(features, errors)
+    far = np.array([[1e6, 1.0, 1.0], [-1e6, 1e-9, 0.0]])
+    np.testing.assert_array_equal(calibration.probability(far), [1.0, 0.0])
 
 
 def test_what_nothing_can_be_learned_from_is_refused() -> None:
@@ -67,7 +91,7 @@ def test_what_nothing_can_be_learned_from_is_refused() -> None:
         Calibration.fit(features, np.full(200, np.inf))
     with pytest.raises(ValueError, match="`precision` must be above 0"):
         Calibration.fit(features, errors).threshold(0)
-    with pytest.raises(ValueError, match=r"`features` must be \[Q, 3\]"):
+    with pytest.raises(ValueError, match=r"`features` must be \[Q, 3\] of photos"):
         Calibration.fit(features, errors).probability(features[:, :2])
 
 

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from keras_sare.datasets import earth_centred
-from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows, Prior, box_around
+from keras_sare.localization import (
+    DescriptorLocalizer,
+    IndexRecord,
+    PlaceIndex,
+    PlaceRows,
+    Prior,
+    box_around,
+    calibration_error,
+    rough_position,
+)
 
 pytest.importorskip("lancedb")
 
@@ -19,7 +28,7 @@ METRES = np.stack([np.arange(PLACES) * 200.0, np.zeros(PLACES)], axis=1)
 DEGREES = np.stack([np.linspace(51.5, 51.6, PLACES), np.linspace(-0.1, 0.1, PLACES)], axis=1)
 
 
-def photos(places: np.ndarray, noise: float, seed: int) -> np.ndarray:
+def photos(places: np.ndarray, noise: np.ndarray | float, seed: int) -> np.ndarray:
     descriptors = LOOKS[places] + noise * np.random.default_rng(seed).normal(size=(len(places), DIM))
     return np.asarray(descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True))
 
@@ -89,6 +98,52 @@ def test_an_unsure_answer_says_that_it_does_not_know(index: PlaceIndex) -> None:
             np.testing.assert_allclose(getattr(others, name), getattr(answers, name)[:40], err_msg=name)
     with pytest.raises(ValueError, match="for each of the `descriptors`"):
         localizer.calibrate(mixed, truth(index, places[half]))
+
+
+def mixed(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of 80 photos, half of them hard to tell, and their descriptors."""
+    places = np.random.default_rng(seed).integers(0, PLACES, 80)
+    return places, photos(places, np.resize([0.8, 2.4], (80, 1)), seed + 1)
+
+
+@pytest.mark.parametrize("index", ["degrees"], indirect=True)
+def test_answers_near_a_rough_position_are_as_sure_as_photos_near_others_say(index: PlaceIndex) -> None:
+    places, descriptors = mixed(20)
+    localizer = DescriptorLocalizer(index)
+    index.calibrate(localizer.calibrate(descriptors, truth(index, places)))
+    others, asked = mixed(30)
+    prior = rough_position(truth(index, others), 200.0, index.record.kind, seed=5)
+    before = DescriptorLocalizer(index).locate(asked[:8], prior.of(np.arange(8)))
+    assert np.isnan(before.probability).all()
+    assert not before.known.any()
+    assert np.isfinite(before.positions).all(axis=1).mean() > 0.8
+    index.calibrate(localizer.calibrate_near(descriptors, truth(index, places)))
+    assert PlaceIndex(index.folder).record == index.record
+    localizer = DescriptorLocalizer(index, precision=0.8)
+    answers = localizer.locate(asked, prior)
+    there = np.isfinite(answers.positions).all(axis=1)
+    np.testing.assert_array_equal(np.isfinite(answers.probability), there)
+    right = localizer.errors(answers.positions, truth(index, others)) <= 25
+    assert calibration_error(answers.probability[there], right[there]) < 0.15
+    # Of photos whose position is not known it is that of photos alone; of a time of day nothing is known.
+    near = np.where(np.arange(8)[:, None] % 2, prior.near[:8], np.nan)
+    some = localizer.locate(asked[:8], Prior(near=near, within=prior.within))
+    alone = localizer.locate(asked[:8])
+    np.testing.assert_allclose(some.probability[::2], alone.probability[::2])
+    np.testing.assert_allclose(some.probability[1::2], answers.probability[1:8:2])
+    night = localizer.locate(asked[:8], Prior(time_of_day="23:00"))
+    assert np.isnan(night.probability).all()
+    assert not night.known.any()
+
+
+def test_rough_positions_are_as_far_away_as_they_say(index: PlaceIndex) -> None:
+    places = np.arange(PLACES).repeat(50)
+    prior = rough_position(truth(index, places), 200.0, index.record.kind)
+    apart = DescriptorLocalizer(index).errors(prior.near, truth(index, places))
+    # Of two normal errors with a deviation of 100 m the distance has a median of 117.7 m (Rayleigh).
+    assert 110 < np.median(apart) < 126
+    away = np.sign(prior.near - truth(index, places)).mean(axis=0)
+    np.testing.assert_allclose(away, 0, atol=0.1)
 
 
 def test_a_box_holds_all_within_the_distance_wherever_on_the_globe() -> None:

@@ -122,6 +122,7 @@ def test_of_several_maps_the_most_similar_answers_and_all_give_candidates(maps: 
         "map": None,
         "candidates": (),
         "error": None,
+        "surest": None,
     }
     assert localizer.locate([]) == []
 
@@ -167,6 +168,9 @@ def test_a_walk_is_answered_from_one_map_and_maps_may_be_chosen(maps: dict[str, 
     assert [answer.map for answer in answers] == ["east", None, "east", "east", "east"]
     assert [(answer.position or {}).get("easting") for answer in answers] == [400.0, None, 500.0, 600.0, 700.0]
     assert {one.map for one in answers[0].candidates} > {"east", "west"}
+    assert [answer.surest for answer in answers].count(True) == 1
+    assert [answer.surest is None for answer in answers] == [False, True, False, False, False]
+    assert {answer.surest for answer in localizer.locate([b"4"])} == {None}
     (chosen,) = localizer.locate([b"5"], maps=["west"])
     assert {chosen.map, *(one.map for one in chosen.candidates)} == {"west"}
     near = np.array([[np.nan, np.nan], [0.0, 0.0], [900.0, 0.0]])

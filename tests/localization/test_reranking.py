@@ -215,6 +215,17 @@ def test_sure_answers_are_left_as_they_are_and_inliers_make_others_sure(index: P
 
     localizer = DescriptorLocalizer(index, k=4, reranker=reranker(folder, first=2))
     index.calibrate(localizer.calibrate(descriptors, truth))
+    localizer = DescriptorLocalizer(index, k=4, precision=0.99, reranker=reranker(folder, first=2))
+    sure = localizer.locate(descriptors).known
+    # What nothing is known of is not said: photos alone were not re-ranked.
+    answers = localizer.locate(descriptors, photos=Photos())
+    np.testing.assert_array_equal(answers.known, sure)
+    np.testing.assert_array_equal(np.isnan(answers.probability), ~sure)
+    np.testing.assert_array_equal(np.isnan(answers.uncertainty), ~sure)
+    (folder / "unread").mkdir()
+    unread = DescriptorLocalizer(index, k=4, precision=0.99, reranker=reranker(folder / "unread", first=2))
+    kept = unread.locate(descriptors[:4], photos=[*map(Photos().__getitem__, range(4))])
+    np.testing.assert_array_equal(kept.probability, localizer.locate(descriptors[:4]).probability)
     index.calibrate(localizer.calibrate(descriptors, truth, photos=Photos()))
     record = PlaceIndex(index.folder).record
     assert record == index.record
@@ -228,7 +239,7 @@ def test_sure_answers_are_left_as_they_are_and_inliers_make_others_sure(index: P
     np.testing.assert_array_equal(answers.known, shown == scenes)
     assert (answers.probability[shown == scenes] > 0.8).all()
     assert (answers.probability[shown != scenes] < 0.3).all()
-    index.calibrate(None)
+    index.calibrate()
     assert (index.record.calibration, index.record.reranked) == (None, None)
 
 

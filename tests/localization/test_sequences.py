@@ -1,17 +1,21 @@
 """Walks through streets that look alike, against all ways that there are and against single photos."""
 
 import itertools
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_sare.localization import (
+    Answers,
     DescriptorLocalizer,
     IndexRecord,
     Motion,
     PlaceIndex,
     PlaceRows,
     Prior,
+    calibration_error,
     match_traversal,
     track_places,
 )
@@ -167,7 +171,58 @@ def test_a_cut_and_photos_out_of_order_cost_certainty_and_no_answer(index: Place
     mixed = localizer.locate_sequence(frames[:10][order])
     assert (localizer.errors(mixed.positions, truth[:10][order]) <= 25).all()
     shuffled = localizer.locate_sequence(frames[:10][np.random.default_rng(1).permutation(10)])
-    assert shuffled.probability.mean() < localizer.locate_sequence(frames[:10]).probability.mean()
+    assert shuffled.posterior.mean() < localizer.locate_sequence(frames[:10]).posterior.mean()
+
+
+def walks(seed: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Descriptors and positions of the photos of 24 walks of 4 to 12 photos, and which are of each."""
+    generator = np.random.default_rng(seed)
+    frames, truth = [], []
+    for walk in range(24):
+        steps = generator.integers(0, STEPS - 12) + np.arange(generator.integers(4, 13))
+        number = int(generator.integers(3))
+        frames.append(street(number, steps, generator.choice([0.4, 1.2, 2.0]), seed=seed + walk))
+        truth.append(places(number, steps))
+    ends = np.cumsum([len(one) for one in truth])
+    return np.concatenate(frames), np.concatenate(truth), np.split(np.arange(ends[-1]), ends[:-1])
+
+
+def test_a_walk_is_as_sure_as_walks_with_known_positions_say(index: PlaceIndex, tmp_path: Path) -> None:
+    shutil.copytree(index.folder, tmp_path / "index")
+    index = PlaceIndex(tmp_path / "index")
+    localizer = DescriptorLocalizer(index, k=9)
+    frames, truth, numbers = walks(200)
+    index.calibrate(localizer.calibrate(frames, truth))
+    asked, where, of_walks = walks(400)
+    motion = Motion(speed=20.0)
+    before = Answers.joined([localizer.locate_sequence(asked[rows], motion=motion) for rows in of_walks])
+    right = localizer.errors(before.positions, where) <= 25
+    # Nothing is said of walks by photos alone, and the model that takes photos as independent is too sure.
+    assert np.isnan(before.probability).all()
+    assert not before.known.any()
+    too_sure = calibration_error(before.posterior, right)
+    index.calibrate(localizer.calibrate_walks(frames, truth, numbers, motion))
+    localizer = DescriptorLocalizer(PlaceIndex(index.folder), k=4, precision=0.8)
+    after = Answers.joined([localizer.locate_sequence(asked[rows], motion=motion) for rows in of_walks])
+    np.testing.assert_array_equal(after.positions, before.positions)
+    np.testing.assert_array_equal(after.posterior, before.posterior)
+    assert after.candidates.names.shape[1] == 4
+    assert calibration_error(after.probability, right) < 0.1 < too_sure
+    assert after.known.any()
+    assert right[after.known].mean() > 0.75
+    near = localizer.locate_sequence(asked[:5], Prior(near=where[:5], within=500.0))
+    assert np.isnan(near.probability).all()
+    with pytest.raises(ValueError, match="`walks` must be 10 at least"):
+        localizer.calibrate_walks(frames, truth, numbers[:9])
+
+
+def test_the_surest_photo_of_a_walk_is_found_without_a_calibration(index: PlaceIndex) -> None:
+    steps = np.arange(2, 14)
+    answers = DescriptorLocalizer(index, k=9).locate_sequence(street(1, steps, 1.0, seed=70))
+    assert answers.known.all()
+    assert answers.surest == int(answers.posterior.argmax())
+    alone = DescriptorLocalizer(index, k=9).locate(street(1, steps, 1.0, seed=70))
+    assert alone.surest == int(alone.similarity.argmax())
 
 
 @pytest.mark.parametrize(

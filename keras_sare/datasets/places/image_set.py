@@ -66,6 +66,11 @@ class ImageSet:
         """How the images are located: "planar metres", "earth-centred metres" or "places only"."""
         return "places only" if self.positions is None else _COORDINATE_SYSTEMS[self.positions.shape[1]]
 
+    @property
+    def given_positions(self) -> np.ndarray | None:
+        """Positions as the dataset gives them, [N, 2 or 3]: `coordinates` where it lists those, else `positions`."""
+        return self.positions if self.coordinates is None else self.coordinates
+
     @plain_arguments
     def subset(self, keep_indices: np.ndarray) -> "ImageSet":
         """Returns the images at `keep_indices` (int [K]), in that order."""

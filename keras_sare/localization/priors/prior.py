@@ -96,6 +96,11 @@ class Prior:
         """The same of some of the photos."""
         return self if self.near is None or self.near.ndim == 1 else replace(self, near=self.near[photos])
 
+    def has_position(self, count: int) -> np.ndarray:
+        """Of which of `count` photos a rough position is known, bool [count]."""
+        known = False if self.near is None else np.isfinite(self.near).all(axis=-1)
+        return np.broadcast_to(known, count)
+
     def boxes(self, count: int, kind: str) -> list[np.ndarray | None]:
         """The box of each of `count` photos, as `PlaceIndex.search` takes it; one for all where it is the same.
 
