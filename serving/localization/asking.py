@@ -87,6 +87,7 @@ def _answer(message: Any) -> PhotoAnswer:
         probability=_value(message, "probability"),
         map=_value(message, "map"),
         candidates=tuple(map(_candidate, message.candidates)),
+        surest=_value(message, "surest"),
     )
 
 

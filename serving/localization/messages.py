@@ -19,6 +19,7 @@ MESSAGES = {
         "repeated string maps 6",
         "optional string time_of_day 7",
         "optional bool sequence 8",
+        "optional double speed 9",
     ],
     "Position": [
         "optional double latitude 1",
@@ -44,6 +45,7 @@ MESSAGES = {
         "optional string map 5",
         "repeated Candidate candidates 6",
         "optional string error 7",
+        "optional bool surest 8",
     ],
     "LocalizeResponse": ["repeated Answer answers 1"],
 }

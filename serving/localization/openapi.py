@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving.localization.options import MOST_CANDIDATES, MOST_LISTED
+from serving.localization.options import LONGEST_STEP, MOST_CANDIDATES, MOST_LISTED
 from serving.rest.openapi import JSON, either, responses
 
 _NUMBER_OR_NOTHING = {"type": ["number", "null"]}
@@ -16,6 +16,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "maps": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_LISTED, "uniqueItems": True},
     "time_of_day": {"type": "string", "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"},
     "sequence": {"type": "boolean", "default": False},
+    "speed": {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_STEP, "default": 20},
 }
 _MAP = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[\\w.-]+$"}}
 _POSITION = {
@@ -55,15 +56,19 @@ SCHEMAS: dict[str, Any] = {
     },
     "Answer": {
         "type": "object",
-        "required": ["known", "position", "uncertainty", "probability", "map", "candidates", "error"],
+        "required": ["known", "position", "uncertainty", "probability", "map", "candidates", "error", "surest"],
         "properties": {
             "known": {"type": "boolean", "description": "Whether the answer is sure enough for `precision`."},
             "position": _POSITION,
             "uncertainty": {**_NUMBER_OR_NOTHING, "description": "Metres within which nine of ten such answers are."},
-            "probability": {**_NUMBER_OR_NOTHING, "description": "That the position is right."},
+            "probability": {
+                **_NUMBER_OR_NOTHING,
+                "description": "That the position is right; nothing where the map has no calibration of such answers.",
+            },
             "map": _TEXT_OR_NOTHING,
             "candidates": {"type": "array", "items": {"$ref": "#/components/schemas/Candidate"}},
             "error": {"type": "null"},
+            "surest": {"type": ["boolean", "null"], "description": "Whether it is the answer for a walk as a whole."},
         },
         "additionalProperties": False,
     },

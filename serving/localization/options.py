@@ -16,6 +16,8 @@ MOST_CANDIDATES = 100
 """That a request may ask for."""
 MOST_LISTED = 64
 """Entries that the list of an option may have."""
+LONGEST_STEP = 10_000.0
+"""Metres from one photo of a walk to the next that a request may name."""
 _MOST_TEXT = 32
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):[0-5]\d", re.ASCII)
 
@@ -32,6 +34,7 @@ class Options:
         maps: names of those that are looked at; empty for all.
         time_of_day: when the photos were taken, "21:30"; empty where that is not known.
         sequence: whether the photos are of one walk, in its order.
+        speed: metres from one photo of a walk to the next, at most; see `Motion`.
     """
 
     k: int = 20
@@ -41,6 +44,7 @@ class Options:
     maps: tuple[str, ...] = ()
     time_of_day: str = ""
     sequence: bool = False
+    speed: float = Motion.speed
 
     @property
     def prior(self) -> Prior:
@@ -50,7 +54,7 @@ class Options:
     @property
     def walk(self) -> Motion | None:
         """How the photos follow each other; None where each stands alone."""
-        return Motion() if self.sequence else None
+        return Motion(speed=self.speed) if self.sequence else None
 
 
 def read_options(values: Mapping[str, Any]) -> Options:
@@ -69,6 +73,8 @@ def read_options(values: Mapping[str, Any]) -> Options:
         )
     if "within" in values and "near" not in values:
         raise invalid_argument("`within` must come with `near`, around which it is. Received: `within` alone")
+    if "speed" in values and not values.get("sequence"):
+        raise invalid_argument("`speed` must come with `sequence`: it is of a walk. Received: `speed` alone")
     return Options(**{name: _CHECKS[name](name, value) for name, value in values.items()})
 
 
@@ -107,6 +113,12 @@ def _metres(name: str, value: Any) -> float:
     return float(value)
 
 
+def _step(name: str, value: Any) -> float:
+    if not _is_number(value) or not 0 < value <= LONGEST_STEP:
+        raise _wrong(name, f"a number of metres above 0 and at most {LONGEST_STEP:g}", value)
+    return float(value)
+
+
 def _position(name: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
         raise _wrong(name, "two numbers as the maps have them, such as [51.5, -0.1]", value)
@@ -141,6 +153,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "maps": _names,
     "time_of_day": _clock,
     "sequence": _truth,
+    "speed": _step,
 }
 
 
@@ -161,6 +174,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "precision": _number,
     "near": lambda text: [_number(part) for part in text.split(",", 3)],
     "within": _number,
+    "speed": _number,
     "maps": lambda text: text.split(",", MOST_LISTED),
     "sequence": lambda text: {"true": True, "false": False}.get(text, text),
 }

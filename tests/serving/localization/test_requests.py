@@ -78,6 +78,8 @@ WRONG_JSON = [
     ({"maps": [3]}, "`maps` must be a list of 1 to 64 names"),
     ({"maps": []}, "`maps` must be a list of 1 to 64 names"),
     ({"sequence": "yes"}, "`sequence` must be true or false"),
+    ({"speed": 5}, "`speed` must come with `sequence`"),
+    *(({"sequence": True, "speed": wrong}, "`speed` must be a number of metres above 0") for wrong in (0, 1e5, "5")),
     ({"top": 5}, "The request must have `photos` and no options but k, precision, near,"),
     ({"photos": []}, "`photos` must hold one photo at least"),
     ({"photos": [B64] * 17}, "`photos` must hold at most 16 photos (`max_images`)"),
