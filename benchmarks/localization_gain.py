@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_sare.datasets import PlaceDataset, open_dataset
+from keras_sare.datasets import open_dataset
 from keras_sare.evaluation.measures.bootstrap import intervals
 from keras_sare.evaluation.verdict import paired_difference
 from keras_sare.localization import Motion, estimate_positions, match_traversal, track_places
-from serving.index.map_photos import MapSettings
-from trainers.stages.evaluated.resumable import DescriptorFiles
+from serving.descriptors.resumable import DescriptorFiles
+from serving.index.map_photos import MapSettings, walks_of
 
 K = 20
 MOTIONS = [
@@ -171,20 +171,10 @@ def read(flags: argparse.Namespace, split: str) -> Photos:
         own = np.asarray(dataset.queries.traversals)[:, None] == np.asarray(dataset.database.traversals)[None]
         similarities = np.where(own, -np.inf, similarities)
     positions = [np.asarray(side.positions) for side in (dataset.queries, dataset.database)]
-    return Photos(similarities, *positions, walks_of(dataset, flags.walk_gap), flags.radius)
-
-
-def walks_of(dataset: PlaceDataset, gap: float | None) -> list[np.ndarray]:
-    """Numbers of the queries of each walk, in the list's order."""
-    queries = dataset.queries
-    if queries.traversals is not None:
-        _, walk = np.unique(queries.traversals, return_inverse=True)
-    elif gap is not None:
-        steps = np.linalg.norm(np.diff(np.asarray(queries.positions), axis=0), axis=1)
-        walk = np.concatenate([[0], np.cumsum(steps > gap)])
-    else:
+    walks = walks_of(dataset.queries, flags.walk_gap)
+    if not walks:
         raise SystemExit("The data set has no traversals: say by --walk_gap where walks end")
-    return [np.flatnonzero(walk == number) for number in np.unique(walk)]
+    return Photos(similarities, *positions, walks, flags.radius)
 
 
 if __name__ == "__main__":

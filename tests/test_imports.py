@@ -23,7 +23,9 @@ RANKS = {
 }
 """Rank of each package of the library: it imports packages of lower ranks only, and `utils`."""
 
-PROGRAMS = {"trainers", "export", "serving"}
+PROGRAMS = ("export", "serving", "trainers")
+"""Each may import those before it; none those after it."""
+
 MOST_FILES = 15
 """In a folder, so that a reader finds what is there at one look."""
 
@@ -63,6 +65,17 @@ def test_library_imports_go_down_the_ranks_and_never_to_a_program():
             is_higher = top == "keras_sare" and below and below[0] not in {package, "utils"}
             if top in PROGRAMS or (is_higher and RANKS[below[0]] >= RANKS[package]):
                 wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert wrong == []
+
+
+def test_programs_import_those_below_them_alone():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for number, program in enumerate(PROGRAMS)
+        for path in (ROOT / program).rglob("*.py")
+        for module in imported_modules(path)
+        if module.split(".")[0] in PROGRAMS[number + 1 :]
+    ]
     assert wrong == []
 
 

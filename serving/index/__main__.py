@@ -3,7 +3,7 @@
     python -m serving.index build INDEX --root=DATA --model=exports/saved_model --calibrate=val
     python -m serving.index append INDEX --root=MORE --model=exports/saved_model
     python -m serving.index remove INDEX images/a.jpg images/b.jpg
-    python -m serving.index calibrate INDEX --root=DATA --model=exports/saved_model --split=train,val
+    python -m serving.index calibrate INDEX --root=DATA --model=exports/saved_model [--rerank=5 --map_photos=DATA]
     python -m serving.index info INDEX
     python -m serving.index evaluate INDEX --root=DATA --model=exports/saved_model --split=test --output=accuracy
 
@@ -11,6 +11,9 @@ DATA is a data set as the other programs take it, with positions, whose database
 that carry their positions (EXIF, Mapillary's description, names that begin with @). Whatever is broken off leaves the
 index as it was before, and the same command goes on from the descriptors that are there. Photos are known by their
 paths below DATA: `append` refuses names that are there, unless --replace says that they are the same photos.
+
+Calibrated are the answers to photos alone, near a rough position (simulated), of walks (the data set's traversals, or
+--walk_gap) and, with --rerank, re-ranked ones. evaluate measures each: --rough=METRES, --sequence, --rerank=N.
 """
 
 import argparse
@@ -21,12 +24,14 @@ from typing import TYPE_CHECKING
 
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.text import printable
-from serving.arguments import OneLineParser
+from serving.arguments import OneLineParser, add_reranking, check_reranking
 
 if TYPE_CHECKING:
+    from serving.index.calibrating import Ways
     from serving.index.map_photos import MapSettings
 
 PROGRAM = "serving.index"
+_KINDS = {"photos": "alone", "near": "near a rough position", "reranked": "re-ranked", "walks": "of walks"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,21 +64,32 @@ def _append(flags: argparse.Namespace) -> None:
 
 def _calibrate(flags: argparse.Namespace) -> None:
     settings = _settings(flags)
-    from serving.index.building import calibrate
+    from serving.index.calibrating import calibrate
 
-    calibrate(Path(flags.index), settings, _words(flags.split))
+    calibrate(Path(flags.index), settings, _words(flags.split), _ways(flags))
     _info(flags)
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
+    if bool(flags.rerank) + flags.sequence + (flags.rough is not None) > 1:
+        raise ValueError("--rerank, --sequence and --rough are measured one at a time")
     settings = _settings(flags)
     from serving.index.evaluating import Questions, evaluate
 
-    asked = Questions(_words(flags.split), flags.k, flags.precision, flags.radius)
+    known = (_words(flags.split), flags.k, flags.precision, flags.radius)
+    asked = Questions(*known, _ways(flags), flags.sequence, flags.rough)
     sys.stdout.write(evaluate(Path(flags.index), settings, asked, Path(flags.output)))
 
 
+def _ways(flags: argparse.Namespace) -> "Ways":
+    from serving.index.calibrating import Ways
+
+    return Ways(flags.rerank, flags.map_photos, flags.walk_gap, flags.speed)
+
+
 def _settings(flags: argparse.Namespace) -> "MapSettings":
+    if "rerank" in flags:
+        check_reranking(flags)
     # Here, because these take longer than --help should.
     from keras_sare.utils.progress import show_information
     from keras_sare.utils.quiet_start import load_tensorflow
@@ -110,14 +126,15 @@ def _info(flags: argparse.Namespace) -> None:
     index = PlaceIndex(flags.index)
     record = index.record
     size = sum(file.stat().st_size for file in index.folder.rglob("*") if file.is_file())
-    calibrated = "not calibrated"
-    if record.calibration is not None:
-        calibrated = f"calibrated on {record.calibration.photos} photos, within {record.calibration.radius:g} m"
+    calibrated = [
+        f"  answers {_KINDS[of]}: calibrated on {one.photos} photos, within {one.radius:g} m\n"
+        for of, one in record.calibrations.items()
+    ] or ["  answers: not calibrated\n"]
     sys.stdout.write(
         f"{printable(index.folder)}: {len(index)} photos, version {index.version}, {size / 1e6:.1f} MB\n"
         f"  descriptors: {record.dim} of {printable(record.model_name)} ({printable(record.model[:12])})\n"
         f"  positions: {', '.join(record.axes)}, {record.kind}\n"
-        f"  answers: {calibrated}\n"
+        f"{''.join(calibrated)}"
     )
 
 
@@ -155,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         if run is _calibrate:
             command.set_defaults(splits="", thumbnails=False, name_prefix="")
             command.add_argument("--split", default="val", help="splits whose queries are located")
+            _add_way_flags(command)
         if run is _evaluate:
             _add_question_flags(command)
         if run is _remove:
@@ -180,9 +198,19 @@ def _add_map_flags(parser: argparse.ArgumentParser) -> None:
     add("--name_prefix", default="", help="put before the photos' names, where two folders have the same: walk2/")
 
 
+def _add_way_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--walk_gap", type=float, metavar="METRES", help="step that ends a walk where the data set has no traversals")
+    add("--speed", type=float, default=20.0, help="metres from one photo of a walk to the next, at most")
+    add_reranking(parser)
+
+
 def _add_question_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(splits="", thumbnails=False, name_prefix="")
+    _add_way_flags(parser)
     add = parser.add_argument
+    add("--sequence", action="store_true", help="locates the photos of each walk together")
+    add("--rough", type=float, metavar="METRES", help="each photo's position is known, with an error (simulated)")
     add("--split", default="test", help="splits whose queries are located; not those of --calibrate")
     add("--output", required=True, help="folder for accuracy.json, accuracy.md, accuracy.png and answers.csv")
     add("--k", type=int, default=20, help="candidates looked at for each photo")

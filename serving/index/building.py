@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_sare.datasets import ImageSet
-from keras_sare.localization import DescriptorLocalizer, IndexRecord, PlaceIndex, PlaceRows
+from keras_sare.localization import IndexRecord, PlaceIndex, PlaceRows
 from keras_sare.localization.thumbnails import thumbnail
 from keras_sare.utils.files import check_writable_folder, free_bytes
 from keras_sare.utils.progress import progress
-from serving.index.map_photos import MapSettings, kind_of, map_photos, positions_of, queries_of
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
-from trainers.stages.evaluated.resumable import DescriptorFiles
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
+from serving.descriptors.resumable import DescriptorFiles
+from serving.index.calibrating import Ways, calibrations
+from serving.index.map_photos import MapSettings, kind_of, map_photos, positions_of, queries_of, unfinished_folder
 
 logger = logging.getLogger("keras_sare.index")
 
@@ -47,7 +48,7 @@ def build(folder: Path, settings: MapSettings, known_splits: Sequence[str] = ())
     images = map_photos(settings)
     known = queries_of(settings, known_splits, kind_of(images)) if known_splits else None
     model = settings.open_model()
-    unfinished = _unfinished(folder)
+    unfinished = unfinished_folder(folder)
     descriptors = _descriptors(folder, model, images, settings)
     reading = None if model.reading is None else model.reading.arguments()
     record = IndexRecord(model.identity, model.name, descriptors.shape[1], kind_of(images), reading)
@@ -82,38 +83,12 @@ def append(folder: Path, settings: MapSettings, replace: bool = False) -> PlaceI
     descriptors = _descriptors(folder, model, images, settings)
     done = index.append(_rows(images, descriptors, settings, model), model.identity, replace)
     logger.info("%s: %d photos added, %d replaced, %d now", folder, done.added, done.replaced, len(index))
-    shutil.rmtree(_unfinished(folder))
+    shutil.rmtree(unfinished_folder(folder))
     return index
 
 
-def calibrate(folder: Path, settings: MapSettings, splits: Sequence[str]) -> PlaceIndex:
-    """Learns anew how sure answers are, as after photos were appended. Broken off, the same call goes on.
-
-    Args:
-        folder: of the index.
-        settings: the data set of the queries, and the index's model.
-        splits: whose queries are located.
-
-    Raises:
-        ValueError: the model or the kind of the positions is another than the index's, there is no such split, or
-            nothing can be learned from its queries.
-    """
-    index = PlaceIndex(folder)
-    known = queries_of(settings, splits, index.record.kind)
-    model = settings.open_model()
-    index.check_model(model.identity)
-    descriptors = DescriptorFiles(_unfinished(folder)).of(model, known.paths, settings.batch)
-    index.calibrate(DescriptorLocalizer(index).calibrate(descriptors, positions_of(known)))
-    shutil.rmtree(_unfinished(folder))
-    return index
-
-
-def _unfinished(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.unfinished")
-
-
-def _descriptors(folder: Path, model: Evaluated, images: ImageSet, settings: MapSettings) -> np.ndarray:
-    unfinished = _unfinished(folder)
+def _descriptors(folder: Path, model: DescriptorModel, images: ImageSet, settings: MapSettings) -> np.ndarray:
+    unfinished = unfinished_folder(folder)
     files = DescriptorFiles(unfinished)
     first = _FirstRow()
     model.extract(images.paths[:1], 1, first)
@@ -143,7 +118,9 @@ def _check_disk(unfinished: Path, count: int, dim: int, thumbnails: bool) -> Non
     logger.info("%s. In memory are %.0f MB of them at a time", text, 6 * _ROWS * dim / 1e6)
 
 
-def _rows(images: ImageSet, descriptors: np.ndarray, settings: MapSettings, model: Evaluated) -> Iterator[PlaceRows]:
+def _rows(
+    images: ImageSet, descriptors: np.ndarray, settings: MapSettings, model: DescriptorModel
+) -> Iterator[PlaceRows]:
     positions = positions_of(images)
     orientation = settings.orientation if model.reading is None else model.reading.orientation
     # As many at once as there are cores; Pillow decodes without holding Python.
@@ -168,7 +145,7 @@ def _texts(values: np.ndarray | None) -> list[str] | None:
 
 def _calibrate(index: PlaceIndex, known: ImageSet, descriptors: np.ndarray) -> None:
     try:
-        index.calibrate(DescriptorLocalizer(index).calibrate(descriptors, positions_of(known)))
+        index.calibrate(*calibrations(index, known, descriptors, Ways()))
     except ValueError as error:  # The index answers all the same, without saying how sure it is.
         logger.warning("The index is not calibrated: %s", error)
     else:

@@ -11,10 +11,9 @@ import numpy as np
 from export.index_file import open_map
 from keras_sare.datasets import ImageSet, is_listed, open_splits
 from keras_sare.datasets.images.readable_images import readable_images
+from serving.descriptors.descriptor_model import DescriptorModel
+from serving.descriptors.open_models import open_model
 from serving.index.geotagged import geotagged_photos
-from trainers.config import EvaluateConfig
-from trainers.stages.evaluated.evaluated import Evaluated
-from trainers.stages.evaluated.open_models import open_models
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,9 @@ class MapSettings:
         """Names of photos in the index."""
         return [self.name_prefix + os.path.relpath(path, self.root) for path in images.paths]
 
-    def open_model(self) -> Evaluated:
+    def open_model(self) -> DescriptorModel:
         """Opens the model. See `open_models` for what it raises."""
-        config = EvaluateConfig(
-            models=(self.model,),
-            root=str(self.root),
-            image_size=tuple(self.image_size) or None,
-            orientation=self.orientation,
-        )
-        return open_models(config)[0]
+        return open_model(self.model, self.image_size, self.orientation)
 
 
 def map_photos(settings: MapSettings) -> ImageSet:
@@ -110,4 +103,27 @@ def kind_of(images: ImageSet) -> str:
 
 def positions_of(images: ImageSet) -> np.ndarray:
     """Where photos were taken, float64 [N, 2]: latitude and longitude where they have those, else metres."""
-    return np.asarray(images.positions if images.coordinates is None else images.coordinates, np.float64)
+    return np.asarray(images.given_positions, np.float64)
+
+
+def walks_of(images: ImageSet, gap: float | None = None) -> list[np.ndarray]:
+    """Numbers of the photos of each walk, in the order of the data set's list, int64 [F].
+
+    Args:
+        images: of one or several splits.
+        gap: metres from one photo to the next that end a walk where the data set has no traversals; None: it has no
+            walks then.
+    """
+    if images.traversals is not None:
+        _, walk = np.unique(images.traversals, return_inverse=True)
+    elif gap is not None:
+        steps = np.linalg.norm(np.diff(np.asarray(images.positions), axis=0), axis=1)
+        walk = np.concatenate([[0], np.cumsum(steps > gap)])
+    else:
+        return []
+    return [np.flatnonzero(walk == number) for number in range(walk.max() + 1)]
+
+
+def unfinished_folder(folder: Path) -> Path:
+    """Beside an index, for descriptors of a run that may be broken off."""
+    return folder.with_name(f".{folder.name}.unfinished")

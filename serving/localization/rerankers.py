@@ -10,6 +10,7 @@ from keras_sare.localization import Candidates, PlaceIndex
 from keras_sare.localization.reranking.reranked import Reranked, Reranker
 from keras_sare.utils.choices import check_choice
 from serving.arguments import named_folder
+from serving.localization.uncalibrated import warn_of_uncalibrated
 
 if TYPE_CHECKING:
     from keras_sare.localization.reranking.lazy_photos import LazyPhotos
@@ -48,7 +49,7 @@ class TimedReranker:
 def open_rerankers(
     first: int, map_photos: Sequence[str], folders: Mapping[str, str | Path]
 ) -> dict[str, "LocalReranker"]:
-    """Opens the re-rankers of maps, by the maps' names.
+    """Opens the re-rankers of maps, by the maps' names. A map that knows nothing of re-ranked answers is logged.
 
     Args:
         first: candidates of each photo that are compared.
@@ -77,6 +78,7 @@ def open_rerankers(
         _check_photos(folder, index.names(_TRIED))
         reading = index.record.preprocessing or {}
         settings = RerankingSettings(first=first, orientation=reading.get("orientation", "upright"))
+        warn_of_uncalibrated(name, index.record, "reranked")
         rerankers[name] = LocalReranker(folder, settings)
     return rerankers
 

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 
 from keras_sare.utils.error_text import expected_errors
 from keras_sare.utils.text import printable
-from serving.arguments import OneLineParser, named_folder
+from serving.arguments import OneLineParser, add_reranking, check_reranking, named_folder
 
 if TYPE_CHECKING:
     from keras_sare.localization import PhotoAnswer
     from keras_sare.localization.reranking.local_reranker import LocalReranker
+    from serving.descriptors.descriptor_model import DescriptorModel
     from serving.locate.locating import Request
-    from trainers.stages.evaluated.evaluated import Evaluated
 
 PROGRAM = "serving.locate"
 
@@ -69,9 +69,9 @@ def _check(flags: argparse.Namespace) -> None:
             raise ValueError(
                 "--database and --queries want --output=matches.html, .png or .csv, no index and no photos"
             )
-    elif bool(flags.rerank) != bool(flags.map_photos):
-        raise ValueError("--rerank and --map_photos go together: how many candidates, and their photos' folder")
-    elif len(flags.photos) < (1 if flags.index else 2):
+        return
+    check_reranking(flags)
+    if len(flags.photos) < (1 if flags.index else 2):
         raise ValueError("An index and at least one photo must be given: python -m serving.locate INDEX photo.jpg")
 
 
@@ -140,11 +140,10 @@ def _request(flags: argparse.Namespace) -> "Request":
     )
 
 
-def _model(flags: argparse.Namespace) -> "Evaluated":
-    from serving.index.map_photos import MapSettings
+def _model(flags: argparse.Namespace) -> "DescriptorModel":
+    from serving.descriptors import open_models
 
-    size = tuple(flags.image_size.split(",")) if flags.image_size else ()
-    return MapSettings(Path(), flags.model, image_size=size, batch=flags.batch).open_model()
+    return open_models.open_model(flags.model, flags.image_size.split(",") if flags.image_size else None)
 
 
 @contextmanager
@@ -174,19 +173,21 @@ def _numbers(text: str) -> list[float]:
 def _told(photo: str, answer: "PhotoAnswer") -> str:
     # Names may be a stranger's: of photos, and of those of an index.
     similar = printable(answer.candidates[0].name) if answer.candidates else "none"
+    walk = "; the surest of its walk" if answer.surest else ""
     if not answer.known or answer.position is None:
-        return f"{printable(photo)}: not known; the most similar photo is {similar}\n"
+        return f"{printable(photo)}: not known; the most similar photo is {similar}{walk}\n"
     place = ", ".join(f"{axis} {value:.6f}" for axis, value in answer.position.items())
     sure = ""
     if answer.probability is not None:
         within = "" if answer.uncertainty is None else f", within {answer.uncertainty:.0f} m"
         sure = f" (probability {answer.probability:.2f}{within})"
-    return f"{printable(photo)}: {place}{sure}, as {similar}\n"
+    return f"{printable(photo)}: {place}{sure}, as {similar}{walk}\n"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
+    add_reranking(parser)
     add(
         "photos",
         nargs="*",
@@ -217,14 +218,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--sequence", action="store_true", help="the photos of a folder are of one walk or drive, and located together")
     add("--speed", type=float, default=20.0, help="metres from one photo of a walk to the next, at most")
     add("--order", choices=["name", "time"], default="name", help="order of a walk's photos; time is that of EXIF")
-    add("--rerank", type=int, default=0, metavar="N", help="compares the first N candidates of unsure photos")
-    add(
-        "--map_photos",
-        action="append",
-        default=[],
-        metavar="[NAME=]FOLDER",
-        help="for --rerank: the folder that a map's photos lie in, as at the building of the index",
-    )
     add("--database", metavar="FOLDER", help="photos without any labels")
     add("--queries", metavar="FOLDER", help="photos that are looked for among those of --database")
     add("--debug", action="store_true", help="shows where in the code an error arose")

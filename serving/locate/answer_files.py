@@ -91,6 +91,7 @@ def _line(photo: str, answer: PhotoAnswer, axes: Sequence[str]) -> dict[str, Any
         "map": answer.map,
         "most_similar": None if first is None else first.name,
         "score": None if first is None else first.score,
+        "surest": answer.surest,
     }
 
 

@@ -14,9 +14,10 @@ from keras_sare.datasets.photo_import.exif import read_exif
 from keras_sare.localization import DescriptorLocalizer, Motion, PhotoAnswer, PlaceIndex, Prior, photo_answers
 from keras_sare.localization.reranking.reranked import Reranker
 from keras_sare.utils.progress import progress
+from serving.descriptors.descriptor_model import DescriptorModel
+from serving.descriptors.resumable import DescriptorFiles
+from serving.localization.uncalibrated import warn_of_uncalibrated
 from serving.locate.readable import readable_photos
-from trainers.stages.evaluated.evaluated import Evaluated
-from trainers.stages.evaluated.resumable import DescriptorFiles
 
 if TYPE_CHECKING:
     from keras_sare.localization.reranking.lazy_photos import LazyPhotos
@@ -81,7 +82,7 @@ def axes_of(maps: Mapping[str, DescriptorLocalizer]) -> list[str]:
 
 
 def located(
-    maps: Mapping[str, DescriptorLocalizer], model: Evaluated, request: Request, folder: Path
+    maps: Mapping[str, DescriptorLocalizer], model: DescriptorModel, request: Request, folder: Path
 ) -> Iterator[tuple[str, PhotoAnswer]]:
     """Locates photos, a walk or some hundreds at a time. Photos that cannot be read are logged and left out.
 
@@ -104,6 +105,11 @@ def located(
             "`near` must be easting,northing for an index in metres: EXIF has degrees. Received: near=exif"
         )
     request.prior.check_maps({one.index.record.kind for one in maps.values()})
+    for name, one in maps.items():
+        if request.walk is not None:
+            warn_of_uncalibrated(name, one.index.record, "walks")
+        elif request.near_exif or request.prior.near is not None:
+            warn_of_uncalibrated(name, one.index.record, "near")
     files = DescriptorFiles(folder)
     photos = readable_photos(request.photos, "photos", "queries", folder)
     descriptors = files.of(model, photos, request.batch)

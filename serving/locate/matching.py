@@ -16,9 +16,9 @@ from keras_sare.retrieval import nearest
 from keras_sare.utils.choices import check_choice
 from keras_sare.utils.files import atomic_path, check_writable_file
 from keras_sare.utils.text import printable
+from serving.descriptors.descriptor_model import DescriptorModel
+from serving.descriptors.resumable import DescriptorFiles
 from serving.locate.readable import readable_photos
-from trainers.stages.evaluated.evaluated import Evaluated
-from trainers.stages.evaluated.resumable import DescriptorFiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def check_matches(output: Path) -> None:
     check_writable_file(output)
 
 
-def match_folders(model: Evaluated, sides: tuple[str, str], k: int, batch: int, folder: Path) -> Matches:
+def match_folders(model: DescriptorModel, sides: tuple[str, str], k: int, batch: int, folder: Path) -> Matches:
     """Finds the most similar photos. Those that cannot be read are logged and left out.
 
     Args:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -9,10 +11,13 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from keras_sare.localization import DescriptorLocalizer, PlaceIndex
-from serving.index import building
+from keras_sare.datasets import ImageSet
+from keras_sare.localization import Candidates, DescriptorLocalizer, PlaceIndex
+from keras_sare.localization.reranking.lazy_photos import LazyPhotos
+from keras_sare.localization.reranking.reranked import Reranked
+from serving.index import building, calibrating
 from serving.index.__main__ import main
-from serving.index.map_photos import MapSettings
+from serving.index.map_photos import MapSettings, walks_of
 from serving.locate.__main__ import main as locate
 
 pytest.importorskip("lancedb")
@@ -98,6 +103,93 @@ def test_an_index_is_built_grows_and_shrinks(
     assert "58 photos" in (said := capsys.readouterr().out)
     assert r"32 of \x1b[31m" in said
     assert "\x1b" not in said
+
+
+class Stripes:
+    """Finds as many shared points as two photos' first stripes are alike; what is asked of it is counted."""
+
+    asked = 0
+
+    def rerank(self, candidates: Candidates, photos: Sequence[np.ndarray], chosen: np.ndarray) -> Reranked:
+        inliers = np.full(candidates.scores.shape, -1)
+        for row in np.flatnonzero(chosen):
+            self.asked += 1
+            assert photos[row].shape == (48, 64, 3)
+            inliers[row, :3] = np.where(candidates.scores[row, :3] > 0.5, 1000 * candidates.scores[row, :3], 0)
+        return Reranked.ordered(candidates, inliers)
+
+    def lazy(self, photos: Sequence[str]) -> LazyPhotos:
+        return LazyPhotos(photos, longer_side=64)
+
+
+def test_answers_of_each_way_are_calibrated_and_measured_beside_photos_alone(
+    root: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "index"
+    listed = (root / "places.csv").read_text().replace(",traversal", "").replace(",walk 1", "")
+    data = tmp_path / "data"
+    shutil.copytree(root, data)
+    lines = listed.splitlines()
+    # Two photos of each of three places, and then a step of kilometres: every other walk is found.
+    queries = [line.split(",") for line in lines if ",query," in line]
+    for number, line in enumerate(queries):
+        line[4] = str(float(line[4]) + 5000 * (number // 6 % 2))
+    (data / "places.csv").write_text("\n".join([lines[0], *lines[1 : PLACES + 1], *map(",".join, queries)]) + "\n")
+    main(["build", str(place), f"--root={data}", *flags, "--max_corrupt_share=0.1", "--no_thumbnails"])
+    compares = Stripes()
+    opened: list[tuple[int, Sequence[str]]] = []
+
+    def open_rerankers(first: int, folders: Sequence[str], maps: Mapping[str, Path]) -> dict[str, Stripes]:
+        opened.append((first, folders))
+        return dict.fromkeys(maps, compares)
+
+    monkeypatch.setattr(calibrating, "open_rerankers", open_rerankers)
+    root_flags = [f"--root={root}", *flags, "--split=test"]
+    rerank = ["--rerank=3", f"--map_photos={root}"]
+    capsys.readouterr()
+    main(["calibrate", str(place), *root_flags, *rerank])
+    assert compares.asked == 2 * PLACES
+    assert opened == [(3, [str(root)])]
+    said = capsys.readouterr().out
+    assert f"answers alone: calibrated on {2 * PLACES} photos" in said
+    assert f"answers re-ranked: calibrated on {2 * PLACES} photos" in said
+    assert "of walks" not in said
+    record = PlaceIndex(place).record
+    assert set(record.calibrations) >= {"photos", "reranked"}
+
+    measured = tmp_path / "accuracy"
+    for way, title in (
+        (rerank, "Re-ranked where unsure, 3 candidates:"),
+        (["--sequence", "--speed=50"], "Walk by walk, 50 m from photo to photo:"),
+        (["--rough=200"], "Known within 200 m:"),
+    ):
+        main(["evaluate", str(place), *root_flags, f"--output={measured}", *way])
+        said = capsys.readouterr().out
+        alone, other = said.split(title)
+        assert "Each alone:" in alone
+        assert alone.count("recall@1 ") == other.count("recall@1 ") == 1
+        tables = [json.loads((measured / f"{name}.json").read_text())["measures"] for name in ("alone", "accuracy")]
+        assert tables[0] != tables[1]
+    for wrong, message in (
+        (["--rerank=3"], "--rerank and --map_photos go together"),
+        (["--rough=9", "--sequence"], "are measured one at a time"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            main(["evaluate", str(place), *root_flags, f"--output={measured}", *wrong])
+    main(["calibrate", str(place), f"--root={data}", *flags, "--split=test", "--walk_gap=1000", "--speed=150"])
+    again = PlaceIndex(place).record
+    assert set(again.calibrations) >= {"photos", "reranked"}
+    assert again.reranked == record.reranked
+    with pytest.raises(SystemExit, match="must have traversals for --sequence"):
+        main(["evaluate", str(place), f"--root={data}", *flags, f"--output={measured}", "--sequence"])
+
+
+def test_walks_are_those_of_the_list_or_end_where_it_jumps() -> None:
+    images = ImageSet(np.array([*"abcde"]), np.array([[0, 0], [5, 0], [500, 0], [505, 0], [0, 0]], np.float64))
+    assert walks_of(images) == []
+    assert [walk.tolist() for walk in walks_of(images, 50.0)] == [[0, 1], [2, 3], [4]]
+    named = ImageSet(images.paths, images.positions, traversals=np.array(["b", "a", "b", "a", "b"]))
+    assert [walk.tolist() for walk in walks_of(named, 50.0)] == [[1, 3], [0, 2, 4]]
 
 
 def test_answers_are_those_of_the_photos_that_went_in(root: Path, flags: list[str], tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 import keras_sare
 from keras_sare.localization import Motion, PhotoModel, Prior
 from serving.client import AsyncEmbeddingClient, EmbeddingClient, EmbeddingError, RequestSettings
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
 from serving.locate.__main__ import main as locate
 from serving.locate.locating import Request, located, open_maps
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
 
 from .conftest import encoded, picture
 
@@ -106,14 +106,17 @@ def test_what_is_known_already_is_kept_to(served: SimpleNamespace, folders: dict
         assert small.localize(photos) == served.client.localize(photos)
         with pytest.raises(ValueError, match="The photos of a sequence must fit one request"):
             small.localize(photos, sequence=True)
-    # The way's probability, where a map without a calibration has none of single photos.
-    (alone,) = served.client.localize(photos[:1], maps=["harbour"])
-    (way,) = served.client.localize(photos[:1], maps=["harbour"], sequence=True)
-    assert alone.probability is None
-    assert way.probability is not None
+    assert [one.surest for one in walk].count(True) == 1
+    assert walk[1].surest is None
+    slow = served.client.localize(photos, **together, speed=2.5)
+    assert slow == keras_sare.Localizer(folders, model, precision=0.5).locate(photos, walk=Motion(speed=2.5))
+    # No calibration of theirs is of walks.
+    for name, known in (("harbour", True), ("town", False)):
+        (way,) = served.client.localize(photos[:1], maps=[name], sequence=True)
+        assert (way.probability, way.known) == (None, known)
 
 
-class InThisProcess(Evaluated):
+class InThisProcess(DescriptorModel):
     """The model as the command has it, but for the process of its own."""
 
     def __init__(self, model: PhotoModel) -> None:

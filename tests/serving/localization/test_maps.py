@@ -66,7 +66,7 @@ def test_what_was_appended_removed_or_built_anew_is_seen(
     assert maps.description("town")["photos"] == 40
     PlaceIndex(town).append([rows(model, range(30, 32), "degrees")], model.identity)
     PlaceIndex(town).remove(["walk/0 & more/0.jpg"])
-    PlaceIndex(town).calibrate(None)
+    PlaceIndex(town).calibrate()
     maps.poll()
     described = maps.description("town")
     assert (described["photos"], described["calibrated"]) == (43, False)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,16 +12,25 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from keras_sare.localization import Candidates, DescriptorLocalizer, IndexRecord, Motion, PlaceIndex, PlaceRows, Prior
+from keras_sare.localization import (
+    Calibration,
+    Candidates,
+    DescriptorLocalizer,
+    IndexRecord,
+    Motion,
+    PlaceIndex,
+    PlaceRows,
+    Prior,
+)
 from keras_sare.localization.reranking.lazy_photos import LazyPhotos
 from keras_sare.localization.reranking.reranked import Reranked
-from serving.index.map_photos import MapSettings
+from serving.descriptors import open_models
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
 from serving.localization.rerankers import open_rerankers
 from serving.locate import __main__ as program
 from serving.locate.answer_files import write_answers
 from serving.locate.locating import Request, axes_of, located, open_maps
 from serving.locate.matching import match_folders, write_matches
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
 
 pytest.importorskip("lancedb")
 
@@ -30,7 +40,7 @@ LOOKS[5] = LOOKS[1]  # Two places that look alike.
 POSITIONS = np.stack([51.5 + 1e-3 * np.arange(PLACES), np.full(PLACES, -0.1)], axis=1)
 
 
-class Pixels(Evaluated):
+class Pixels(DescriptorModel):
     """Its descriptor is the picture itself; it may be stopped after some photos, as by a kill."""
 
     def __init__(self, most: int = 1000) -> None:
@@ -185,6 +195,34 @@ def test_a_folder_without_the_photos_of_the_map_is_refused_at_the_start(index: P
         open_rerankers(5, [str(tmp_path)], {"town": index.folder})
 
 
+def test_a_walk_has_one_surest_photo_and_is_not_sure_by_a_calibration_of_photos_alone(
+    index: PlaceIndex,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(open_models, "open_model", lambda *_: Pixels())
+    for place in (2, 3, 4):
+        write_photo(tmp_path / "walk" / f"{place}.png", place)
+    asked = [str(tmp_path / "walk"), "--model=pixels", "--sequence", "--speed=120"]
+    program.main([str(index.folder), *asked])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(", as ")[1].split(";")[0] for line in lines] == ["2.png", "3.png", "4.png"]
+    assert sum(line.endswith("; the surest of its walk") for line in lines) == 1
+    assert "have no probability" not in caplog.text
+    features = np.random.default_rng(0).uniform(0.1, 0.9, (60, 3))
+    calibration = Calibration.fit(features, np.where(features[:, 0] > 0.5, 1.0, 99.0))
+    folder = tmp_path / "index"
+    shutil.copytree(index.folder, folder)
+    PlaceIndex(folder).calibrate(calibration)
+    program.main([str(folder), *asked])
+    assert capsys.readouterr().out.count("not known") == 3
+    assert "answers of walks have no probability and are not known" in caplog.text
+    program.main([str(folder), *asked[:2], "--near=51.5,-0.1"])
+    assert "answers near a rough position have no probability" in caplog.text
+
+
 def test_maps_of_two_models_or_of_none_are_refused(index: PlaceIndex, tmp_path: Path) -> None:
     rows = PlaceRows(["a"], np.eye(36)[:1], np.zeros((1, 2)))
     PlaceIndex.create(tmp_path / "other", IndexRecord("other", "other", 36), [rows])
@@ -248,11 +286,13 @@ def test_what_does_not_go_together_is_told_in_one_line(arguments: list[str], mes
 def test_a_run_that_found_nothing_to_do_leaves_nothing_behind(
     index: PlaceIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MapSettings, "open_model", lambda _: Pixels())
+    monkeypatch.setattr(open_models, "open_model", lambda *_: Pixels())
     output = tmp_path / "answers.csv"
     with pytest.raises(SystemExit, match="that are there"):
         program.main([str(index.folder), str(tmp_path / "nowhere"), "--model=pixels", f"--output={output}"])
     assert not any(tmp_path.iterdir())
     write_photo(tmp_path / "walk" / "3.png", 3)
     program.main([str(index.folder), str(tmp_path / "walk"), "--model=pixels", f"--output={output}", "--sequence"])
+    with output.open(newline="") as file:
+        assert [line["surest"] for line in csv.DictReader(file)] == ["True"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "walk"]

@@ -20,13 +20,13 @@ from keras_sare.layers import MAC
 from keras_sare.models import load_weights_from
 from keras_sare.models.importers.formats.torch_file import write_torch
 from keras_sare.models.importers.torchvision import ALEXNET
+from serving.descriptors.descriptor_model import DescriptorModel
+from serving.descriptors.resumable import DescriptorFiles
+from serving.descriptors.stored import StoredDescriptors
 from serving.models.manager import ModelManager
 from serving.rpc.server import ModelServer
 from trainers import evaluate
 from trainers.config import EvaluateConfig
-from trainers.stages.evaluated.evaluated import Evaluated
-from trainers.stages.evaluated.resumable import DescriptorFiles
-from trainers.stages.evaluated.stored import StoredDescriptors
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_sides_of_different_lengths_are_refused_by_name(town, descriptors, tmp_p
 
 
 @dataclass(frozen=True, eq=False)
-class Counting(Evaluated):
+class Counting(DescriptorModel):
     """Gives the row of each path's number, and stops like a killed process after so many."""
 
     most: int = field(kw_only=True)

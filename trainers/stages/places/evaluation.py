@@ -22,13 +22,13 @@ from keras_sare.evaluation.protocols import (
     named_protocol,
 )
 from keras_sare.utils.files import check_writable_folder
+from serving.descriptors.descriptor_model import DescriptorModel
+from serving.descriptors.open_models import open_models
+from serving.descriptors.resumable import DescriptorFiles
+from serving.descriptors.stored import StoredDescriptors
 from trainers.config import EvaluateConfig
-from trainers.stages.evaluated.evaluated import Evaluated
-from trainers.stages.evaluated.open_models import open_models
-from trainers.stages.evaluated.resumable import DescriptorFiles
-from trainers.stages.evaluated.sides import Sides, image_sizes
-from trainers.stages.evaluated.stored import StoredDescriptors
 from trainers.stages.photo_memory import photo_memory
+from trainers.stages.places.sides import Sides, image_sizes
 
 _SWEEPS = (("dims", "dimension", recall_by_dimension), ("database_sizes", "database size", recall_by_database_size))
 _OWN_RULES = ("radius", "heading", "frames", "same_place", "exclude")
@@ -45,7 +45,8 @@ def evaluate_models(config: EvaluateConfig) -> str:
     image_sizes(config.image_sizes)
     dataset = open_dataset(config.root, config.split, config.prefix)
     check_columns(protocol, dataset)
-    models = {model.name: model for model in open_models(config)}
+    opened = open_models(config.models, config.image_size, config.orientation, config.preset)
+    models = {model.name: model for model in opened}
     if config.image_sizes:
         _check_resizable(models)
     if not all(isinstance(model, StoredDescriptors) for model in models.values()):
@@ -63,7 +64,9 @@ def evaluate_models(config: EvaluateConfig) -> str:
     return "\n\n".join(tables)
 
 
-def _sweeps(config: EvaluateConfig, models: Mapping[str, Evaluated], sides: Sides, truth: GroundTruth) -> list[str]:
+def _sweeps(
+    config: EvaluateConfig, models: Mapping[str, DescriptorModel], sides: Sides, truth: GroundTruth
+) -> list[str]:
     """Recall against each number that was asked for: tables, Markdown."""
     tables = []
     output = Path(config.output)
@@ -80,7 +83,7 @@ def _sweeps(config: EvaluateConfig, models: Mapping[str, Evaluated], sides: Side
     return tables
 
 
-def _check_resizable(models: Mapping[str, Evaluated]) -> None:
+def _check_resizable(models: Mapping[str, DescriptorModel]) -> None:
     """Checks, before hours are spent, that images can be resized for all models."""
     if fixed := [name for name, model in models.items() if model.reading is None]:
         raise ValueError(

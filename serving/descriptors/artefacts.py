@@ -8,11 +8,11 @@ import numpy as np
 from export.fidelity.artefact_descriptors import artefact_descriptors
 from export.fidelity.runtime import Runtime
 from keras_sare.utils.progress import progress
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
 
 
 @dataclass(frozen=True, eq=False)
-class Artefact(Evaluated):
+class Artefact(DescriptorModel):
     """An artefact of `python -m export`, or one like it.
 
     Attributes:
@@ -24,7 +24,7 @@ class Artefact(Evaluated):
     path: Path = field(kw_only=True)
 
     def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
-        """See `Evaluated.extract`."""
+        """See `DescriptorModel.extract`."""
         with Runtime(self.kind, self.path) as runtime:
             extracted = artefact_descriptors(runtime, self.kind, paths, self.reading, batch_size)
             for indices, descriptors in progress(extracted, self.name, len(paths), "image", lambda one: len(one[0])):

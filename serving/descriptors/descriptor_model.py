@@ -1,4 +1,4 @@
-"""What an evaluation asks of a model, whatever it is made of."""
+"""What a program asks of a model that has descriptors of image files, whatever it is made of."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ import numpy as np
 from export.reading import Reading
 from export.source import Size
 
-logger = logging.getLogger("keras_sare.evaluate")
+logger = logging.getLogger("keras_sare.descriptors")
 
 
 class Rows(Protocol):
@@ -20,7 +20,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated(ABC):
+class DescriptorModel(ABC):
     """Something that has descriptors of image files.
 
     Attributes:
@@ -33,7 +33,7 @@ class Evaluated(ABC):
     identity: str
     reading: Reading | None
 
-    def resizing_to(self, size: Size) -> "Evaluated":
+    def resizing_to(self, size: Size) -> "DescriptorModel":
         """The same model on images of another size, as a protocol asks of queries. What reads files itself stays."""
         if self.reading is None:
             logger.warning("%s reads images in its own way: not resized as the protocol says", self.name)

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
-from trainers.stages.evaluated.resumable import file_state
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
+from serving.descriptors.resumable import file_state
 
 SUFFIXES = (".npy", ".h5", ".hdf5")
 _HLOC = "global_descriptor"
@@ -16,7 +16,7 @@ _NORM_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
-class StoredDescriptors(Evaluated):
+class StoredDescriptors(DescriptorModel):
     """Descriptors by the name of their image.
 
     Attributes:
@@ -44,7 +44,7 @@ class StoredDescriptors(Evaluated):
         return cls(path.stem, identity, None, path=path, rows=rows, read=read)
 
     def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
-        """See `Evaluated.extract`. Images are found by their path, or as much of its end as the names have."""
+        """See `DescriptorModel.extract`. Images are found by their path, or as much of its end as the names have."""
         rows = self._rows_of(paths.tolist())
         dim = None
         for start in range(0, len(rows), batch_size):

@@ -13,12 +13,11 @@ from keras_sare.training import RunFolder
 from keras_sare.training.checkpoints.run_folder import orientation_of
 from keras_sare.utils.digests import path_digest
 from keras_sare.utils.version_folders import version_folders
-from trainers.config import EvaluateConfig
-from trainers.stages.evaluated.artefacts import Artefact
-from trainers.stages.evaluated.endpoints import SCHEME, Endpoint
-from trainers.stages.evaluated.evaluated import Evaluated
-from trainers.stages.evaluated.keras_models import KerasModel
-from trainers.stages.evaluated.stored import SUFFIXES, StoredDescriptors
+from serving.descriptors.artefacts import Artefact
+from serving.descriptors.descriptor_model import DescriptorModel
+from serving.descriptors.endpoints import SCHEME, Endpoint
+from serving.descriptors.keras_models import KerasModel
+from serving.descriptors.stored import SUFFIXES, StoredDescriptors
 
 _ARTEFACTS = {".tflite": "tflite", ".onnx": "onnx"}
 KINDS = (
@@ -27,26 +26,42 @@ KINDS = (
 )
 
 
-def open_models(config: EvaluateConfig) -> list[Evaluated]:
-    """Opens all models of an evaluation.
+def open_model(model: str, image_size: Sequence[str] | None = None, orientation: str | None = None) -> DescriptorModel:
+    """Opens one model; see `open_models`."""
+    return open_models([model], image_size, orientation)[0]
 
-    Images are read for all of them as the settings say, or else as the first that has a record of it: a run, or an
+
+def open_models(
+    models: Sequence[str],
+    image_size: Sequence[str] | None = None,
+    orientation: str | None = None,
+    preset: str | None = None,
+) -> list[DescriptorModel]:
+    """Opens models.
+
+    Images are read for all of them as the arguments say, or else as the first that has a record of it: a run, or an
     artefact with its manifest. Servers and SavedModels read files themselves.
+
+    Args:
+        models: words of `KINDS`.
+        image_size: height and width, the longer side, or shorter:PIXELS; None or empty: as the record says.
+        orientation: "upright" or "stored"; None: as the record says, or upright.
+        preset: network and pooling of files of other projects that do not name it.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
         ValueError: one is damaged, two have one name, or nothing says how images are read.
         RuntimeError: a server does not answer.
     """
-    reading = _reading(config)
-    models = [_open(text, reading, config.preset) for text in config.models]
-    names = [model.name for model in models]
+    reading = _reading(models, image_size, orientation)
+    opened = [_open(text, reading, preset) for text in models]
+    names = [model.name for model in opened]
     if len({*names}) < len(names):
         raise ValueError(f"`models` must differ in their names. Received: {', '.join(names)}")
-    return models
+    return opened
 
 
-def _open(text: str, reading: Reading | None, preset: str | None) -> Evaluated:
+def _open(text: str, reading: Reading | None, preset: str | None) -> DescriptorModel:
     path = Path(text)
     if text.startswith(SCHEME):
         return Endpoint.open(text)
@@ -91,16 +106,16 @@ def _name_of(saved: Path) -> str:
     return f"{path.parent.name}/{path.name}" if path.name.isdecimal() else path.name
 
 
-def _reading(config: EvaluateConfig) -> Reading | None:
-    """How images are read: as the settings say, or else as a model has been trained or exported for."""
-    recorded = _recorded(config.models)
-    if config.image_size:
-        size = read_size(config.image_size)
+def _reading(models: Sequence[str], image_size: Sequence[str] | None, orientation: str | None) -> Reading | None:
+    """How images are read: as the arguments say, or else as a model has been trained or exported for."""
+    recorded = _recorded(models)
+    if image_size:
+        size = read_size(image_size)
     elif recorded:
         size = recorded.size
     else:
         return None
-    orientation = config.orientation or (recorded.orientation if recorded else "upright")
+    orientation = orientation or (recorded.orientation if recorded else "upright")
     return Reading(size, orientation, recorded.antialias if recorded else True)
 
 

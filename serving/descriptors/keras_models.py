@@ -9,11 +9,11 @@ from export.source import Source
 from keras_sare.datasets import image_batches
 from keras_sare.extraction import Extractor
 from keras_sare.extraction.named_batches import errors_of_files, extract_files
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
 
 
 @dataclass(frozen=True, eq=False)
-class KerasModel(Evaluated):
+class KerasModel(DescriptorModel):
     """A model in this process.
 
     Attributes:
@@ -25,7 +25,7 @@ class KerasModel(Evaluated):
     extractor: Extractor = field(kw_only=True)
 
     def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
-        """See `Evaluated.extract`."""
+        """See `DescriptorModel.extract`."""
         how = self.source
         size = self.reading.size if self.reading else how.size
         batches = image_batches(paths, size, batch_size, None, how.orientation, how.antialias)

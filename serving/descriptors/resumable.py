@@ -12,7 +12,7 @@ import numpy as np
 from keras_sare.evaluation.measures.environment import peak_bytes
 from keras_sare.utils.digests import content_digest
 from keras_sare.utils.files import atomic_path, lock
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
 
 _SECONDS = 2.0
 
@@ -43,7 +43,7 @@ class DescriptorFiles:
         self._folder = folder
         lock(folder / "lock")
 
-    def of(self, model: Evaluated, paths: np.ndarray, batch_size: int) -> np.ndarray:
+    def of(self, model: DescriptorModel, paths: np.ndarray, batch_size: int) -> np.ndarray:
         """The descriptors of images, float32 [N, dim], a memory map.
 
         Found again where the model, the files' names, sizes and times, and the reading are the same.
@@ -65,11 +65,11 @@ class DescriptorFiles:
             rows.finish(finished)
         return np.load(finished, mmap_mode="r")
 
-    def cost(self, model: Evaluated, paths: np.ndarray) -> ExtractionCost | None:
+    def cost(self, model: DescriptorModel, paths: np.ndarray) -> ExtractionCost | None:
         """What these descriptors took; None where an earlier version extracted them, which did not measure it."""
         return _read_cost(self.place(model, paths).with_suffix(".json"))
 
-    def place(self, model: Evaluated, paths: np.ndarray) -> Path:
+    def place(self, model: DescriptorModel, paths: np.ndarray) -> Path:
         """Where they lie, without suffix: the same for the same model, files and reading."""
         return self._folder / content_digest(_origin(model, paths))[:32]
 
@@ -132,7 +132,7 @@ class _UnfinishedRows(Rows):
         return array
 
 
-def _origin(model: Evaluated, paths: np.ndarray) -> Iterator[str]:
+def _origin(model: DescriptorModel, paths: np.ndarray) -> Iterator[str]:
     yield f"{model.identity}\n{model.reading}\n"
     for path in paths.tolist():
         yield f"{file_state(path)} {path}\n"

@@ -6,14 +6,14 @@ import numpy as np
 
 from keras_sare.utils.progress import progress
 from serving.client import EmbeddingClient, RequestSettings
-from trainers.stages.evaluated.evaluated import Evaluated, Rows
+from serving.descriptors.descriptor_model import DescriptorModel, Rows
 
 SCHEME = "grpc://"
 _MODEL = "keras_sare"
 
 
 @dataclass(frozen=True, eq=False)
-class Endpoint(Evaluated):
+class Endpoint(DescriptorModel):
     """A served model, which is sent the files.
 
     Attributes:
@@ -39,7 +39,7 @@ class Endpoint(Evaluated):
         return cls(f"{address}/{model}", f"{text} {version}", None, address=address, model=model)
 
     def extract(self, paths: np.ndarray, batch_size: int, out: Rows) -> None:
-        """See `Evaluated.extract`."""
+        """See `DescriptorModel.extract`."""
         with EmbeddingClient(self.address, self.model) as client:
             answers = client.stream_files(paths.tolist(), batch_size)
             start = 0

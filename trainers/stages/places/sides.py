@@ -8,8 +8,8 @@ import numpy as np
 from export.source import Size, read_size
 from keras_sare.datasets import PlaceDataset
 from keras_sare.evaluation.evaluation_record import Stage
-from trainers.stages.evaluated.evaluated import Evaluated
-from trainers.stages.evaluated.resumable import DescriptorFiles
+from serving.descriptors.descriptor_model import DescriptorModel
+from serving.descriptors.resumable import DescriptorFiles
 
 
 class Sides:
@@ -34,7 +34,7 @@ class Sides:
         """What each extraction took."""
         return list(self._stages.values())
 
-    def of(self, model: Evaluated, size: Size | None = None, named: str = "") -> tuple[np.ndarray, np.ndarray]:
+    def of(self, model: DescriptorModel, size: Size | None = None, named: str = "") -> tuple[np.ndarray, np.ndarray]:
         """Descriptors of the queries, float32 [Q, D], and of the database, [N, D], memory maps.
 
         Args:
@@ -58,7 +58,7 @@ class Sides:
             )
         return queries, database
 
-    def _extracted(self, model: Evaluated, paths: np.ndarray, stage: str) -> np.ndarray:
+    def _extracted(self, model: DescriptorModel, paths: np.ndarray, stage: str) -> np.ndarray:
         descriptors = self._files.of(model, paths, self._batch_size)
         place = self._files.place(model, paths)
         cost = self._files.cost(model, paths)

@@ -1,0 +1,1 @@
+"""Finished models of all kinds, as what has descriptors of image files: `open_models.open_models(...)`."""

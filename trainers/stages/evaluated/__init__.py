@@ -1,1 +1,0 @@
-"""Finished models of all kinds, as `trainers.evaluate` measures them: `open_models.open_models(config)`."""
