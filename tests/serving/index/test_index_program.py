@@ -178,7 +178,7 @@ def test_answers_of_each_way_are_calibrated_and_measured_beside_photos_alone(
             main(["evaluate", str(place), *root_flags, f"--output={measured}", *wrong])
     main(["calibrate", str(place), f"--root={data}", *flags, "--split=test", "--walk_gap=1000", "--speed=150"])
     again = PlaceIndex(place).record
-    assert set(again.calibrations) >= {"photos", "reranked"}
+    assert set(again.calibrations) >= {"photos", "reranked", "walks"}
     assert again.reranked == record.reranked
     with pytest.raises(SystemExit, match="must have traversals for --sequence"):
         main(["evaluate", str(place), f"--root={data}", *flags, f"--output={measured}", "--sequence"])
