@@ -41,9 +41,4 @@ def warn_of_chance(
     if low > 0:
         logger.info("%s: beyond chance", told)
         return
-    logger.warning(
-        "%s: no gain beyond chance. The model before training is %s; more photos, other places or --batches=places "
-        "may help",
-        told,
-        run.folder.off_the_shelf,
-    )
+    logger.warning("%s: no gain beyond chance. The model before training is %s", told, run.folder.off_the_shelf)
