@@ -61,6 +61,9 @@ FUNCTIONS: list[tuple[str, tuple[Any, ...]]] = [
 # A base class, which its subclasses test, and what finds losses by name.
 NO_METHOD = {"losses.TupleLoss", "losses.LossEntry", "losses.get"}
 
+# A loss around each of the others.
+AROUND = {"losses.PlaceBatchLoss"}
+
 BACKENDS = ("jax", "torch")
 
 
@@ -123,6 +126,8 @@ def loss_outputs() -> dict[str, np.ndarray]:
         for key, y_true in (("all negatives", keras.ops.zeros(3)), ("a mask", mask)):
             outputs[f"{name} {arguments} of {key}, tuples"] = keras.ops.convert_to_numpy(each(y_true, tuples))
             outputs[f"{name} {arguments} of {key}, reduced"] = keras.ops.convert_to_numpy(reduced(y_true, tuples))
+        places = losses.PlaceBatchLoss(reduced).call(None, tuples)  # Three places of six images.
+        outputs[f"{name} {arguments} of places"] = keras.ops.convert_to_numpy(places)
     return outputs
 
 
@@ -183,7 +188,7 @@ def on_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndar
 @pytest.mark.parametrize("package", ["layers", "losses"])
 def test_every_public_layer_and_loss_is_in_a_table(package: str) -> None:
     module = importlib.import_module(f"keras_sare.{package}")
-    listed = {f"layers.{name}" for name, *_ in LAYERS} | {path for path, _ in FUNCTIONS} | NO_METHOD
+    listed = {f"layers.{name}" for name, *_ in LAYERS} | {path for path, _ in FUNCTIONS} | NO_METHOD | AROUND
     listed |= {f"losses.{entry.loss.__name__}" for entry in LOSSES.values()}
     public = {f"{package}.{name}" for name in module.__all__ if callable(getattr(module, name))}
     assert public == {path for path in listed if path.startswith(package)}

@@ -41,6 +41,7 @@ SCHEMAS: dict[str, Any] = {
             **_OPTIONS,
         },
         "additionalProperties": False,
+        "dependentSchemas": {"speed": {"required": ["sequence"], "properties": {"sequence": {"const": True}}}},
     },
     "Located": {
         "type": "object",

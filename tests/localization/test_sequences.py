@@ -177,7 +177,8 @@ def test_a_cut_and_photos_out_of_order_cost_certainty_and_no_answer(index: Place
 def walks(seed: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Descriptors and positions of the photos of 24 walks of 4 to 12 photos, and which are of each."""
     generator = np.random.default_rng(seed)
-    frames, truth = [], []
+    frames = []
+    truth = []
     for walk in range(24):
         steps = generator.integers(0, STEPS - 12) + np.arange(generator.integers(4, 13))
         number = int(generator.integers(3))
