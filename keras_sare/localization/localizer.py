@@ -47,9 +47,7 @@ class DescriptorLocalizer:
         if k < 1:
             raise ValueError(f"`k` must be positive. Received: k={k}")
         for calibration in index.record.calibrations.values():
-            calibration.threshold(
-                precision
-            )  # Here: whoever gives a wrong one shall not learn of it at the first photo.
+            calibration.threshold(precision)  # Whoever gives a wrong one shall not learn of it at the first photo.
         self.index = index
         self._k = k
         self._precision = precision

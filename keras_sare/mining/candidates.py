@@ -92,6 +92,21 @@ def _block_distances(queries: np.ndarray, rows: np.ndarray, query: np.ndarray, r
     return np.asarray(np.maximum(norms - 2 * products, 0))
 
 
+def with_positives(positives: Sequence[np.ndarray]) -> np.ndarray:
+    """Queries that have a potential positive: int64, ascending.
+
+    Raises:
+        ValueError: none has.
+    """
+    queries = np.flatnonzero([len(rows) for rows in positives]).astype(np.int64)
+    if not len(queries):
+        raise ValueError(
+            f"`positives` must give at least one of the {len(positives)} queries a database image: none has a "
+            "potential positive. Check the rule that they were chosen by."
+        )
+    return queries
+
+
 def rows_of(images: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Where in a list of images some of them stand.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sare.mining.candidates import nearest_candidates, rows_of, rows_within
+from keras_sare.mining.candidates import nearest_candidates, rows_of, rows_within, with_positives
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.retrieval import nearest
 from keras_sare.utils.arguments import plain_arguments
@@ -76,13 +76,8 @@ class HardNegativeMiner:
         self.negatives = negatives
         self.pool = max(pool, negatives)
         self.seed = seed
-        self.trainable_queries = np.flatnonzero([len(rows) for rows in positives]).astype(np.int64)
+        self.trainable_queries = with_positives(positives)
         self.previous_negatives = np.full((len(positives), negatives), -1, np.int64)
-        if not len(self.trainable_queries):
-            raise ValueError(
-                f"`positives` must give at least one of the {len(positives)} queries a database image: none has a "
-                "potential positive. Check the rule that they were chosen by."
-            )
         self.most_negatives = database_size - max(len(non_negatives[q]) for q in self.trainable_queries.tolist())
         if self.most_negatives < negatives:
             raise ValueError(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_sare.mining.candidates import with_positives
 from keras_sare.mining.mined_tuples import MinedTuples
 from keras_sare.utils.arguments import plain_arguments
 
@@ -57,14 +58,9 @@ class PlaceBatchMiner:
         self.near = near
         self.images_per_place = images_per_place
         self.seed = seed
-        self.trainable_queries = np.flatnonzero([len(rows) for rows in positives]).astype(np.int64)
+        self.trainable_queries = with_positives(positives)
         self.previous_negatives = np.zeros((0, 0), np.int64)
         self.most_negatives = 0
-        if not len(self.trainable_queries):
-            raise ValueError(
-                f"`positives` must give at least one of the {len(positives)} queries a database image: none has a "
-                "potential positive. Check the rule that they were chosen by."
-            )
 
     def epoch_queries(self, epoch: int, places_per_step: int) -> np.ndarray:
         """Queries of an epoch in random order, such that every `places_per_step` of them are apart.

@@ -66,5 +66,10 @@ class FittedWhitening:
         for rows in blocks(len(descriptors), block_rows):
             # Centring first keeps digits that x P + b would lose.
             projected = (descriptors[rows] - mean).astype(np.float32) @ self.projection
-            whitened[rows] = projected / np.sqrt(1e-12 + np.square(projected).sum(axis=1, keepdims=True))
+            whitened[rows] = unit_rows(projected)
         return whitened
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows [n, d] of length 1, as the layer that whitens makes them."""
+    return np.asarray(rows / np.sqrt(1e-12 + np.square(rows).sum(axis=1, keepdims=True)))

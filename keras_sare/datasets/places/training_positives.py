@@ -39,8 +39,7 @@ def training_positives(
     least = dataset.min_positive if min_positive is None else min_positive
     positives = dataset.positives(radius, least, ids)
     positives = positives.where(~_own_photo(dataset, positives, ids))
-    if heading is not None:
-        positives = positives.where(~_looks_elsewhere(dataset, positives, ids, heading))
+    positives = positives.where(~_looks_elsewhere(dataset, positives, ids, heading))
     if not len(positives.indices):
         raise ValueError(
             f"`dataset` must give at least one of {len(ids)} queries a positive to train on; {dataset.name!r} does "
@@ -53,10 +52,10 @@ def _own_photo(dataset: PlaceDataset, near: Neighbours, ids: np.ndarray) -> np.n
     return np.asarray(dataset.photos[ids][near.queries] == dataset.photos[near.indices])
 
 
-def _looks_elsewhere(dataset: PlaceDataset, near: Neighbours, ids: np.ndarray, degrees: float) -> np.ndarray:
+def _looks_elsewhere(dataset: PlaceDataset, near: Neighbours, ids: np.ndarray, degrees: float | None) -> np.ndarray:
     queries = dataset.images_of(ids).headings
     database = dataset.database.headings
-    if queries is None or database is None:
+    if degrees is None or queries is None or database is None:
         return np.zeros(len(near.indices), bool)
     return heading_difference(queries[near.queries], database[near.indices]) > degrees
 
@@ -70,9 +69,7 @@ def _why(dataset: PlaceDataset, ids: np.ndarray, radius: float, least: float, he
     reasons = {
         "are the query's own photo": _own_photo(dataset, near, ids).sum(),
         "have the query's own timestamp": dataset.same_timestamp(near, ids).sum() if dataset.other_timestamps else 0,
-        f"look more than {heading} degrees elsewhere": 0
-        if heading is None
-        else _looks_elsewhere(dataset, near, ids, heading).sum(),
+        f"look more than {heading} degrees elsewhere": _looks_elsewhere(dataset, near, ids, heading).sum(),
         f"are not farther than `min_positive`, {least:g} m; 0 turns that off": len(near.indices) - farther,
     }
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)

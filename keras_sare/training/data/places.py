@@ -1,6 +1,7 @@
 """A dataset of places together with what the model is fed for each of its images."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -64,11 +65,7 @@ class Places(TrainingImages):
             settings.seed,
             settings.mining,
         )
-
-        def queries_of(epoch: int) -> np.ndarray:
-            return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
-
-        return TupleSource(miner, len(self.dataset.database), ids, queries_of)
+        return TupleSource(miner, len(self.dataset.database), ids, partial(self._shuffled, miner.trainable_queries))
 
     def _of_places(self, ids: np.ndarray) -> TupleSource:
         settings = self.settings
@@ -79,19 +76,13 @@ class Places(TrainingImages):
         near = both.nearby(settings.negative_radius + settings.positive_radius, ids=ids)
         miner = PlaceBatchMiner(self._positives(both, ids), near, settings.images_per_place, settings.seed)
         size = settings.tuples_per_step
-
-        def queries_of(epoch: int) -> np.ndarray:
-            return miner.epoch_queries(epoch, size)
-
-        def shuffled(epoch: int) -> np.ndarray:
-            return np.random.default_rng([settings.seed, epoch]).permutation(miner.trainable_queries)
-
-        def arrange(queries: np.ndarray, descriptors: np.ndarray, epoch: int) -> np.ndarray:
-            return miner.arrange(queries, descriptors, epoch, size)
-
         if settings.mining == "random":
-            return TupleSource(miner, images, ids, queries_of)
-        return TupleSource(miner, images, ids, shuffled, arrange)
+            return TupleSource(miner, images, ids, partial(miner.epoch_queries, places_per_step=size))
+        shuffled = partial(self._shuffled, miner.trainable_queries)
+        return TupleSource(miner, images, ids, shuffled, partial(miner.arrange, places_per_step=size))
+
+    def _shuffled(self, queries: np.ndarray, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.settings.seed, epoch]).permutation(queries)
 
     def _what_mining_reads(self, images: ImageSet) -> list[np.ndarray]:
         read = [images.paths, images.places if images.positions is None else images.positions]

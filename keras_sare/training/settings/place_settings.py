@@ -79,7 +79,6 @@ class PlaceSettings(TrainingSettings):
                 f"`refresh_every` must be at least `tuples_per_step`, {self.tuples_per_step}: a step trains on tuples "
                 f"of one refresh. Received: refresh_every={self.refresh_every}"
             )
-
         if self.batches == "places" and self.tuples_per_step < 2:
             raise ValueError(
                 "`tuples_per_step` must be at least 2 with batches='places': the negatives of a place are the images "

@@ -15,6 +15,7 @@ from keras_sare.models import with_whitening
 from keras_sare.training import Places, PlaceSettings, RecallValidation
 from keras_sare.training.checkpoints.model_choice import ModelChoice, choose
 from keras_sare.whitening import FittedWhitening, fit_pca_whitening, shrunk_variances
+from keras_sare.whitening.fitted import unit_rows
 from trainers.config import PittsConfig
 from trainers.stages.checks import late_dimension
 from trainers.stages.run import Run
@@ -144,7 +145,7 @@ def best_whitening(
         for share in SHRINKAGES:
             shrunk = shrunk_variances(cut, share)
             factors = np.sqrt(cut.eigenvalues / shrunk.eigenvalues).astype(np.float32)
-            report = validation.report(*(_unit(rows[:, :dim] * factors) for rows in projected))
+            report = validation.report(*(unit_rows(rows[:, :dim] * factors) for rows in projected))
             logger.info(
                 "Whitening to %d-D, variances shrunk by %g: mean reciprocal rank %.4f",
                 dim,
@@ -153,7 +154,3 @@ def best_whitening(
             )
             found.append((shrunk, report))
     return max(found, key=lambda one: one[1].mean_reciprocal_rank)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows / np.sqrt(1e-12 + np.square(rows).sum(axis=1, keepdims=True)))
