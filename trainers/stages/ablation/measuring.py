@@ -23,6 +23,7 @@ from keras_sare.utils.digests import content_digest
 from keras_sare.utils.files import atomic_path
 from trainers.config import PittsConfig
 from trainers.stages.ablation.measured_sets import MeasuredSet
+from trainers.stages.places.fed import fed
 
 _BLOCK = 1024
 Sides = tuple[np.ndarray, np.ndarray]
@@ -92,7 +93,7 @@ def _start_tables(
     parts = [model_digest(start), opened.fingerprint, *map(str, read), json.dumps(asdict(places)), str(opened.stored)]
     path = folder / "measured" / OFF_THE_SHELF.replace(" ", "_") / f"{places.name}-{content_digest(parts)[:32]}.json"
     if not path.is_file():
-        descriptors = opened.extract_all(Extractor(_fed(start, opened, config.train_from)))
+        descriptors = opened.extract_all(Extractor(fed(start, opened, config.train_from)))
         tables = _measure(descriptors, opened.dataset, config, places)
         _write(path, {name: _fields(one) for name, one in tables.items()})
     return {name: _read(fields) for name, fields in json.loads(path.read_text()).items()}
@@ -103,7 +104,7 @@ def _descriptors(run: RunFolder, opened: Places, train_from: str) -> Iterator[tu
     whitened = next(one for one in (run.whitened, run.model) if one.is_file())
     whole = keras.saving.load_model(whitened)
     model = models.without_whitening(whole)
-    sides = opened.extract_all(Extractor(_fed(model, opened, train_from)))
+    sides = opened.extract_all(Extractor(fed(model, opened, train_from)))
     yield "trained", sides
     if model is not whole:
         yield "whitened", (_whiten(whole.layers[-1], sides[0]), _whiten(whole.layers[-1], sides[1]))
@@ -130,10 +131,6 @@ def _ranks(measured: Measured, places: MeasuredSet) -> MeasuredRanks:
     report = measured.reports[OFF_THE_SHELF]
     ranks = {OFF_THE_SHELF: measured.answers[OFF_THE_SHELF].ranks}
     return MeasuredRanks(places.name, report.dataset, report.protocol, report.database, report.ns, ranks)
-
-
-def _fed(model: keras.Model, opened: Places, train_from: str) -> keras.Model:
-    return models.split(model, train_from)[1] if opened.stored else model
 
 
 def _origin(run: Path, places: MeasuredSet) -> str:

@@ -44,6 +44,7 @@ from trainers.stages.places.checks import (
     warn_of_whitened_tests,
     whitening_sample,
 )
+from trainers.stages.places.fed import fed
 from trainers.stages.places.gain import warn_of_chance
 from trainers.stages.places.whitening import WhiteningStage
 from trainers.stages.run import Run, check_folder, store_folder, with_run_settings
@@ -172,7 +173,7 @@ def fit(run: PlaceRun, model: keras.Model, places: dict[str, Places]) -> int:
     state = trainer.fit(run.seconds_before())
     models.set_precision(model, "float32")
     if state.best_epoch:
-        warn_of_chance(run, model, places["val"], lambda one: _fed(run, one, places["val"]))
+        warn_of_chance(run, model, places["val"], lambda one: fed(one, places["val"], config.train_from))
     return state.best_epoch
 
 
@@ -180,17 +181,18 @@ def whiten(run: PlaceRun, model: keras.Model, places: dict[str, Places], kept_ep
     """Writes the finished model."""
     sample = whitening_sample(run.config, len(places["train"].dataset.database))
 
-    def fed(one: keras.Model) -> keras.Model:
-        return _fed(run, one, places["train"])
+    def trained_part(one: keras.Model) -> keras.Model:
+        return fed(one, places["train"], run.config.train_from)
 
-    stage = WhiteningStage(run, places, fed, run.config.whitening, candidate_dims(run.config), sample)
+    stage = WhiteningStage(run, places, trained_part, run.config.whitening, candidate_dims(run.config), sample)
     return stage.finish(model, kept_epoch)
 
 
 def report(run: PlaceRun, choice: ModelChoice, places: Places) -> str:
     """Evaluates what is in the files; returns the tables and the verdict, on workers that are not the chief ""."""
     files = {"off the shelf": run.folder.off_the_shelf.name, **choice.files}
-    compared = {name: _fed(run, run.load(run.folder.path / file), places) for name, file in files.items()}
+    loaded = {name: run.load(run.folder.path / file) for name, file in files.items()}
+    compared = {name: fed(model, places, run.config.train_from) for name, model in loaded.items()}
 
     def extract(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         return places.extract_all(Extractor(model, run.strategy))
@@ -235,11 +237,6 @@ def _disk_needed(run: PlaceRun, model: keras.Model) -> tuple[float, float]:
     counts = [(len(data.database), len(data.queries)) for data in run.datasets.values()]
     dim = 0 if run.config.whitening == "none" else run.config.dim
     return disk_needed(model, run.settings, dim), spilled(counts, model.output.shape[-1], run.settings)
-
-
-def _fed(run: PlaceRun, model: keras.Model, places: Places) -> keras.Model:
-    """The part of a model that takes what the places give."""
-    return models.split(model, run.config.train_from)[1] if places.stored else model
 
 
 def _augmentation(config: PittsConfig) -> Augmentation | None:
