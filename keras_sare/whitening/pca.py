@@ -37,7 +37,12 @@ def largest_dimension(samples: int, features: int, max_samples: int = MAX_SAMPLE
 
 @plain_arguments
 def fit_pca_whitening(
-    descriptors: np.ndarray, dim: int, max_samples: int = MAX_SAMPLES, seed: int = 0, block: int = 1024
+    descriptors: np.ndarray,
+    dim: int,
+    max_samples: int = MAX_SAMPLES,
+    seed: int = 0,
+    block: int = 1024,
+    centred: bool = True,
 ) -> FittedWhitening:
     """Fits PCA whitening to descriptors of training database images (NetVLAD, section 5.2; Jegou and Chum, ECCV 2012).
 
@@ -53,6 +58,9 @@ def fit_pca_whitening(
         max_samples: at most so many rows, drawn at random, are used.
         seed: of that draw.
         block: columns (rows, when n >= D) centred at a time: 8 `block` n bytes (8 `block` D).
+        centred: whether the mean is subtracted. If not, m is 0, and second moments, over n, stand for variances: with
+            `shrunk_variances(..., 1)` that is the projection to `dim` which keeps scalar products best (Eckart and
+            Young, 1936), for descriptors that were trained for their scalar products.
 
     Returns:
         The fitted transform. Equal inputs give equal results.
@@ -64,9 +72,10 @@ def fit_pca_whitening(
     _check_arguments(descriptors, dim, max_samples, block)
     samples = _draw(len(descriptors), max_samples, seed)
     mean = _mean(descriptors, samples, block)
+    origin = mean if centred else np.zeros_like(mean)
     fit = _fit_dual if len(samples) < len(mean) else _fit_primal
-    projection, eigenvalues = fit(descriptors, samples, mean, dim, block)
-    return FittedWhitening(mean, with_fixed_signs(projection), eigenvalues)
+    projection, eigenvalues = fit(descriptors, samples, origin, dim, block, len(samples) - int(centred))
+    return FittedWhitening(origin, with_fixed_signs(projection), eigenvalues)
 
 
 @plain_arguments
@@ -93,16 +102,16 @@ def shrunk_variances(pca: FittedWhitening, share: float) -> FittedWhitening:
 
 
 def _fit_dual(
-    descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int
+    descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int, degrees: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvectors u of X X^T give those of X^T X: v = X^T u / sqrt((n - 1) lambda), X centred, `[n, D]`."""
+    """Eigenvectors u of X X^T give those of X^T X: v = X^T u / sqrt(degrees lambda), X centred, `[n, D]`."""
     count = len(samples)
     features = len(mean)
     gram = np.zeros((count, count), order="F")
     for columns in progress(blocks(features, block), "whitening: Gram matrix", unit="block"):
         gram = add_product(gram, (descriptors[samples, columns] - mean[columns]).T)
-    eigenvalues, vectors = _leading(gram, count, dim, mean)
-    vectors /= np.sqrt((count - 1) * eigenvalues * (eigenvalues + EPSILON))
+    eigenvalues, vectors = _leading(gram, count, degrees, dim, mean)
+    vectors /= np.sqrt(degrees * eigenvalues * (eigenvalues + EPSILON))
     projection = np.empty((features, dim), np.float32)
     for columns in progress(blocks(features, block), "whitening: projection", unit="block"):
         projection[columns] = (descriptors[samples, columns] - mean[columns]).T @ vectors
@@ -110,18 +119,20 @@ def _fit_dual(
 
 
 def _fit_primal(
-    descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int
+    descriptors: np.ndarray, samples: np.ndarray, mean: np.ndarray, dim: int, block: int, degrees: int
 ) -> tuple[np.ndarray, np.ndarray]:
     scatter = np.zeros((len(mean), len(mean)), order="F")
     for rows in progress(blocks(len(samples), block), "whitening: covariance", unit="block"):
         scatter = add_product(scatter, descriptors[samples[rows]] - mean)
-    eigenvalues, vectors = _leading(scatter, len(samples), dim, mean)
+    eigenvalues, vectors = _leading(scatter, len(samples), degrees, dim, mean)
     projection = np.ascontiguousarray(vectors / np.sqrt(eigenvalues + EPSILON), dtype=np.float32)
     return projection, eigenvalues
 
 
-def _leading(scatter: np.ndarray, count: int, dim: int, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    eigenvalues, vectors, share = leading_variances(scatter, count, dim, mean)
+def _leading(
+    scatter: np.ndarray, count: int, degrees: int, dim: int, mean: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    eigenvalues, vectors, share = leading_variances(scatter, count, dim, mean, degrees)
     logger.info("PCA whitening: %d directions hold %.1f %% of the variance", dim, 100 * share)
     return eigenvalues, vectors
 

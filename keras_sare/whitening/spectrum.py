@@ -78,15 +78,16 @@ def rank_of(eigenvalues: np.ndarray, mean: np.ndarray) -> int:
 
 
 def leading_variances(
-    scatter: np.ndarray, count: int, dim: int, mean: np.ndarray
+    scatter: np.ndarray, count: int, dim: int, mean: np.ndarray, degrees: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Returns the `dim` largest eigenvalues of scatter/(count - 1), their vectors and the share that they hold.
+    """Returns the `dim` largest eigenvalues of scatter / degrees, their vectors and the share that they hold.
 
     Args:
         scatter: of `count` samples, or their Gram matrix: both have the same eigenvalues. It is overwritten.
         count: number of samples.
         dim: wanted, at most the size of `scatter`.
-        mean: of the samples.
+        mean: of the samples; 0 where the scatter is about the origin.
+        degrees: of freedom; by default those of samples about their mean, `count` - 1.
 
     Raises:
         DimensionError: the samples differ in fewer directions than `dim`.
@@ -94,7 +95,7 @@ def leading_variances(
     total = np.trace(scatter)
     eigenvalues, vectors = leading(scatter, dim)
     share = eigenvalues.sum() / total if total else 0.0
-    eigenvalues = eigenvalues / (count - 1)
+    eigenvalues = eigenvalues / (count - 1 if degrees is None else degrees)
     if (rank := rank_of(eigenvalues, mean)) < dim:
         raise DimensionError(
             f"`dim` must be at most {rank}, the number of directions in which the {count} samples differ; "

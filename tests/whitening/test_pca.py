@@ -121,6 +121,17 @@ def test_whitened_training_data_has_identity_covariance(draw, shape):
     np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [DUAL, PRIMAL])
+def test_about_the_origin_scalar_products_are_kept_as_well_as_so_few_dimensions_can(draw, shape):
+    samples = draw(*shape)
+    fitted = fit_pca_whitening(samples, 6, centred=False)
+    left, singular, _ = np.linalg.svd(samples.astype(np.float64), full_matrices=False)
+    np.testing.assert_array_equal(fitted.mean, 0)
+    np.testing.assert_allclose(fitted.eigenvalues, singular[:6] ** 2 / len(samples), rtol=1e-5)
+    projected = _project(shrunk_variances(fitted, 1.0), samples) * np.sqrt(fitted.eigenvalues.mean())
+    np.testing.assert_allclose(projected @ projected.T, (left[:, :6] * singular[:6] ** 2) @ left[:, :6].T, atol=2e-4)
+
+
 @pytest.mark.parametrize("share", [0, 0.25, 1])
 def test_shrunk_variances_lie_between_those_of_the_samples_and_of_white_noise(draw, share):
     samples = draw(*DUAL)

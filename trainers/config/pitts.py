@@ -39,7 +39,7 @@ class PittsConfig(TrainingConfig, PlaceSettings):
     )
     whitening: str = setting(
         "auto",
-        "PCA whitening: always, never, or as validation says (whether, dimension, shrinkage).",
+        "PCA whitening: always, never, or as validation says (whether, dimension, shrinkage, or projection alone).",
         choices=("auto", "none", "pca"),
     )
     dim: int = setting(

@@ -1,5 +1,6 @@
 """The stage of `trainers.pitts` after training: whitening is fitted, and what is saved is chosen by validation."""
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,23 @@ logger = logging.getLogger("keras_sare.pitts")
 
 SHRINKAGES = (0.0, 0.25, 0.5, 1.0)
 """Candidates for how far variances are shrunk; of equals the first one wins."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What makes descriptors smaller.
+
+    Attributes:
+        word: "whitened" or "projected".
+        fitted: the transform.
+    """
+
+    word: str
+    fitted: FittedWhitening
+
+    def name(self, plain: str) -> str:
+        """Of a model that ends in it, from the name of the model as it is."""
+        return f"{plain}, {self.word} to {len(self.fitted.eigenvalues)}-D"
 
 
 @dataclass(frozen=True)
@@ -74,7 +92,7 @@ class WhiteningStage:
         if self.mode != "none":
             parts += [f"{self.dims}-D from {len(self.sample)} of {self.places['train'].fingerprint}"]
         if self.mode == "auto":
-            parts += [f"reciprocal rank of {self.places['val'].fingerprint}"]
+            parts += [f"projections too, by reciprocal rank of {self.places['val'].fingerprint}"]
         return "; ".join(parts)
 
     def _save_plain(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
@@ -89,16 +107,16 @@ class WhiteningStage:
         plain = kept_name(kept_epoch)
 
         def write() -> None:
-            with late_dimension():
-                pca = fit_pca_whitening(descriptors, max(self.dims))
             if validated is None:
-                self._save(model, pca, kept_epoch, {}, (True, f"--whitening={self.mode}"), origin)
+                with late_dimension():
+                    forced = Reduction("whitened", fit_pca_whitening(descriptors, max(self.dims)))
+                self._save(model, forced, kept_epoch, {}, (True, f"--whitening={self.mode}"), origin)
                 return
             validation = RecallValidation(self.places["val"])
             without = validation.report(*validated)
-            chosen, report = best_whitening(pca, self.dims, validation, *validated)
-            dim = len(chosen.eigenvalues)
-            reports = {plain: without, f"{plain}, whitened to {dim}-D": report}
+            with late_dimension():
+                chosen, report = best_reduction(descriptors, self.dims, validation, *validated)
+            reports = {plain: without, chosen.name(plain): report}
             self._save(model, chosen, kept_epoch, reports, choose(without, report), origin)
 
         self.run.write_once(write)
@@ -106,51 +124,59 @@ class WhiteningStage:
     def _save(
         self,
         model: keras.Model,
-        pca: FittedWhitening,
+        reduction: Reduction,
         kept_epoch: int,
         reports: Mapping[str, RecallReport],
         decision: tuple[bool, str],
         origin: str,
     ) -> None:
-        dim = len(pca.eigenvalues)
         plain = kept_name(kept_epoch)
-        whitened = f"{plain}, whitened to {dim}-D"
+        reduced = reduction.name(plain)
         wins, reason = decision
-        candidates = {plain: model, whitened: with_whitening(model, pca.projection, pca.bias, dim, pca.mean)}
+        fitted = reduction.fitted
+        smaller = with_whitening(model, fitted.projection, fitted.bias, len(fitted.eigenvalues), fitted.mean)
+        candidates = {plain: model, reduced: smaller}
         validations = {name: asdict(report) for name, report in reports.items()}
-        choice = ModelChoice(whitened if wins else plain, reason, kept_epoch, {}, validations, origin)
+        choice = ModelChoice(reduced if wins else plain, reason, kept_epoch, {}, validations, origin)
         self.run.folder.save_chosen(candidates, choice)
 
 
-def best_whitening(
-    pca: FittedWhitening, dims: Sequence[int], validation: RecallValidation, queries: np.ndarray, database: np.ndarray
-) -> tuple[FittedWhitening, RecallReport]:
-    """Chooses a dimension and how far variances are shrunk by the mean reciprocal rank of validation images.
+def best_reduction(
+    descriptors: np.ndarray,
+    dims: Sequence[int],
+    validation: RecallValidation,
+    queries: np.ndarray,
+    database: np.ndarray,
+) -> tuple[Reduction, RecallReport]:
+    """Chooses dimensions, and whitening or projection, by the mean reciprocal rank of validation images.
+
+    Whitening with each of `SHRINKAGES`, and projections that keep scalar products: those that training has learned to
+    rank by, which centring and whitening change.
 
     Args:
-        pca: at the largest dimension.
+        descriptors: float32 [n, D], of training images.
         dims: candidates, the preferred one first: of equals the first one wins.
         validation: measures descriptors.
-        queries: float32 [Q, D], not whitened, and so is `database`.
+        queries: float32 [Q, D], not reduced, and so is `database`.
         database: float32 [N, D].
 
     Returns:
         The best one, and its report.
+
+    Raises:
+        DimensionError: `descriptors` differ in fewer directions than the largest of `dims`.
     """
-    # Once for all: a candidate scales directions of these and leaves some out, before the length is made 1 again.
-    projected = [pca.apply(descriptors) for descriptors in (queries, database)]
-    found: list[tuple[FittedWhitening, RecallReport]] = []
-    for dim in dims:
-        cut = pca.truncated(dim)
-        for share in SHRINKAGES:
+    found: list[tuple[Reduction, RecallReport]] = []
+    for word, centred, shares in (("whitened", True, SHRINKAGES), ("projected", False, (1.0,))):
+        pca = fit_pca_whitening(descriptors, max(dims), centred=centred)
+        # Once for all: a candidate scales directions of these and leaves some out, before the length is made 1 again.
+        full = [pca.apply(rows) for rows in (queries, database)]
+        for dim, share in itertools.product(dims, shares):
+            cut = pca.truncated(dim)
             shrunk = shrunk_variances(cut, share)
             factors = np.sqrt(cut.eigenvalues / shrunk.eigenvalues).astype(np.float32)
-            report = validation.report(*(unit_rows(rows[:, :dim] * factors) for rows in projected))
-            logger.info(
-                "Whitening to %d-D, variances shrunk by %g: mean reciprocal rank %.4f",
-                dim,
-                share,
-                report.mean_reciprocal_rank,
-            )
-            found.append((shrunk, report))
+            report = validation.report(*(unit_rows(rows[:, :dim] * factors) for rows in full))
+            rank = report.mean_reciprocal_rank
+            logger.info("%s to %d-D, variances shrunk by %g: mean reciprocal rank %.4f", word.title(), dim, share, rank)
+            found.append((Reduction(word, shrunk), report))
     return max(found, key=lambda one: one[1].mean_reciprocal_rank)

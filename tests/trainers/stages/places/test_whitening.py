@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import logging
 
@@ -22,8 +23,8 @@ NOISE_IS_LARGE = (0.3, 1.0, 0.03)
 """Scales of what tells places, in six directions, and of noise in two others and in four more."""
 
 
-def names(dim=DIM):
-    return ["trained", f"trained, whitened to {dim}-D"]
+def names(dim=DIM, word="whitened"):
+    return ["trained", f"trained, {word} to {dim}-D"]
 
 
 @pytest.fixture
@@ -70,40 +71,53 @@ def rank_of(path, places):
     return RecallValidation(places).report(*places.extract_all(extractor)).mean_reciprocal_rank
 
 
-@pytest.mark.parametrize(("scales", "dim", "wins"), [(NOISE_IS_SMALL, TOO_FEW, 0), (NOISE_IS_LARGE, DIM, 1)])
+@pytest.mark.parametrize(
+    ("scales", "dim", "word", "wins"),
+    [(NOISE_IS_SMALL, TOO_FEW, "projected", 0), (NOISE_IS_LARGE, DIM, "whitened", 1)],
+)
 def test_saved_model_is_the_better_one_by_validation_and_the_other_lies_beside_it(
-    make_stage, run, model, scales, dim, wins
+    make_stage, run, model, scales, dim, word, wins
 ):
     stage = make_stage(scales=scales, dims=(dim,))
     choice = stage.finish(model, 3)
-    saved = names(dim)[wins]
-    assert (choice.saved, choice.kept_epoch, list(choice.files)) == (saved, 3, names(dim))
+    saved = names(dim, word)[wins]
+    assert (choice.saved, choice.kept_epoch, list(choice.files)) == (saved, 3, names(dim, word))
     ranks = {name: rank_of(run.folder.path / file, stage.places["val"]) for name, file in choice.files.items()}
     assert max(ranks, key=ranks.get) == saved
-    assert abs(ranks[names(dim)[0]] - ranks[names(dim)[1]]) > 0.1
+    assert abs(np.subtract(*ranks.values())) > 0.1
     assert choice.files[saved] == "model.keras"
     why = "mean reciprocal rank on val is {1:.4f} with whitening and {0:.4f} without"
     assert choice.reason == why.format(*ranks.values())
     assert json.loads((run.folder.path / "choice.json").read_text())["saved"] == saved
 
 
-def test_dimension_and_shrinkage_are_those_of_the_best_rank(make_stage, run, model):
-    """Of the twelve the best is saved, computed here from its definition; a forced one is whitened in full."""
-    stage = make_stage(dims=(DIM, DIM // 2, DIM // 4))
-    choice = stage.finish(model, 3)
+def reciprocal_ranks(stage, model):
+    """Of all candidates, computed from their definitions, by (word, dimension, share)."""
     extractor = Extractor(model, tf.distribute.get_strategy())
-    fitted = fit_pca_whitening(stage.places["train"].extract(extractor, np.arange(80), ""), DIM)
-    queries, database = stage.places["val"].extract_all(extractor)
+    sample = stage.places["train"].extract(extractor, np.arange(80), "")
+    validated = stage.places["val"].extract_all(extractor)
     ranks = {}
-    for dim in (DIM, DIM // 2, DIM // 4):
-        for share in SHRINKAGES:
+    for word, centred, shares in (("whitened", True, SHRINKAGES), ("projected", False, (1.0,))):
+        fitted = fit_pca_whitening(sample, max(stage.dims), centred=centred)
+        for dim, share in itertools.product(stage.dims, shares):
             candidate = shrunk_variances(fitted.truncated(dim), share)
-            report = RecallValidation(stage.places["val"]).report(candidate.apply(queries), candidate.apply(database))
-            ranks[dim, share] = report.mean_reciprocal_rank
+            report = RecallValidation(stage.places["val"]).report(*(candidate.apply(rows) for rows in validated))
+            ranks[word, dim, share] = report.mean_reciprocal_rank
+    return ranks
+
+
+@pytest.mark.parametrize(("scales", "word"), [(NOISE_IS_LARGE, "whitened"), (NOISE_IS_SMALL, "projected")])
+def test_what_is_saved_has_the_best_rank_of_all_candidates(make_stage, run, model, scales, word):
+    """Of fifteen the best is saved; a forced one is whitened in full."""
+    stage = make_stage(scales=scales, dims=(DIM, DIM // 2, DIM // 4))
+    choice = stage.finish(model, 3)
+    ranks = reciprocal_ranks(stage, model)
     best = max(ranks, key=ranks.get)
     assert len(set(ranks.values())) > 6
-    assert choice.saved == f"trained, whitened to {best[0]}-D"
-    assert rank_of(run.folder.model, stage.places["val"]) == pytest.approx(ranks[best], abs=1e-3)
+    assert best[0] == word
+    assert f"trained, {best[0]} to {best[1]}-D" in choice.files
+    reduced = run.folder.path / choice.files[f"trained, {best[0]} to {best[1]}-D"]
+    assert rank_of(reduced, stage.places["val"]) == pytest.approx(ranks[best], abs=1e-3)
     forced = make_stage("pca", NOISE_IS_SMALL).finish(model, 3)
     assert (forced.saved, forced.reason) == (names()[1], "--whitening=pca")
 
