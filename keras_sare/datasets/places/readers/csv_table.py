@@ -55,20 +55,34 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is empty, misses a column or has rows that cannot be understood, which are named.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        try:
-            columns = _find_columns(path, next(reader, []))
-            rows = ((number, row) for number, row in enumerate(reader, start=2) if row)
-            parser = _ChunkParser(columns)
-            chunks = [parser.parse(chunk) for chunk in _chunks(rows)]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"`path` must be a CSV file in UTF-8 ({error}). Received: path={path}") from error
-    parser.wrong_rows.check(path)
+    splits: dict[str, int] = {}
+    chunks = [*table_chunks(path, splits)]
     if not chunks:
         raise ValueError(f"`path` must list at least one image below its header. Received: path={path}")
     table = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    return table | {"splits": np.array(list(parser.splits), dtype=np.dtypes.StringDType())}
+    return table | {"splits": np.array(list(splits), dtype=np.dtypes.StringDType())}
+
+
+def table_chunks(path: Path, splits: dict[str, int] | None = None) -> Iterator[dict[str, np.ndarray]]:
+    """Reads the file as `read_table` does, some thousand rows at a time.
+
+    Args:
+        path: as of `read_table`.
+        splits: is given the code of each split by its name.
+
+    Raises:
+        ValueError: as of `read_table`; of rows that cannot be understood when all have been read.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        try:
+            parser = _ChunkParser(_find_columns(path, next(reader, [])), {} if splits is None else splits)
+            rows = ((number, row) for number, row in enumerate(reader, start=2) if row)
+            for chunk in _chunks(rows):
+                yield parser.parse(chunk)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"`path` must be a CSV file in UTF-8 ({error}). Received: path={path}") from error
+    parser.wrong_rows.check(path)
 
 
 def _chunks(rows: Iterator[tuple[int, list[str]]]) -> Iterator[_Rows]:
@@ -101,8 +115,8 @@ class _ChunkParser:
         wrong_rows: what cannot be understood. What it names has values in the arrays that mean nothing.
     """
 
-    def __init__(self, columns: dict[str, int]) -> None:
-        self.splits: dict[str, int] = {}
+    def __init__(self, columns: dict[str, int], splits: dict[str, int]) -> None:
+        self.splits = splits
         self.wrong_rows = WrongRows()
         self._columns = columns
         self._width = max(columns.values()) + 1
