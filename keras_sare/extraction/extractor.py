@@ -108,9 +108,7 @@ class Extractor:
         """
         seen = np.zeros(count, bool)
         for indices, inputs in progress(batches, description, count, "image", size=lambda batch: len(batch[0])):
-            self._check_size(indices, inputs)
-            outputs = self._forward(inputs).numpy()
-            _check_outputs(indices, outputs)
+            outputs = self.describe(indices, inputs)
             if out is None:
                 out = np.empty((count, *outputs.shape[1:]), "float32")
             rows = np.asarray(indices)
@@ -119,6 +117,21 @@ class Extractor:
         if out is None or not seen.all():
             raise ValueError(f"`batches` must hold all of {count} indices. Received: {int(seen.sum())} of them")
         return out
+
+    def describe(self, indices: Any, inputs: Any) -> np.ndarray:
+        """Computes the outputs of one batch, float32 [batch, *output].
+
+        Args:
+            indices: int64 [batch], numbers of the images for errors.
+            inputs: [batch, ...].
+
+        Raises:
+            DescriptionError: as of `__call__`.
+        """
+        self._check_size(indices, inputs)
+        outputs: np.ndarray = self._forward(inputs).numpy()
+        check_outputs(indices, outputs)
+        return outputs
 
     def _check_size(self, indices: Any, inputs: Any) -> None:
         shape: tuple[int, ...] = tuple(getattr(inputs, "shape", ()))
@@ -146,7 +159,16 @@ def _network(model: Any) -> keras.Model | None:
     return model if len(getattr(model, "inputs", None) or ()) == 1 else None
 
 
-def _check_outputs(indices: Any, outputs: np.ndarray) -> None:
+def check_outputs(indices: Any, outputs: np.ndarray) -> None:
+    """Checks that outputs are finite, and vectors not all zeros.
+
+    Args:
+        indices: int64 [batch], numbers of the images.
+        outputs: [batch, ...].
+
+    Raises:
+        DescriptionError: some are not; it has their numbers.
+    """
     values = outputs.reshape(len(outputs), -1)
     good = np.isfinite(values).all(axis=1)
     if outputs.ndim == 2:
