@@ -45,7 +45,7 @@ $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)-backends
 	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check --no-build-isolation \
-		--editable '.[cpu,serving,export,onnx,sfm,report,index,dev,dinov2,backends]'
+		--editable '.[cpu,serving,export,onnx,sfm,report,index,extract,dev,dinov2,backends]'
 	touch $@
 
 backends: $(VENV)-backends/.installed
@@ -59,7 +59,7 @@ demo: env
 # Resolves setup.py's bounds anew, for all supported Pythons, with the SHA-256 of every file. Needs `pip install uv`.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 setup.py \
-		--extra cpu --extra serving --extra client --extra export --extra onnx --extra sfm --extra report --extra index --extra dev --no-header \
+		--extra cpu --extra serving --extra client --extra export --extra onnx --extra sfm --extra report --extra index --extra extract --extra dev --no-header \
 		--generate-hashes -o requirements.lock
 
 clean:

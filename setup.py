@@ -77,6 +77,9 @@ setup(
         "report": ["altair>=6.3,<7", "vl-convert-python>=1.9,<2"],
         # The place index of `keras_sare.localization`.
         "index": ["lancedb>=0.40,<0.41", "pyarrow>=20"],
+        # `trainers.extract`: Parquet manifests, object storage, and the place index that it writes. What opens a store
+        # itself, such as s3fs, gcsfs or adlfs, is the user's choice.
+        "extract": ["fsspec>=2025.3", "lancedb>=0.40,<0.41", "pyarrow>=20"],
         # DINOv2 backbones.
         "dinov2": ["keras-hub>=0.32,<0.33"],
         # What `make backends` runs the layers, losses and readers of foreign weights against.

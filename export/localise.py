@@ -70,7 +70,7 @@ def open_model(path: str | os.PathLike[str]) -> Any:
 
 
 def read_photo(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | bytes,
     size: Sequence[int],
     orientation: str = "upright",
     antialias: bool = True,
@@ -79,7 +79,8 @@ def read_photo(
 ) -> np.ndarray:
     """Reads a photo, upright or with its pixels as stored: float32 [1, height, width, 3], RGB in 0..255.
 
-    `size` is its height and width; or alone the most pixels of its longer side, or those of its shorter side.
+    `path` names it, or is what its file holds. `size` is its height and width; or alone the most pixels of its longer
+    side, or those of its shorter side.
     """
     with open_photo(path, max_pixels) as file:
         turn = TRANSPOSITIONS.get(noted_orientation(file)) if orientation == "upright" else None
@@ -123,14 +124,16 @@ def interpolated(band: Image.Image, height: int, width: int) -> Image.Image:
     return band.transform((width, height), Image.Transform.AFFINE, steps, Image.Resampling.BILINEAR)
 
 
-def open_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Opens a photo; nothing is decoded yet.
+def open_photo(path: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Opens a photo, by its path or what its file holds; nothing is decoded yet.
 
     Raises:
         ValueError: it declares more than `max_pixels`, or is damaged; Pillow raises other errors too.
     """
-    with open(path, "rb") as file:
-        contents = without_notes(file.read())
+    if not isinstance(path, bytes):
+        with open(path, "rb") as file:
+            path = file.read()
+    contents = without_notes(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit lies elsewhere.
         photo = Image.open(io.BytesIO(contents))

@@ -23,6 +23,7 @@ WRONG = {
     "trainers.runs": ["list", "nowhere"],
     "trainers.doctor": ["--root=nowhere", "--output=out"],
     "trainers.import_photos": ["--root=nowhere", "--output=out"],
+    "trainers.extract": ["--model=nowhere.keras", "--photos=nowhere", "--output=out"],
     "trainers.demo": ["--data=nowhere", "--output=out"],
     "export": ["keras", "--run=nowhere", "--output=out"],
     "export.index": ["--model=nowhere.tflite", "--root=nowhere", "--output=out"],

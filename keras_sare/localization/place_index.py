@@ -60,13 +60,21 @@ class PlaceIndex:
         self._table = open_table(self.folder)
 
     @classmethod
-    def create(cls, folder: str | Path, record: IndexRecord, batches: Iterable[PlaceRows]) -> "PlaceIndex":
+    def create(
+        cls,
+        folder: str | Path,
+        record: IndexRecord,
+        batches: Iterable[PlaceRows],
+        beside: Callable[[Path], None] | None = None,
+    ) -> "PlaceIndex":
         """Writes a new index. The folder appears whole or not at all.
 
         Args:
             folder: it must not exist, or be empty.
             record: what is said of it.
             batches: the photos; one batch is in memory at a time. A name that occurs twice is refused.
+            beside: writes further files into the folder, which appear with it; more photos are to come then, and
+                `index` is to be called after the last.
 
         Raises:
             ImportError: lancedb is not installed.
@@ -83,8 +91,11 @@ class PlaceIndex:
                 table = connect(unfinished).create_table(TABLE, reader_of(record, source))
             if not table.count_rows():
                 raise ValueError("An index must hold one photo at least. Received: none")
-            index_columns(table, record)
             record.write(unfinished)
+            if beside is None:
+                index_columns(table, record)
+            else:
+                beside(unfinished)
         return cls(folder)
 
     def __len__(self) -> int:
@@ -138,6 +149,38 @@ class PlaceIndex:
             result = merge.execute(reader_of(self.record, source))
         self._end_writing()
         return Appended(int(result.num_inserted_rows), int(result.num_updated_rows))
+
+    def extend(self, batches: Iterable[PlaceRows], model: str) -> None:
+        """Adds photos whose names are known to be new, all of them or none; `index` is to be called after the last.
+
+        What `append` does besides takes longer the larger the index is: it compares names, and indexes columns anew.
+
+        Args:
+            batches: see `append`, and so for `model` and what is raised.
+            model: see `batches`.
+        """
+        self.check_model(model)
+        self._begin_writing()
+        source = Source(batches, self.record)
+        with source.errors():
+            self._table.add(reader_of(self.record, source))
+
+    def index(self) -> None:
+        """Makes the index of a large map, or makes it anew where many photos are new since.
+
+        Raises:
+            RuntimeError: another process writes to the index.
+        """
+        self._begin_writing()
+        self._end_writing()
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a photo of that name.
+
+        Raises:
+            ValueError, OSError: see `search`.
+        """
+        return bool(self._read(lambda: self._table.count_rows(f"name = {quoted(name)}")))
 
     def remove(self, names: Sequence[str]) -> int:
         """Removes photos by their names, all at once. Returns how many were there.

@@ -39,6 +39,7 @@ def progress(
     total: int | None = None,
     unit: str = "it",
     size: Callable[[Item], int] = lambda _: 1,
+    done: int = 0,
 ) -> Iterator[Item]:
     """Iterates over `items` and shows a bar when the `keras_sare` logger is enabled for INFO.
 
@@ -52,6 +53,7 @@ def progress(
         total: sum of the sizes, where `items` has no length, or one that is not the sum.
         unit: name of what is counted.
         size: how much an item counts.
+        done: of `total`, what an earlier start has done.
     """
     interactive = sys.stderr.isatty()
     if total is None:
@@ -60,6 +62,7 @@ def progress(
     with tqdm(
         desc=description,
         total=total,
+        initial=done,
         unit=unit,
         disable=total == 1 or not logger.isEnabledFor(logging.INFO),
         mininterval=0.1 if interactive else 10.0,

@@ -14,10 +14,10 @@ from trainers.config.ablation import AblationConfig
 from trainers.config.config import Config
 from trainers.config.demo import DemoConfig
 from trainers.config.evaluate import DoctorConfig, EvaluateConfig, ImportConfig
+from trainers.config.extract import ExtractConfig
 from trainers.config.pitts import PittsConfig
-from trainers.config.report import ReportConfig
 from trainers.config.retrieval import RetrievalConfig
-from trainers.config.runs import RunsConfig
+from trainers.config.runs import ReportConfig, RunsConfig
 from trainers.config.sfm import SfMConfig
 from trainers.config.table import TableConfig
 from trainers.config.training import TrainingConfig
@@ -28,6 +28,7 @@ __all__ = [
     "DemoConfig",
     "DoctorConfig",
     "EvaluateConfig",
+    "ExtractConfig",
     "ImportConfig",
     "PittsConfig",
     "ReportConfig",
