@@ -26,6 +26,7 @@ def make_train_step(
     chunk: int = 0,
     jit_compile: bool = False,
     share: bool = True,
+    mirror_seed: int | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Makes the function that trains `model` on one batch of tuples.
 
@@ -58,6 +59,8 @@ def make_train_step(
             XLA would compile anew for every number of distinct images.
         share: whether an image that occurs twice in a replica's batch is embedded once. False where the inputs of two
             occurrences differ, as those of augmented images do.
+        mirror_seed: not None: every other step, drawn from this seed and the optimizer's count of steps, trains on its
+            batch mirrored left to right, see `TrainingSettings.mirror`.
 
     Returns:
         Function from ids int64 [tuples, tuple size] and inputs [tuples, tuple size, ...], or the per-replica values of
@@ -65,10 +68,12 @@ def make_train_step(
         Inputs of unlike sizes are {"values": [tuples, tuple size, H, W, C], "sizes": int32 [tuples, tuple size, 2]}.
 
     Raises:
-        ValueError: the loss has another reduction, or `chunk` is negative; in the function, `jit_compile` with inputs
-            of unlike sizes.
+        ValueError: the loss has another reduction, `chunk` is negative, or what is to be mirrored is no map; in the
+            function, `jit_compile` or `mirror_seed` with inputs of unlike sizes.
     """
     _check(loss, chunk)
+    if mirror_seed is not None:
+        _check_maps(model)
     variables = model.trainable_variables
     replicas = strategy.num_replicas_in_sync
 
@@ -85,10 +90,12 @@ def make_train_step(
         return (mean, divisor), by_descriptor
 
     def on_replica(ids: Any, inputs: Any) -> Any:
-        _check_inputs(inputs, jit_compile)
+        _check_inputs(inputs, jit_compile, mirror_seed is not None)
         images, slots = _images(ids, inputs, share and not jit_compile)
         if frozen is not None:
             images = _pass_frozen(frozen, images, jit_compile)
+        if mirror_seed is not None:
+            images = _mirrored_at_times(images, mirror_seed, optimizer.iterations)
         if chunk:
             result, gradients = gradients_in_chunks(model, images, slots, loss_and_gradient, chunk, jit_compile)
         else:
@@ -120,7 +127,19 @@ def _check(loss: TupleLoss, chunk: int) -> None:
         raise ValueError(f"`chunk` must be a number of images, or 0 for all of them at once. Received: chunk={chunk}")
 
 
-def _check_inputs(inputs: Any, jit_compile: bool) -> None:
+def _check_maps(model: keras.Model) -> None:
+    if len(model.inputs[0].shape) != 4:
+        raise ValueError(
+            "`mirror_seed` must be None where the trained layers take no maps [batch, height, width, channels]. "
+            f"Received: input shape {tuple(model.inputs[0].shape)}"
+        )
+
+
+def _check_inputs(inputs: Any, jit_compile: bool, mirror: bool) -> None:
+    if mirror and is_padded(inputs):
+        raise ValueError(
+            "`mirror_seed` must be None where images are of unlike sizes: resize all to one (height, width) to mirror"
+        )
     if jit_compile and is_padded(inputs):
         raise ValueError(
             "`jit_compile` must be False where images are of unlike sizes: XLA would compile the network anew for "
@@ -159,6 +178,13 @@ def _pass_frozen(frozen: keras.Model, images: Any, jit_compile: bool) -> Any:
         return map_chunks(lambda x: frozen(x, training=False), images, FROZEN_CHUNK, jit_compile)
     height, width = frozen.compute_output_shape((1, *images["values"].shape[1:]))[1:3]
     return map_chunks(lambda x: pad(frozen(x, training=False), height, width), images, FROZEN_CHUNK)
+
+
+def _mirrored_at_times(images: Any, seed: int, step: Any) -> Any:
+    """All of a batch or none: images of a place and of those beside it keep showing one world."""
+    # Named, because the default is another generator on another device.
+    drawn = tf.random.stateless_uniform([], [seed, tf.cast(step, tf.int32)], alg="philox")
+    return tf.raw_ops.Reverse(tensor=images, dims=tf.stack([False, False, drawn < 0.5, False]))
 
 
 def _rescaled(gradients: list[Any], tuples: Any, divisor: Any) -> list[Any]:

@@ -53,6 +53,11 @@ class TupleTrainer:
         self.strategy = strategy
         settings = self.settings
         # The step would say so too, but not before the first descriptors are computed.
+        if settings.mirror and isinstance(train.inputs, BucketedInputs):
+            raise ValueError(
+                "`mirror` must be False where images are of unlike sizes: resize all images to one (height, width). "
+                f"Received: mirror=True, {len(train.inputs.parts)} sizes of {train.name!r}"
+            )
         if settings.jit_compile and isinstance(train.inputs, BucketedInputs):
             raise ValueError(
                 "`jit_compile` must be False where images are of unlike sizes: XLA would compile the network anew for "
@@ -72,6 +77,7 @@ class TupleTrainer:
             jit_compile=settings.jit_compile,
             # An image that two tuples share is augmented otherwise in each.
             share=train.augmented is None,
+            mirror_seed=settings.seed if settings.mirror else None,
         )
 
     def set_rate(self, epoch: int) -> None:

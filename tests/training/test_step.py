@@ -301,6 +301,43 @@ def test_overflow_on_one_replica_leaves_the_step_out_on_all(make_model):
     assert float(keras.ops.convert_to_numpy(optimizer.dynamic_scale)) == 2.0**14
 
 
+@pytest.mark.parametrize("frozen", [False, True], ids=["whole model", "frozen part"])
+def test_steps_are_mirrored_whole_or_not_at_all(make_model, frozen):
+    """Each step's loss is that of the batch or of the batch with every input of the trained part mirrored."""
+    strategy = tf.distribute.get_strategy()
+    model = make_model(strategy)
+    first, trained = split(model, "conv2") if frozen else (None, model)
+    optimizer = keras.optimizers.SGD(0.0)
+    optimizer.build(trained.trainable_variables)
+    step = make_train_step(strategy, trained, SARELoss(), optimizer, 0.0, frozen=first, mirror_seed=3)
+    inputs = pixels(IDS)
+    flat = inputs.reshape(-1, 12, 16, 3)
+    maps = first(flat) if frozen else flat
+    straight, mirrored = (
+        float(tf.reduce_mean(SARELoss().call(None, tf.reshape(trained(part), (*IDS.shape, -1)))))
+        for part in (maps, maps[:, :, ::-1])
+    )
+    losses = np.array([float(step(IDS, inputs)) for _ in range(12)])
+    assert abs(straight - mirrored) > 1e-3 * straight
+    nearer = np.where(np.abs(losses - straight) < np.abs(losses - mirrored), straight, mirrored)
+    np.testing.assert_allclose(losses, nearer, rtol=1e-5)
+    assert 2 <= np.sum(nearer == mirrored) <= 10
+
+
+def test_mirroring_is_the_same_on_all_replicas(make_model):
+    two, one = (
+        run(make_model, strategy, SARELoss(), ids=SHARED, mirror_seed=1)
+        for strategy in (mirrored(), tf.distribute.get_strategy())
+    )
+    assert_same(two, one)
+
+
+def test_what_is_no_map_is_not_mirrored():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"`mirror_seed` must be None where .* Received: input shape \(None, 8\)"):
+        make_train_step(tf.distribute.get_strategy(), model, SARELoss(), keras.optimizers.SGD(), 0.0, mirror_seed=0)
+
+
 def test_loss_that_is_reduced_otherwise_is_refused(make_model):
     strategy = tf.distribute.get_strategy()
     with pytest.raises(ValueError, match="`loss` must have the reduction .* Received: loss.reduction='sum'"):

@@ -30,6 +30,10 @@ class TrainingSettings:
         gradient_chunk: images whose gradient is computed at a time, which bounds the memory of a step; 0 takes all of
             a batch at once.
         jit_compile: whether the step is compiled by XLA.
+        mirror: whether half of the steps, drawn at random, train on their batch mirrored left to right: on what the
+            trained layers take, pixels or the frozen layers' maps. Those are nearly what mirrored photos give, for
+            no more computation. All images of a batch are mirrored or none: a mirrored city has places too, and a place
+            and its mirror image never meet.
         select: 'best' leaves the model with the epoch that is best by validation; 'last' with the last one, for a
             schedule that ends near 0 and a validation set too small to tell epochs apart.
         keep_untrained: whether the model before training, epoch 0, may be the best epoch. The originals choose among
@@ -62,6 +66,7 @@ class TrainingSettings:
     weight_decay: float = setting(1e-3, "Weight decay of SGD or of AdamW.", least=0)
     gradient_chunk: int = setting(0, "Images back-propagated at a time; 0: a whole batch.", least=0)
     jit_compile: bool = setting(False, "Compile the training step with XLA.")
+    mirror: bool = setting(False, "Mirror half of the batches left to right: more places from the same photos.")
     select: str = setting("best", "Epoch that is kept: the best by validation, or the last.", choices=("best", "last"))
     keep_untrained: bool = setting(True, "Let the model before training be the best epoch.")
     patience: int = setting(10, "Epochs without better validation after which training stops.", least=1)
