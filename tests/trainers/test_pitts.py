@@ -36,7 +36,7 @@ def models_of(run):
     trained = "trained" if run.choice.kept_epoch else "untrained (epoch 0)"
     plain, whitened = run.choice.files
     assert plain == trained
-    assert whitened in [f"{trained}, whitened to {dim}-D" for dim in (8, 4, 2)]
+    assert whitened in [f"{trained}, {how} to {dim}-D" for how in ("whitened", "projected") for dim in (8, 4, 2)]
     return ["off the shelf", plain, whitened]
 
 
@@ -155,7 +155,7 @@ def test_two_logical_processors_train_under_mirrored_strategy(train, mirrored, m
     _, plain, whitened = models_of(run)
     widths = {name: keras.saving.load_model(run.path / file).output.shape[1] for name, file in run.choice.files.items()}
     assert widths[plain] == DIM
-    assert whitened == f"{plain}, whitened to {widths[whitened]}-D"
+    assert whitened.endswith(f" to {widths[whitened]}-D")
 
 
 def test_model_trained_in_mixed_precision_with_full_mining_and_database_queries_is_saved_in_float32(train):
@@ -249,7 +249,7 @@ def test_temperature_that_a_loss_cannot_take_is_told_before_anything_is_read(mak
 
 
 def test_dimension_that_the_images_cannot_give_is_refused_before_training(make, tmp_path):
-    with pytest.raises(ValueError, match=r"`dim` must be at most \d+ for \d+ training database images.*dim=4096"):
+    with pytest.raises(ValueError, match=r"`dim` must be at most \d+ for \d+ training images.*dim=4096"):
         pitts.run(make(dim=4096))
     assert not (tmp_path / "run").exists()
 

@@ -43,7 +43,7 @@ def check_whitening(images: int, distinct: int, dim: int) -> None:
     if dim > (largest := largest_dimension(distinct, features=dim)):
         same = "" if distinct == images else f", {distinct} of them distinct"
         raise ValueError(
-            f"`dim` must be at most {largest} for {images} training database images{same}: whitening needs more "
+            f"`dim` must be at most {largest} for {images} training images{same}: whitening needs more "
             f"images than dimensions. Received: dim={dim}"
         )
 

@@ -39,11 +39,16 @@ def fit_places(config: PittsConfig, train: PlaceDataset, replicas: int) -> Pitts
     Raises:
         ValueError: no query has a positive, or numbers that are given do not fit.
     """
-    images = len(train.database)
     if config.whitening != "none":
-        reason = f"half of the {images} training database images; more dimensions fit their noise"
+        images = whitening_images(config, train)
+        reason = f"half of the {images} training images; more dimensions fit their noise"
         config = config.lowered("dim", images // 2, reason)
     return _fit_tuples(config, Places(train, ImageInputs(train.paths, _UNREAD), config.settings(), Path()), replicas)
+
+
+def whitening_images(config: PittsConfig, train: PlaceDataset) -> int:
+    """Number of training images among which those of whitening are: of both sides where both are queries."""
+    return len(train.database) + (len(train.queries) if config.database_queries else 0)
 
 
 def fit_clusters(config: PittsConfig, model: keras.Model, images: int) -> PittsConfig:

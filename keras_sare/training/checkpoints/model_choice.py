@@ -28,22 +28,23 @@ class ModelChoice(JsonReport):
     origin: str
 
 
-def choose(plain: RecallReport, whitened: RecallReport) -> tuple[bool, str]:
-    """Chooses between a model without whitening and with it by their validation.
+def choose(plain: RecallReport, reduced: RecallReport, how: str = "whitened") -> tuple[bool, str]:
+    """Chooses between a model as it is and with whitening or a projection at its end, by their validation.
 
     The mean reciprocal rank decides, whatever chose the epoch: recall at one N is often the same for both, and says
-    nothing then. Where it finds no difference the whitened model is chosen: its descriptors are smaller.
+    nothing then. Where it finds no difference the reduced model is chosen: its descriptors are smaller.
 
     Args:
-        plain: recall without whitening.
-        whitened: the same with it.
+        plain: recall of the model as it is.
+        reduced: the same with whitening or a projection.
+        how: which of the two, for the reason: "whitened" or "projected".
 
     Returns:
-        Whether the whitened one is chosen, and why.
+        Whether the reduced one is chosen, and why.
     """
-    with_it = whitened.mean_reciprocal_rank
+    with_it = reduced.mean_reciprocal_rank
     without = plain.mean_reciprocal_rank
-    why = f"mean reciprocal rank on {plain.dataset} is {with_it:.4f} with whitening and {without:.4f} without"
+    why = f"mean reciprocal rank on {plain.dataset} is {with_it:.4f} {how} and {without:.4f} as it is"
     if with_it == without:
         return True, f"{why}: the smaller descriptor"
     return with_it > without, why

@@ -60,5 +60,6 @@ class RecallValidation(Validation[RecallReport]):
         return better(report, RecallReport.from_json(best), self.images.settings.select_by)
 
     def figures(self, report: RecallReport) -> dict[str, float]:
-        """Recall@1, @5 and @10."""
-        return {f"recall@{n}": report.at(n) for n in LOGGED if n in report.ns}
+        """Recall@1, @5 and @10, and the mean reciprocal rank."""
+        recalls = {f"recall@{n}": report.at(n) for n in LOGGED if n in report.ns}
+        return {**recalls, "mean_reciprocal_rank": report.mean_reciprocal_rank}

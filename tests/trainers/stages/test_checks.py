@@ -32,7 +32,7 @@ def test_whitening_counts_images_that_differ(town, tmp_path):
 def test_whitening_needs_more_distinct_images_than_dimensions():
     check_whitening(20, 20, 19)
     check_whitening(20, 16, 15)
-    with pytest.raises(ValueError, match="`dim` must be at most 19 for 20 training database images: .*dim=20"):
+    with pytest.raises(ValueError, match="`dim` must be at most 19 for 20 training images: .*dim=20"):
         check_whitening(20, 20, 20)
     with pytest.raises(ValueError, match="`dim` must be at most 15 for 20 .* images, 16 of them distinct: .*dim=16"):
         check_whitening(20, 16, 16)

@@ -126,10 +126,11 @@ def test_number_that_is_given_and_does_not_fit_is_refused_before_anything_is_com
 def test_every_recipe_starts_on_few_photos_and_goes_on_with_the_same_numbers(given, started, town, tmp_path, recipe):
     small = ["--model=vgg16_mac", "--image_size=32,48", "--train_from=conv1", f"--recipe={recipe}"]
     settings = started(given(*small))
-    images = len(open_splits(town)["train"].database)
+    train = open_splits(town)["train"]
+    images = len(train.database) + len(train.queries) * settings.database_queries
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())
     assert recorded["dim"] == images // 2 < min(128, images)
-    assert recorded["negatives"] == settings.negatives <= images
+    assert recorded["negatives"] == settings.negatives <= len(train.database)
     assert started(given(*small, "--resume")) == settings
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == recorded
 

@@ -13,7 +13,7 @@ from keras_sare.training.data.tuple_checks import check_replicas
 from keras_sare.whitening import warn_of_overlap
 from trainers.config import PittsConfig
 from trainers.stages.checks import check_whitening, distinct_images
-from trainers.stages.fitted import fit_places
+from trainers.stages.fitted import fit_places, whitening_images
 from trainers.stages.photo_memory import photo_memory
 
 WHITENING_IMAGES = 10_000
@@ -96,9 +96,12 @@ def stop_at_errors(root: str, findings: Iterable[Finding]) -> None:
         )
 
 
-def whitening_sample(config: PittsConfig, images: int) -> np.ndarray:
-    """Training database images that whitening is fitted to: int64, ascending."""
-    return sample_ids(images, WHITENING_IMAGES, config.seed)
+def whitening_sample(config: PittsConfig, train: PlaceDataset) -> np.ndarray:
+    """Training images that whitening is fitted to: int64 ids, ascending.
+
+    Of the database; of both sides where both are trained on, for small sets: more images, more directions.
+    """
+    return sample_ids(whitening_images(config, train), WHITENING_IMAGES, config.seed)
 
 
 def candidate_dims(config: PittsConfig) -> tuple[int, ...]:
@@ -119,7 +122,7 @@ def warn_of_whitened_tests(config: PittsConfig, datasets: dict[str, PlaceDataset
         return
     train = datasets["train"]
     test = datasets["test"]
-    warn_of_overlap(train.database.paths[whitening_sample(config, len(train.database))], test.paths)
+    warn_of_overlap(train.paths[whitening_sample(config, train)], test.paths)
 
 
 def _check_sufficient(config: PittsConfig, train: PlaceDataset, replicas: int) -> PittsConfig:
@@ -127,9 +130,9 @@ def _check_sufficient(config: PittsConfig, train: PlaceDataset, replicas: int) -
     check_replicas(config.settings(), replicas)
     if config.whitening == "none":
         return config
-    sample = whitening_sample(config, len(train.database))
+    sample = whitening_sample(config, train)
     distinct = distinct_images(train, sample)
-    reason = f"{distinct} distinct training database images span no more"
+    reason = f"{distinct} distinct training images span no more"
     config = config.lowered("dim", distinct - 1, reason)
     check_whitening(len(sample), distinct, config.dim)
     return config

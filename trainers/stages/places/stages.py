@@ -179,7 +179,7 @@ def fit(run: PlaceRun, model: keras.Model, places: dict[str, Places]) -> int:
 
 def whiten(run: PlaceRun, model: keras.Model, places: dict[str, Places], kept_epoch: int) -> ModelChoice:
     """Writes the finished model."""
-    sample = whitening_sample(run.config, len(places["train"].dataset.database))
+    sample = whitening_sample(run.config, places["train"].dataset)
 
     def trained_part(one: keras.Model) -> keras.Model:
         return fed(one, places["train"], run.config.train_from)

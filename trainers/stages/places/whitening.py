@@ -55,7 +55,7 @@ class WhiteningStage:
         mode: `whitening` of the configuration: "auto", "none" or "pca".
         dims: candidates for the dimension of the whitened descriptors, the preferred one first; one, unless `mode` is
             "auto".
-        sample: int64 [n], training database images that whitening is fitted to.
+        sample: int64 [n], ids of training images that whitening is fitted to.
     """
 
     run: Run[PittsConfig, PlaceSettings]
@@ -117,7 +117,7 @@ class WhiteningStage:
             with late_dimension():
                 chosen, report = best_reduction(descriptors, self.dims, validation, *validated)
             reports = {plain: without, chosen.name(plain): report}
-            self._save(model, chosen, kept_epoch, reports, choose(without, report), origin)
+            self._save(model, chosen, kept_epoch, reports, choose(without, report, chosen.word), origin)
 
         self.run.write_once(write)
 

@@ -86,8 +86,8 @@ def test_saved_model_is_the_better_one_by_validation_and_the_other_lies_beside_i
     assert max(ranks, key=ranks.get) == saved
     assert abs(np.subtract(*ranks.values())) > 0.1
     assert choice.files[saved] == "model.keras"
-    why = "mean reciprocal rank on val is {1:.4f} with whitening and {0:.4f} without"
-    assert choice.reason == why.format(*ranks.values())
+    why = "mean reciprocal rank on val is {1:.4f} {how} and {0:.4f} as it is"
+    assert choice.reason == why.format(*ranks.values(), how=word)
     assert json.loads((run.folder.path / "choice.json").read_text())["saved"] == saved
 
 
