@@ -38,22 +38,24 @@ class RecallValidation(Validation[RecallReport]):
 
     def report(self, queries: np.ndarray, database: np.ndarray) -> RecallReport:
         """Recall of descriptors `[Q, D]` and `[N, D]` of the images, as this worker finds it."""
-        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
-        report, _ = evaluate(
-            queries, database, self.positives, protocol=protocol, dataset=self.images.name, exclude=self.exclude
-        )
-        return report
+        return self.report_and_ranks(queries, database)[0]
 
-    def reciprocal_ranks(self, queries: np.ndarray, database: np.ndarray) -> np.ndarray:
-        """1 / rank of the first right image of each query, float64 [Q]; 0 where the first 100 hold none.
+    def report_and_ranks(self, queries: np.ndarray, database: np.ndarray) -> tuple[RecallReport, np.ndarray]:
+        """Recall, and 1 / rank of the first right image of each query.
 
         Args:
             queries: float32 [Q, D].
             database: float32 [N, D].
+
+        Returns:
+            The report and the reciprocal ranks, float64 [Q]; 0 where the first 100 hold no right image.
         """
-        report, predictions = evaluate(queries, database, self.positives, exclude=self.exclude)
+        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
+        report, predictions = evaluate(
+            queries, database, self.positives, protocol=protocol, dataset=self.images.name, exclude=self.exclude
+        )
         ranks = first_ranks(predictions, remaining(self.positives, self.exclude))
-        return np.where(ranks < report.ns[-1], 1.0 / (ranks + 1), 0.0)
+        return report, np.where(ranks < report.ns[-1], 1.0 / (ranks + 1), 0.0)
 
     def is_better(self, report: RecallReport, best: str) -> bool:
         """Compares as NetVLAD's training does; see `keras_sare.evaluation.better`."""

@@ -29,7 +29,7 @@ def warn_of_chance(
     """
     validation = RecallValidation(places)
     trained, before = (
-        validation.reciprocal_ranks(*places.extract_all(Extractor(fed(one), run.strategy)))
+        validation.report_and_ranks(*places.extract_all(Extractor(fed(one), run.strategy)))[1]
         for one in (model, run.load(run.folder.off_the_shelf))
     )
     gain = paired_difference(trained, before)

@@ -23,8 +23,8 @@ from trainers.stages.run import Run
 
 logger = logging.getLogger("keras_sare.pitts")
 
-SHRINKAGES = (0.0, 0.25, 0.5, 1.0)
-"""Candidates for how far variances are shrunk; of equals the first one wins."""
+SHRINKAGES = (1.0, 0.5, 0.25, 0.0)
+"""Candidates for how far variances are shrunk."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class WhiteningStage:
         if self.mode != "none":
             parts += [f"{self.dims}-D from {len(self.sample)} of {self.places['train'].fingerprint}"]
         if self.mode == "auto":
-            parts += [f"projections too, by reciprocal rank of {self.places['val'].fingerprint}"]
+            parts += [f"most trusted by reciprocal ranks of {self.places['val'].fingerprint}"]
         return "; ".join(parts)
 
     def _save_plain(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
@@ -148,26 +148,29 @@ def best_reduction(
     queries: np.ndarray,
     database: np.ndarray,
 ) -> tuple[Reduction, RecallReport]:
-    """Chooses dimensions, and whitening or projection, by the mean reciprocal rank of validation images.
+    """Chooses dimensions, and whitening or projection, by the reciprocal ranks of validation images.
 
-    Whitening with each of `SHRINKAGES`, and projections that keep scalar products: those that training has learned to
-    rank by, which centring and whitening change.
+    A projection keeps the scalar products that training has learned to rank by; centring and whitening change them. The
+    candidates stand in order of trust: of more dimensions first, the projection before whitening, shrunk variances
+    before whitening in full. The first one is taken whose mean is within one standard error, paired by query, of the
+    best one's: the one-standard-error rule of Breiman et al., "Classification and Regression Trees", 1984, section
+    3.4.3. Few queries say little, and the best of many candidates is then the luckiest one.
 
     Args:
         descriptors: float32 [n, D], of training images.
-        dims: candidates, the preferred one first: of equals the first one wins.
+        dims: candidates, the largest first.
         validation: measures descriptors.
         queries: float32 [Q, D], not reduced, and so is `database`.
         database: float32 [N, D].
 
     Returns:
-        The best one, and its report.
+        The chosen one, and its report.
 
     Raises:
         DimensionError: `descriptors` differ in fewer directions than the largest of `dims`.
     """
-    found: list[tuple[Reduction, RecallReport]] = []
-    for word, centred, shares in (("whitened", True, SHRINKAGES), ("projected", False, (1.0,))):
+    found: dict[tuple[int, int], tuple[Reduction, RecallReport, np.ndarray]] = {}
+    for word, centred, shares in (("projected", False, (1.0,)), ("whitened", True, SHRINKAGES)):
         pca = fit_pca_whitening(descriptors, max(dims), centred=centred)
         # Once for all: a candidate scales directions of these and leaves some out, before the length is made 1 again.
         full = [pca.apply(rows) for rows in (queries, database)]
@@ -175,8 +178,16 @@ def best_reduction(
             cut = pca.truncated(dim)
             shrunk = shrunk_variances(cut, share)
             factors = np.sqrt(cut.eigenvalues / shrunk.eigenvalues).astype(np.float32)
-            report = validation.report(*(unit_rows(rows[:, :dim] * factors) for rows in full))
-            rank = report.mean_reciprocal_rank
-            logger.info("%s to %d-D, variances shrunk by %g: mean reciprocal rank %.4f", word.title(), dim, share, rank)
-            found.append((Reduction(word, shrunk), report))
-    return max(found, key=lambda one: one[1].mean_reciprocal_rank)
+            report, ranks = validation.report_and_ranks(*(unit_rows(rows[:, :dim] * factors) for rows in full))
+            mean = report.mean_reciprocal_rank
+            logger.info("%s to %d-D, variances shrunk by %g: mean reciprocal rank %.4f", word.title(), dim, share, mean)
+            found[-dim, len(found)] = (Reduction(word, shrunk), report, ranks)
+    best = max((ranks for _, _, ranks in found.values()), key=np.mean)
+    trusted = (found[place] for place in sorted(found))
+    return next((reduction, report) for reduction, report, ranks in trusted if _is_close(ranks, best))
+
+
+def _is_close(ranks: np.ndarray, best: np.ndarray) -> bool:
+    """Whether the mean of reciprocal ranks is within a standard error of the best mean."""
+    behind = best - ranks
+    return bool(behind.mean() <= behind.std(ddof=min(1, len(behind) - 1)) / np.sqrt(len(behind)))
