@@ -39,11 +39,11 @@ class PittsConfig(TrainingConfig, PlaceSettings):
     )
     whitening: str = setting(
         "auto",
-        "PCA whitening: always, never, or as validation says (whether, dimension, shrinkage, or projection alone).",
-        choices=("auto", "none", "pca"),
+        "Fewer dimensions: if and how validation says, always and how it says, never, or always by PCA whitening.",
+        choices=("auto", "reduce", "none", "pca"),
     )
     dim: int = setting(
-        4096, "Dimension after PCA whitening; with --whitening=auto at most, validation may choose less.", least=1
+        4096, "Dimension after whitening; with --whitening=auto or reduce at most, validation may choose less.", least=1
     )
 
     def __post_init__(self) -> None:

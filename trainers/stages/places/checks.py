@@ -15,6 +15,7 @@ from trainers.config import PittsConfig
 from trainers.stages.checks import check_whitening, distinct_images
 from trainers.stages.fitted import fit_places, whitening_images
 from trainers.stages.photo_memory import photo_memory
+from trainers.stages.places.whitening import CHOSEN_BY_VALIDATION
 
 WHITENING_IMAGES = 10_000
 """Of the training database, as in NetVLAD."""
@@ -106,7 +107,7 @@ def whitening_sample(config: PittsConfig, train: PlaceDataset) -> np.ndarray:
 
 def candidate_dims(config: PittsConfig) -> tuple[int, ...]:
     """Dimensions among which validation chooses, largest first; the asked one alone where nothing is to be chosen."""
-    if config.whitening != "auto":
+    if config.whitening not in CHOSEN_BY_VALIDATION:
         return (config.dim,)
     return tuple(dict.fromkeys(max(1, config.dim // share) for share in (1, 2, 4)))
 

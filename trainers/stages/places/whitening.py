@@ -27,6 +27,10 @@ SHRINKAGES = (1.0, 0.5, 0.25, 0.0)
 """Candidates for how far variances are shrunk."""
 
 
+CHOSEN_BY_VALIDATION = ("auto", "reduce")
+"""Modes in which validation images say how descriptors become smaller; with "auto" whether, too."""
+
+
 @dataclass(frozen=True)
 class Reduction:
     """What makes descriptors smaller.
@@ -52,9 +56,9 @@ class WhiteningStage:
         run: whose folder gets the models.
         places: the splits "train" and "val".
         fed: the part of a model that takes what the places give.
-        mode: `whitening` of the configuration: "auto", "none" or "pca".
+        mode: `whitening` of the configuration: "auto", "reduce", "none" or "pca".
         dims: candidates for the dimension of the whitened descriptors, the preferred one first; one, unless `mode` is
-            "auto".
+            "auto" or "reduce".
         sample: int64 [n], ids of training images that whitening is fitted to.
     """
 
@@ -91,7 +95,7 @@ class WhiteningStage:
         parts = [model_digest(model), f"epoch {kept_epoch}", self.mode]
         if self.mode != "none":
             parts += [f"{self.dims}-D from {len(self.sample)} of {self.places['train'].fingerprint}"]
-        if self.mode == "auto":
+        if self.mode in CHOSEN_BY_VALIDATION:
             parts += [f"most trusted by reciprocal ranks of {self.places['val'].fingerprint}"]
         return "; ".join(parts)
 
@@ -103,7 +107,7 @@ class WhiteningStage:
     def _whiten(self, model: keras.Model, kept_epoch: int, origin: str) -> None:
         extractor = Extractor(self.fed(model), self.run.strategy)
         descriptors = self.places["train"].extract(extractor, self.sample, "whitening")
-        validated = self.places["val"].extract_all(extractor) if self.mode == "auto" else None
+        validated = self.places["val"].extract_all(extractor) if self.mode in CHOSEN_BY_VALIDATION else None
         plain = kept_name(kept_epoch)
 
         def write() -> None:
@@ -117,7 +121,10 @@ class WhiteningStage:
             with late_dimension():
                 chosen, report = best_reduction(descriptors, self.dims, validation, *validated)
             reports = {plain: without, chosen.name(plain): report}
-            self._save(model, chosen, kept_epoch, reports, choose(without, report, chosen.word), origin)
+            wins, reason = choose(without, report, chosen.word)
+            if self.mode == "reduce":
+                wins, reason = True, f"--whitening=reduce; {reason}"
+            self._save(model, chosen, kept_epoch, reports, (wins, reason), origin)
 
         self.run.write_once(write)
 

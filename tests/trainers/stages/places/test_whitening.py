@@ -132,6 +132,14 @@ def test_what_is_saved_is_the_most_trusted_within_a_standard_error_of_the_best(
     assert saved.mean() == pytest.approx(ranks[expected].mean(), abs=1e-3)
 
 
+def test_smaller_descriptor_is_saved_in_any_case_where_that_is_asked_for(make_stage, run, model):
+    choices = [make_stage(mode, NOISE_IS_SMALL, (TOO_FEW,)).finish(model, 3) for mode in ("auto", "reduce")]
+    assert [choice.saved for choice in choices] == names(TOO_FEW, "projected")
+    assert choices[1].reason == f"--whitening=reduce; {choices[0].reason}"
+    assert choices[1].validation == choices[0].validation
+    assert run.folder.load_model().output.shape == (None, TOO_FEW)
+
+
 def test_descriptors_keep_their_width_without_whitening_and_no_image_is_described(make_stage, run, model):
     stage = make_stage("none")
     stage = dataclasses.replace(stage, dims=(10_000,), sample=None, fed=None, places=None)
