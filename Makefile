@@ -1,5 +1,5 @@
 # make test   environment, lint, types, tests; PROCESSES=8 on a larger machine
-# make backends   tests on Keras' JAX and PyTorch backends and with DINOv2, in an environment of their own (large)
+# make backends   tests on Keras' JAX and PyTorch backends, with DINOv2 and on Ray, in an environment of their own (large)
 # make demo   the whole line on a rendered town; DATA=folder WEIGHTS=file PREPROCESSING=caffe|torch for your own
 PYTHON ?= python3
 VENV ?= .venv
@@ -45,11 +45,11 @@ $(VENV)-backends/.installed: requirements.lock setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)-backends
 	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(VENV)-backends/bin/pip install --quiet --disable-pip-version-check --no-build-isolation \
-		--editable '.[cpu,serving,export,onnx,sfm,report,index,extract,dev,dinov2,backends]'
+		--editable '.[cpu,serving,export,onnx,sfm,report,index,extract,ray,dev,dinov2,backends]'
 	touch $@
 
 backends: $(VENV)-backends/.installed
-	$(VENV)-backends/bin/pytest -m backends
+	$(VENV)-backends/bin/pytest -m 'backends or ray'
 
 demo: env
 	$(BIN)/python -m trainers.demo --output=$(OUTPUT) --seed=$(SEED) \

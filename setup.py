@@ -80,6 +80,8 @@ setup(
         # `trainers.extract`: Parquet manifests, object storage, and the place index that it writes. What opens a store
         # itself, such as s3fs, gcsfs or adlfs, is the user's choice.
         "extract": ["fsspec>=2025.3", "lancedb>=0.40,<0.41", "pyarrow>=20"],
+        # `trainers.extract` on several machines.
+        "ray": ["ray>=2.60,<3"],
         # DINOv2 backbones.
         "dinov2": ["keras-hub>=0.32,<0.33"],
         # What `make backends` runs the layers, losses and readers of foreign weights against.

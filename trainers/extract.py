@@ -1,8 +1,8 @@
-"""Extracts the descriptors of any number of photos into a place index.
+"""Extracts the descriptors of any number of photos into a place index, on this machine or on many.
 
     python -m trainers.extract --model=runs/pitts30k --photos=PHOTOS --output=map
     python -m trainers.extract --model=runs/pitts30k --photos=city.parquet --output=map --estimate
-    python -m trainers.extract --model=exports/saved_model --photos='s3://city/{000..099}.tar' --output=map
+    python -m trainers.extract --model=exports/saved_model --photos='s3://city/{000..099}.tar' --output=map --engine=ray
 
 PHOTOS is a folder of photos that say themselves where they were taken, a places.csv, a Parquet manifest, or WebDataset
 tar files; docs/extract.md has the columns. Started again after a break, the same command goes on: a shard's photos

@@ -222,3 +222,37 @@ def test_a_killed_writer_leaves_all_of_an_append_or_nothing(index: PlaceIndex, w
     assert new in (200 * done, 200 * (done + 1))
     assert index.append([photos(["mine"])], MODEL) == (1, 0)
     assert len(index) == len(found) + 1
+
+
+def test_an_index_that_grows_part_by_part_is_that_of_all_photos_at_once(tmp_path: Path) -> None:
+    """Without looking for names that are there; the index of descriptors is made once, at the end."""
+    first, *others = batches(5)
+    whole = PlaceIndex.create(tmp_path / "whole", record(exact_rows=200), batches(5))
+    grown = PlaceIndex.create(
+        tmp_path / "grown", record(exact_rows=200), [first], lambda folder: (folder / "beside.txt").touch()
+    )
+    assert (tmp_path / "grown" / "beside.txt").exists()
+    for batch in others:
+        grown.extend([batch], MODEL)
+    assert len(grown) == len(whole) == 5 * 131
+    assert grown.version == 5
+    grown.index()
+    assert grown.version > 5
+    queries = photos([str(i) for i in range(5)], seed=99).descriptors
+    np.testing.assert_array_equal(grown.search(queries, 1).names, whole.search(queries, 1).names)
+    assert grown.holds("walk's 4/7.jpg")
+    assert not grown.holds("walk's 5/7.jpg")
+    with pytest.raises(ValueError, match="descriptors of two models cannot be compared"):
+        grown.extend([first], "b" * 64)
+
+
+def test_a_part_that_is_broken_off_leaves_the_index_as_it_was(index: PlaceIndex) -> None:
+    def broken() -> Iterator[PlaceRows]:
+        yield photos(["new"])
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        index.extend(broken(), MODEL)
+    with pytest.raises(ValueError, match="'new' twice"):
+        index.extend([photos(["new"]), photos(["new"])], MODEL)
+    assert (len(index), index.holds("new"), index.version) == (6 * 131, False, 1)

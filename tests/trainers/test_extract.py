@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pydoc
+import sys
 import tarfile
 from itertools import count
 
@@ -332,7 +333,7 @@ def test_a_disk_that_is_too_small_is_told_with_what_is_needed(model, photos, tmp
 def test_an_estimate_says_what_is_left_and_writes_nothing(model, photos, tmp_path, capsys):
     place = tmp_path / "map"
     run(model, as_folder(*photos, None), place, estimate=True)
-    assert not place.exists()
+    assert not [*tmp_path.iterdir()]
     line = capsys.readouterr().out
     assert line.startswith("41 photos are left, descriptors of 16 numbers: about ")
     assert "photos a second with 1 worker, measured on " in line
@@ -357,3 +358,16 @@ def test_photos_without_any_position_are_told_at_the_start(model, tmp_path):
     (tmp_path / "photos").rename(tmp_path / ".hidden")
     with pytest.raises(ValueError, match="must hold photos"):
         run(model, tmp_path, tmp_path / "map")
+
+
+@pytest.mark.parametrize("name", ["address", "workers", "gpus_per_worker"])
+def test_settings_of_ray_are_refused_without_it(name):
+    config = ExtractConfig(model="m", photos="p", output="o", **{name: "auto" if name == "address" else 1})
+    with pytest.raises(ValueError, match=f"`{name}` must come with --engine=ray"):
+        config.check()
+
+
+def test_ray_that_is_not_installed_is_told_with_the_line_that_installs_it(model, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-sare\[ray\]"'):
+        run(model, as_folder(*photos, None), tmp_path / "map", engine="ray")

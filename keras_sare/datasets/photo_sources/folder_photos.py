@@ -1,6 +1,5 @@
 """The photos of a folder and the folders in it."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -43,8 +42,8 @@ class FolderPhotos:
         return sum(1 for _ in self._walk("", [], ()))
 
     def state(self) -> dict[str, Any]:
-        """See `PhotoSource.state`: of a folder only its name, which tells nothing of what is added to it."""
-        return {"folder": hashlib.sha256(self._root.encode(errors="surrogateescape")).hexdigest()[:16]}
+        """See `PhotoSource.state`: nothing, since photos may be added."""
+        return {}
 
     def check_names(self, memory: float) -> None:
         """See `PhotoSource.check_names`: paths differ."""

@@ -1,12 +1,13 @@
 """The photos of Parquet manifests."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from keras_sare.datasets.photo_sources.files import file_size, open_file
 from keras_sare.datasets.photo_sources.manifest_columns import ManifestColumns
 from keras_sare.datasets.photo_sources.photo_source import Cursor, Listed
-from keras_sare.datasets.photo_sources.unique_names import check_unique, texts_of
+from keras_sare.datasets.photo_sources.unique_names import check_unique
 from keras_sare.utils.error_text import one_line
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ManifestPhotos:
 
     def check_names(self, memory: float) -> None:
         """See `PhotoSource.check_names`."""
-        check_unique(lambda: texts_of(self._ids()), self.count(), memory)
+        check_unique(lambda: chain.from_iterable(self._ids()), self.count(), memory)
 
     def _ids(self) -> Iterator[list[str]]:
         for file in self._files:

@@ -1,7 +1,7 @@
 """Whether names differ, of more than fit into memory."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -47,8 +47,3 @@ def _name_first(hashes: set[int], names: Iterable[str]) -> None:
                 f"Ids must differ: photos are replaced and removed by them. Received: {name[:200]!r} twice"
             )
         seen.add(name)
-
-
-def texts_of(batches: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Names batch by batch, one after the other."""
-    return chain.from_iterable(batches)

@@ -21,6 +21,18 @@ def block_extractor(config: ExtractConfig, kind: str) -> BlockExtractor:
     return BlockExtractor(model, kind, 1e9 * config.memory_gb, 1_000_000 * config.max_file_mb, config.readers)
 
 
+def compute_with(cores: int) -> None:
+    """Lets TensorFlow compute with so many cores of the processor.
+
+    Raises:
+        RuntimeError: it has begun to compute, with others.
+    """
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    tf.config.threading.set_inter_op_parallelism_threads(cores)
+
+
 class LocalEngine:
     """See `Engine`.
 
@@ -32,6 +44,8 @@ class LocalEngine:
     workers = 1
 
     def __init__(self, config: ExtractConfig, kind: str) -> None:
+        if config.cpus_per_worker is not None:
+            compute_with(config.cpus_per_worker)
         self._extractor = block_extractor(config, kind)
         self.facts = ModelFacts.of(self._extractor.model)
 

@@ -37,10 +37,13 @@ def extract(config: ExtractConfig, say: Say) -> None:
         say: is given what the program tells: the estimate, and what was done.
     """
     set_max_pixels(config.max_pixels)
+    config = _with_whole_paths(config)
     output = Path(config.output)
     source = open_photos(config.photos)
     _check_output(output)
     with _engine(config, source.kind) as engine:
+        if not config.estimate:
+            lock(output.with_name(f".{output.name}.lock"))
         size = -(-config.shard // engine.facts.block) * engine.facts.block
         record, index = _begin(config, output, engine.facts, source, size)
         cost = estimate(engine, source, record.progress.after, record.progress.seen)
@@ -71,18 +74,21 @@ def _run(
 
 
 def _engine(config: ExtractConfig, kind: str) -> Engine:
-    return LocalEngine(config, kind)
+    if config.engine == "local":
+        return LocalEngine(config, kind)
+    from trainers.stages.extract.ray_engine import RayEngine
+
+    return RayEngine(config, kind)
 
 
 def _check_output(output: Path) -> None:
-    """Checks that an extraction may begin or go on in a folder, which it locks where it is there."""
+    """Checks that an extraction may begin or go on in a folder."""
     check_writable_folder(output)
     if output.exists() and not (output / FILE).is_file():
         raise FileExistsError(
             "`output` must be new, or the folder of an extraction to go on with; name another. "
             f"Received: {str(output)!r}"
         )
-    lock(output.with_name(f".{output.name}.lock"))
 
 
 def _begin(
@@ -102,12 +108,17 @@ def _begin(
     return settled, index
 
 
+def _with_whole_paths(config: ExtractConfig) -> ExtractConfig:
+    """Paths as seen from anywhere: other processes have other folders."""
+    here = {name: getattr(config, name) for name in ("model", "photos")}
+    return config.changed({name: path if is_address(path) else os.path.abspath(path) for name, path in here.items()})
+
+
 def _settings(config: ExtractConfig, facts: ModelFacts, size: int) -> dict[str, Any]:
-    photos = config.photos
     return {
         "model": facts.identity,
         "preprocessing": facts.preprocessing,
-        "photos": photos if is_address(photos) else os.path.abspath(photos),
+        "photos": config.photos,
         "batch": config.batch,
         "shard": size,
         "max_pixels": pixel_limit(),
