@@ -123,7 +123,8 @@ class WhiteningStage:
             reports = {plain: without, chosen.name(plain): report}
             wins, reason = choose(without, report, chosen.word)
             if self.mode == "reduce":
-                wins, reason = True, f"--whitening=reduce; {reason}"
+                wins = True
+                reason = f"--whitening=reduce; {reason}"
             self._save(model, chosen, kept_epoch, reports, (wins, reason), origin)
 
         self.run.write_once(write)
