@@ -195,6 +195,29 @@ def test_workers_that_die_at_any_moment_lose_nothing_and_nothing_comes_twice(mon
     assert died > 40
 
 
+def test_a_worker_that_takes_long_to_come_is_not_waited_for_and_helps_later(monkeypatch):
+    class Late(StandIn):
+        """Nothing comes of the last worker before the others have photos."""
+
+        late = None
+        helped = False
+
+        def wait(self, calls, timeout):
+            if [call.method for call in calls] == ["open"]:
+                self.late = calls[0].actor
+                return [], calls
+            return super().wait(calls, timeout)
+
+        def _do(self, call):
+            self.helped |= call.actor is self.late and call.method == "describe"
+            super()._do(call)
+
+    stand_in = Late(cores=3)
+    with engine(monkeypatch, stand_in) as shared:
+        check_all([*shared.describe(photos(2999))], 2999)
+    assert stand_in.helped
+
+
 def test_photos_of_which_workers_die_are_told(monkeypatch):
     class Dying(StandIn):
         def _do(self, call):

@@ -1,7 +1,6 @@
 """The engine that is a Ray cluster: actors that have the model, and one process that shares the photos out."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +23,9 @@ _CALLS = 2
 _DEATHS = 3
 """Of workers that had the same photos: these are the cause then."""
 _PATIENCE = 300.0
-"""Seconds for which workers are waited for before photos are given to those that are there."""
+"""Seconds for which a worker is waited for where there is none."""
+_GRACE = 30.0
+"""Seconds after a first worker has come in which others may, before photos are given to those that are there."""
 _OBJECT_STORE = 500_000_000
 
 
@@ -136,12 +137,11 @@ class RayEngine:
         return min(config.workers or room, room)
 
     def _first_workers(self) -> ModelFacts:
-        """Starts all workers, and waits for them."""
+        """Starts all workers, and waits for them; those that take long join in later."""
         for _ in range(self.workers):
             self._start()
-        until = time.monotonic() + _PATIENCE
-        while self._starting and (left := until - time.monotonic()) > 0:
-            self._wait(deque(), {}, left)
+        while self._starting and self._wait(deque(), {}, _GRACE if self._ready else _PATIENCE):
+            pass
         if self._known is None:
             raise RuntimeError(f"No worker has started in {_PATIENCE:g} s; is there room for one in the cluster?")
         return self._known
@@ -162,8 +162,8 @@ class RayEngine:
 
     def _wait(
         self, waiting: deque[_Unit], finished: dict[int, list[DescribedPhotos]], seconds: float = _PATIENCE
-    ) -> None:
-        """Waits until a worker has something to say, or for so many seconds."""
+    ) -> bool:
+        """Waits until a worker has something to say, or for so many seconds; False where none had."""
         calls = {call: hand for hand in self._ready for call in hand.calls}
         done, _ = self._ray.wait([*calls, *self._starting], timeout=seconds)
         if not done and not self._ready:
@@ -173,6 +173,7 @@ class RayEngine:
                 self._welcome(call)
             elif call in calls[call].calls:  # Else its worker has just been lost with another call.
                 self._finish(call, calls[call], waiting, finished)
+        return bool(done)
 
     def _welcome(self, call: Any) -> None:
         """Takes a worker that has opened the model, or starts another in its place."""
