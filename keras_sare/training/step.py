@@ -90,7 +90,7 @@ def make_train_step(
         return (mean, divisor), by_descriptor
 
     def on_replica(ids: Any, inputs: Any) -> Any:
-        _check_inputs(inputs, jit_compile, mirror_seed is not None)
+        _check_inputs(inputs, jit_compile, mirror_seed)
         images, slots = _images(ids, inputs, share and not jit_compile)
         if frozen is not None:
             images = _pass_frozen(frozen, images, jit_compile)
@@ -135,10 +135,11 @@ def _check_maps(model: keras.Model) -> None:
         )
 
 
-def _check_inputs(inputs: Any, jit_compile: bool, mirror: bool) -> None:
-    if mirror and is_padded(inputs):
+def _check_inputs(inputs: Any, jit_compile: bool, mirror_seed: int | None) -> None:
+    if mirror_seed is not None and is_padded(inputs):
         raise ValueError(
-            "`mirror_seed` must be None where images are of unlike sizes: resize all to one (height, width) to mirror"
+            "`mirror_seed` must be None where images are of unlike sizes: resize all images to one (height, width). "
+            f"Received: mirror_seed={mirror_seed}"
         )
     if jit_compile and is_padded(inputs):
         raise ValueError(

@@ -150,8 +150,9 @@ def test_photos_of_unlike_shapes_train_alike_stored_or_not_on_one_replica_or_two
             assert np.linalg.norm(x - y) < 1e-4 * np.linalg.norm(x - start), name
 
 
-def test_step_on_photos_of_unlike_shapes_is_not_compiled(make_unlike_trainer):
+@pytest.mark.parametrize("option", ["jit_compile", "mirror"])
+def test_step_on_photos_of_unlike_shapes_is_not_compiled_and_not_mirrored(make_unlike_trainer, option):
     with pytest.raises(
-        ValueError, match="`jit_compile` must be False where images are of unlike.*jit_compile=True, 2 sizes of 'train'"
+        ValueError, match=f"`{option}` must be False where images are of unlike.*{option}=True, 2 sizes of 'train'"
     ):
-        make_unlike_trainer("compiled", 0, jit_compile=True)
+        make_unlike_trainer("refused", 0, **{option: True})

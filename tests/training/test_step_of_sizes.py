@@ -187,3 +187,8 @@ def test_image_that_occurs_several_times_is_embedded_once_and_one_graph_does_for
 def test_compiling_for_unlike_sizes_is_refused(make_model):
     with pytest.raises(ValueError, match="`jit_compile` must be False where images are of unlike.*jit_compile=True"):
         run(make_model, SARELoss(), jit_compile=True)
+
+
+def test_mirroring_unlike_sizes_is_refused(make_model):
+    with pytest.raises(ValueError, match="`mirror_seed` must be None where images are of unlike.*mirror_seed=0"):
+        run(make_model, SARELoss(), mirror_seed=0)

@@ -38,7 +38,7 @@ class RecallValidation(Validation[RecallReport]):
 
     def report(self, queries: np.ndarray, database: np.ndarray) -> RecallReport:
         """Recall of descriptors `[Q, D]` and `[N, D]` of the images, as this worker finds it."""
-        return self.report_and_ranks(queries, database)[0]
+        return self._evaluate(queries, database)[0]
 
     def report_and_ranks(self, queries: np.ndarray, database: np.ndarray) -> tuple[RecallReport, np.ndarray]:
         """Recall, and 1 / rank of the first right image of each query.
@@ -50,10 +50,7 @@ class RecallValidation(Validation[RecallReport]):
         Returns:
             The report and the reciprocal ranks, float64 [Q]; 0 where the first 100 hold no right image.
         """
-        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
-        report, predictions = evaluate(
-            queries, database, self.positives, protocol=protocol, dataset=self.images.name, exclude=self.exclude
-        )
+        report, predictions = self._evaluate(queries, database)
         ranks = first_ranks(predictions, remaining(self.positives, self.exclude))
         return report, np.where(ranks < report.ns[-1], 1.0 / (ranks + 1), 0.0)
 
@@ -65,3 +62,10 @@ class RecallValidation(Validation[RecallReport]):
         """Recall@1, @5 and @10, and the mean reciprocal rank."""
         recalls = {f"recall@{n}": report.at(n) for n in LOGGED if n in report.ns}
         return {**recalls, "mean_reciprocal_rank": report.mean_reciprocal_rank}
+
+    def _evaluate(self, queries: np.ndarray, database: np.ndarray) -> tuple[RecallReport, np.ndarray]:
+        """The report, and int64 [Q, k] what was found for each query."""
+        protocol = self.images.dataset.protocol(self.images.settings.negative_radius)
+        return evaluate(
+            queries, database, self.positives, protocol=protocol, dataset=self.images.name, exclude=self.exclude
+        )

@@ -18,7 +18,7 @@ from trainers.stages.photo_memory import photo_memory
 from trainers.stages.places.whitening import CHOSEN_BY_VALIDATION
 
 WHITENING_IMAGES = 10_000
-"""Of the training database, as in NetVLAD."""
+"""At most, as in NetVLAD."""
 
 
 def list_datasets(config: PittsConfig) -> dict[str, PlaceDataset]:

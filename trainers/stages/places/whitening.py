@@ -24,8 +24,7 @@ from trainers.stages.run import Run
 logger = logging.getLogger("keras_sare.pitts")
 
 SHRINKAGES = (1.0, 0.5, 0.25, 0.0)
-"""Candidates for how far variances are shrunk."""
-
+"""Candidates for how far variances are shrunk, the most trusted first."""
 
 CHOSEN_BY_VALIDATION = ("auto", "reduce")
 """Modes in which validation images say how descriptors become smaller; with "auto" whether, too."""
@@ -43,9 +42,14 @@ class Reduction:
     word: str
     fitted: FittedWhitening
 
+    @property
+    def dim(self) -> int:
+        """Of what it gives."""
+        return len(self.fitted.eigenvalues)
+
     def name(self, plain: str) -> str:
         """Of a model that ends in it, from the name of the model as it is."""
-        return f"{plain}, {self.word} to {len(self.fitted.eigenvalues)}-D"
+        return f"{plain}, {self.word} to {self.dim}-D"
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class WhiteningStage:
         reduced = reduction.name(plain)
         wins, reason = decision
         fitted = reduction.fitted
-        smaller = with_whitening(model, fitted.projection, fitted.bias, len(fitted.eigenvalues), fitted.mean)
+        smaller = with_whitening(model, fitted.projection, fitted.bias, reduction.dim, fitted.mean)
         candidates = {plain: model, reduced: smaller}
         validations = {name: asdict(report) for name, report in reports.items()}
         choice = ModelChoice(reduced if wins else plain, reason, kept_epoch, {}, validations, origin)
@@ -177,7 +181,7 @@ def best_reduction(
     Raises:
         DimensionError: `descriptors` differ in fewer directions than the largest of `dims`.
     """
-    found: dict[tuple[int, int], tuple[Reduction, RecallReport, np.ndarray]] = {}
+    found: list[tuple[Reduction, RecallReport, np.ndarray]] = []
     for word, centred, shares in (("projected", False, (1.0,)), ("whitened", True, SHRINKAGES)):
         pca = fit_pca_whitening(descriptors, max(dims), centred=centred)
         # Once for all: a candidate scales directions of these and leaves some out, before the length is made 1 again.
@@ -189,9 +193,9 @@ def best_reduction(
             report, ranks = validation.report_and_ranks(*(unit_rows(rows[:, :dim] * factors) for rows in full))
             mean = report.mean_reciprocal_rank
             logger.info("%s to %d-D, variances shrunk by %g: mean reciprocal rank %.4f", word.title(), dim, share, mean)
-            found[-dim, len(found)] = (Reduction(word, shrunk), report, ranks)
-    best = max((ranks for _, _, ranks in found.values()), key=np.mean)
-    trusted = (found[place] for place in sorted(found))
+            found.append((Reduction(word, shrunk), report, ranks))
+    best = max((ranks for _, _, ranks in found), key=np.mean)
+    trusted = sorted(found, key=lambda one: one[0].dim, reverse=True)  # Of equal dimensions in the order above.
     return next((reduction, report) for reduction, report, ranks in trusted if _is_close(ranks, best))
 
 
