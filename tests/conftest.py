@@ -7,10 +7,12 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
+import functools
 import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -120,3 +122,21 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("KERAS_SARE_DATA is not set: it names the folder with ie_tower, kitay_gorod, positions and weights")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_mac_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Gives a file with a model of one layer and MAC, for images of 8 pixels and more. Not to be written to."""
+    from keras_sare.layers import MAC
+
+    @functools.cache
+    def save(dim: int) -> Path:
+        keras.utils.set_random_seed(3)
+        images = keras.Input((None, None, 3))
+        scaled = keras.layers.Rescaling(1 / 64, -2)(images)
+        features = keras.layers.Conv2D(dim, 8, strides=8, activation="relu")(scaled)
+        path = tmp_path_factory.mktemp("model") / "small.keras"
+        keras.Model(images, MAC()(features), name="small_mac").save(path)
+        return path
+
+    return save

@@ -17,7 +17,6 @@ from PIL import Image
 
 import keras_sare
 from keras_sare.datasets.photo_sources.source_photo import SourcePhoto
-from keras_sare.layers import MAC
 from keras_sare.localization import PlaceIndex
 from keras_sare.localization.storage import tables
 from serving.index.__main__ import main as serving_index
@@ -35,13 +34,8 @@ SIZE = (24, 32)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    keras.utils.set_random_seed(3)
-    images = keras.Input((None, None, 3))
-    features = keras.layers.Conv2D(16, 8, strides=8, activation="relu")(keras.layers.Rescaling(1 / 64, -2)(images))
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    keras.Model(images, MAC()(features), name="small_mac").save(path)
-    return path
+def model(small_mac_file):
+    return small_mac_file(16)
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,17 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sare.layers import MAC
 from keras_sare.localization.storage import tables
 from trainers.stages.extract.record import ExtractionRecord
 
@@ -28,15 +27,12 @@ PHOTOS = SHARDS * int(os.environ.get("KERAS_SARE_SHARD", "800"))
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(small_mac_file, tmp_path_factory):
     """A model, and a manifest of many photos in few files."""
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     folder = tmp_path_factory.mktemp("place")
-    keras.utils.set_random_seed(3)
-    images = keras.Input((None, None, 3))
-    features = keras.layers.Conv2D(32, 8, strides=8, activation="relu")(keras.layers.Rescaling(1 / 64, -2)(images))
-    keras.Model(images, MAC()(features), name="small_mac").save(folder / "small.keras")
+    shutil.copy(small_mac_file(32), folder / "small.keras")
     for i in range(FILES):
         pixels = np.random.default_rng(i).integers(0, 256, (6, 8, 3), np.uint8).repeat(16, 0).repeat(16, 1)
         Image.fromarray(pixels).save(folder / f"{i}.jpg")
